@@ -1,0 +1,118 @@
+"""`igcam check`: everything that is wrong with a folder, before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from igcam.data.cues import examine_cues
+from igcam.data.findings import Finding, has_errors, sort_findings
+from igcam.data.folder import examine_folder
+from igcam.data.images import ImageFacts, inspect_image
+from igcam.data.masks import MaskSource, tags_in_mask
+from igcam.data.sample import Sample
+from igcam.errors import IgcamError
+
+__all__ = ["Finding", "check_folder", "has_errors"]
+
+LEAST_SIDE = 16
+"""Shorter side in pixels below which a photo is an error."""
+
+SMALL_SIDE = 64
+"""Shorter side in pixels below which a photo is a warning."""
+
+_MODES = {
+    "1": ("greyscale", "has black and white pixels only; it becomes RGB"),
+    "L": ("greyscale", "is greyscale; it becomes RGB"),
+    "LA": ("greyscale", "is greyscale; it becomes RGB"),
+    "I;16": ("greyscale", "is greyscale; it becomes RGB"),
+    "I;16B": ("greyscale", "is greyscale; it becomes RGB"),
+    "I": ("greyscale", "is greyscale; it becomes RGB"),
+    "CMYK": ("cmyk", "is CMYK; it becomes RGB without its colour profile"),
+}
+
+
+def check_folder(
+    photos: str | Path,
+    tags: str | Path | None,
+    cues: str | Path | None = None,
+    masks: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    workers: int = 1,
+) -> list[Finding]:
+    """Check photos, tags, cues and masks completely; every photo and mask is decoded.
+
+    Args:
+        photos: As for `igcam.data.folder.read_folder`.
+        tags: As there.
+        cues: A cues.jsonl.
+        masks: As there.
+        classes: As there.
+        workers: Number of threads that decode.
+
+    Returns:
+        All findings, sorted by file and line. Work can start where none is an error.
+    """
+    dataset, findings = examine_folder(photos, tags, masks, classes)
+    with ThreadPoolExecutor(max(1, workers)) as threads:
+        for found in threads.map(
+            lambda sample: list(_check_sample(sample, dataset.classes)), dataset.samples
+        ):
+            findings += found
+    if cues is not None:
+        findings += examine_cues(cues, dataset)[1]
+    return sort_findings(findings)
+
+
+def _check_sample(sample: Sample, classes: Sequence[str]) -> Iterator[Finding]:
+    file = str(sample.image)
+    try:
+        facts = inspect_image(sample.image)
+    except IgcamError as error:
+        yield Finding("error", file, "unreadable", str(error).removeprefix(f"{file}: "))
+        return
+    yield from _check_image(file, facts)
+    if sample.truth is not None:
+        yield from _check_mask(sample, sample.truth, facts, classes)
+
+
+def _check_image(file: str, facts: ImageFacts) -> Iterator[Finding]:
+    size = f"{facts.width} x {facts.height} pixels"
+    if min(facts.height, facts.width) < LEAST_SIDE:
+        yield Finding("error", file, "tiny", f"has {size}; the shorter side must have at least {LEAST_SIDE}")
+    elif min(facts.height, facts.width) < SMALL_SIDE:
+        yield Finding("warning", file, "small", f"has only {size}")
+    if facts.orientation != 1:
+        message = f"is rotated by EXIF orientation {facts.orientation}; it is used as displayed, {size}"
+        yield Finding("warning", file, "rotated", message)
+    if facts.mode in _MODES:
+        rule, message = _MODES[facts.mode]
+        yield Finding("warning", file, rule, message)
+    if facts.alpha:
+        yield Finding("warning", file, "alpha", "has transparency; it is laid over white")
+    if facts.sixteen_bit:
+        yield Finding("warning", file, "16-bit", "has 16 bits a channel; 0..65535 is scaled to 0..255")
+    if facts.frames > 1:
+        yield Finding("warning", file, "frames", f"has {facts.frames} pages or frames; the first is used")
+
+
+def _check_mask(
+    sample: Sample, truth: MaskSource, facts: ImageFacts, classes: Sequence[str]
+) -> Iterator[Finding]:
+    file = str(getattr(truth, "path", sample.name))
+    try:
+        mask = truth.read()
+    except IgcamError as error:
+        yield Finding("error", file, "bad-mask", str(error).removeprefix(f"{file}: "))
+        return
+    if mask.shape != (facts.height, facts.width):
+        message = f"has {mask.shape[1]} x {mask.shape[0]} pixels, its photo {facts.width} x {facts.height}"
+        if facts.orientation >= 5 and mask.shape == (facts.width, facts.height):
+            message += " as displayed (EXIF); rotate the mask"
+        yield Finding("error", file, "mask-size", message)
+    if sample.tags is not None:
+        untagged = [classes[tag] for tag in tags_in_mask(mask) if tag not in sample.tags]
+        if untagged:
+            message = f"shows {', '.join(untagged)}, which the photo is not tagged with"
+            yield Finding("warning", file, "mask-without-tag", message)

@@ -1,0 +1,131 @@
+"""Instance cues: what somebody drew on an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.data.masks import IGNORE, MaskSource
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cue:
+    """What all cues share.
+
+    Coordinates are in pixels of the displayed image, x to the right and y down, with the corner of the
+    image at (0, 0): the pixel in column j and row i covers j <= x < j + 1 and i <= y < i + 1.
+    """
+
+    kind: ClassVar[str]
+
+    label: int | None
+    """Mask id: 0 = background, 1..C = a class; None only for a mask of the whole image."""
+    instance: str | int | None = None
+    """Cues of one image with the same instance show the same object; None = not said."""
+    trust: float = 1.0
+    """How far the cue is believed, 0 to 1."""
+    seconds: float | None = None
+    """Time that it took to draw; None = not measured."""
+
+    def region(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return bool (height, width): the pixels that the cue speaks about, in an image of that size."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointCue(Cue):
+    """One click on an object or on the background."""
+
+    kind: ClassVar[str] = "point"
+
+    x: float
+    y: float
+
+    def region(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return the one pixel under the point."""
+        canvas = np.zeros((height, width), bool)
+        canvas[int(self.y), int(self.x)] = True
+        return canvas
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxCue(Cue):
+    """A tight box around one object; a whole number is an edge between two pixels."""
+
+    kind: ClassVar[str] = "box"
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def region(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return the inside: every pixel that the box touches."""
+        canvas = np.zeros((height, width), bool)
+        rows = slice(int(self.top), int(np.ceil(self.bottom)))
+        canvas[rows, int(self.left) : int(np.ceil(self.right))] = True
+        return canvas
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScribbleCue(Cue):
+    """A line drawn on an object or on the background."""
+
+    kind: ClassVar[str] = "scribble"
+
+    points: tuple[tuple[float, float], ...]
+    """(x, y) of the corners of the line, in the order drawn; a single one is a dot."""
+    width: float = 3.0
+    """Width of the pen in pixels."""
+
+    def region(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return the pixels that the line crosses and those whose centre is under the pen."""
+        corners = [*self.points, self.points[-1]]
+        canvas = np.zeros((height, width), np.uint8)
+        cv2.polylines(canvas, [np.floor(corners).astype(np.int32)], False, 1)
+        for start, end in pairwise(corners):
+            _draw_segment(canvas, np.array(start), np.array(end), self.width / 2)
+        return canvas.astype(bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskCue(Cue):
+    """A mask: of one object where `label` is a class, of the whole image where it is None."""
+
+    kind: ClassVar[str] = "mask"
+
+    source: MaskSource
+    """Whole image: ids 0..C and 255 = unknown. One object: any ids, see `value`."""
+    label: int | None = None
+    value: int | None = None
+    """For one object: the id that is the object; None = every id but 0."""
+
+    def region(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return the object's pixels; of a mask of the whole image those that are not 255."""
+        mask = self.source.read()
+        if mask.shape != (height, width):
+            raise ValueError(
+                f"mask must be {height} x {width} as its image, got {mask.shape[0]} x {mask.shape[1]}"
+            )
+        if self.label is None:
+            return np.not_equal(mask, IGNORE)
+        return np.not_equal(mask, 0) if self.value is None else np.equal(mask, self.value)
+
+
+def _draw_segment(canvas: NDArray[np.uint8], start: Vector, end: Vector, reach: float) -> None:
+    low = np.floor(np.minimum(start, end) - reach).astype(int).clip(0)
+    high = np.ceil(np.maximum(start, end) + reach).astype(int).clip(0)
+    window = canvas[low[1] : high[1], low[0] : high[0]]
+    rows, columns = np.indices(window.shape)
+    centres = np.stack([columns + low[0], rows + low[1]], -1) + 0.5 - start
+    line = end - start
+    along = (centres @ line / max(float(line @ line), 1e-12)).clip(0, 1)
+    distance = np.linalg.norm(centres - along[..., None] * line, axis=-1)
+    window[distance < reach] = 1

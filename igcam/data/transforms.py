@@ -1,0 +1,168 @@
+"""Transforms of an image together with its masks, on torchvision's tv_tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from igcam.data.masks import IGNORE
+
+Pair = tuple[tv_tensors.Image, dict[str, tv_tensors.Mask]]
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How training images are varied."""
+
+    size: int = 384
+    """Side of the square that comes out, in pixels."""
+    scale: tuple[float, float] = (0.7, 1.4)
+    """Range of the longer side of the image, as a multiple of `size`, drawn evenly in its logarithm."""
+    stretch: float = 0.1
+    """The sides are stretched against each other by up to this share."""
+    flip: float = 0.5
+    """Probability of a mirror image."""
+    brightness: float = 0.3
+    """Brightness is multiplied by 1 - this to 1 + this."""
+    contrast: float = 0.3
+    """The same for contrast."""
+    saturation: float = 0.3
+    """The same for saturation."""
+    hue: float = 0.05
+    """Hue is turned by up to this share of the circle, at most 0.5."""
+    fill: tuple[int, int, int] = (124, 116, 104)
+    """Colour beside the image, 0 to 255; the default is ImageNet's mean, which normalises to about 0."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, got {self.size}")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be 0 < low <= high, got {self.scale}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip must be in [0, 1], got {self.flip}")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue must be in [0, 0.5], got {self.hue}")
+        for name in ("stretch", "brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+
+
+class PairedAugment:
+    """Scale, crop, mirror and recolour an image; its masks take part in all that moves pixels.
+
+    Args:
+        options: What to vary.
+    """
+
+    def __init__(self, options: AugmentOptions | None = None) -> None:
+        self.options = options or AugmentOptions()
+
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        masks: Mapping[str, NDArray[np.generic]] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Pair:
+        """Return one variation.
+
+        Args:
+            image: uint8 (H, W, 3).
+            masks: Arrays (H, W) or (K, H, W) by name: ids in uint8, soft targets or trust in float.
+            generator: Source of all randomness, on the CPU; None takes torch's global one.
+
+        Returns:
+            The image, float32 (3, size, size) in [0, 1], not normalised; the masks by name, of their own
+            dtype. Pixels beside the image are 255 in uint8 masks, else 0.
+        """
+        options = self.options
+        height, width = image.shape[:2]
+
+        def draw(low: float, high: float) -> float:
+            return low + (high - low) * float(torch.rand((), generator=generator))
+
+        factor = math.exp(draw(*map(math.log, options.scale))) * options.size / max(height, width)
+        stretch = math.exp(draw(-1, 1) * math.log1p(options.stretch) / 2)
+        scaled = (max(1, round(height * factor * stretch)), max(1, round(width * factor / stretch)))
+        top, left = (round(draw(0, 1) * (options.size - side)) for side in scaled)
+        mirrored = draw(0, 1) < options.flip
+        brightness, contrast, saturation = (
+            draw(1 - span, 1 + span) for span in (options.brightness, options.contrast, options.saturation)
+        )
+        hue = draw(-options.hue, options.hue)
+
+        def place(layer: Tensor, fill: float | list[float]) -> Tensor:
+            return _place(layer, top, left, options.size, fill)
+
+        picture, layers = _as_tv_tensors(image, masks)
+        picture = F.to_dtype(F.resize(picture, list(scaled), antialias=True), torch.float32, scale=True)
+        picture = F.adjust_contrast(F.adjust_brightness(picture, brightness), contrast)
+        picture = F.adjust_hue(F.adjust_saturation(picture, saturation), hue)
+        picture = place(picture, [value / 255 for value in options.fill])
+        layers = {name: place(_resize_mask(layer, scaled), _fill(layer)) for name, layer in layers.items()}
+        if mirrored:
+            picture = F.horizontal_flip(picture)
+            layers = {name: F.horizontal_flip(layer) for name, layer in layers.items()}
+        return picture, layers
+
+
+def resize_pair(
+    image: NDArray[np.uint8], size: int, masks: Mapping[str, NDArray[np.generic]] | None = None
+) -> Pair:
+    """Squash an image and its masks to a square, for evaluation and feature banks.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: Side of the square in pixels.
+        masks: Arrays (H, W) or (K, H, W) by name, of any dtype.
+
+    Returns:
+        The image, float32 (3, size, size) in [0, 1], not normalised; the masks by name, of their own dtype.
+    """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
+    picture, layers = _as_tv_tensors(image, masks)
+    picture = F.to_dtype(F.resize(picture, [size, size], antialias=True), torch.float32, scale=True)
+    return picture, {name: _resize_mask(layer, (size, size)) for name, layer in layers.items()}
+
+
+def _as_tv_tensors(image: NDArray[np.uint8], masks: Mapping[str, NDArray[np.generic]] | None) -> Pair:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    layers = {}
+    for name, mask in (masks or {}).items():
+        if mask.ndim not in (2, 3) or mask.shape[-2:] != image.shape[:2]:
+            raise ValueError(f"mask '{name}' must be {image.shape[:2]} as the image, got {mask.shape}")
+        layers[name] = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(mask)))
+    picture = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    return tv_tensors.Image(picture), layers
+
+
+def _resize_mask(mask: tv_tensors.Mask, size: tuple[int, int]) -> tv_tensors.Mask:
+    # F.resize takes the nearest pixel of a Mask by its corner, which shifts it by up to half a pixel.
+    planes = mask.as_subclass(Tensor).reshape(-1, *mask.shape[-2:])
+    resized = F.resize_image(planes, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
+    return tv_tensors.Mask(resized.reshape(*mask.shape[:-2], *size))
+
+
+def _place(layer: Tensor, top: int, left: int, size: int, fill: float | list[float]) -> Tensor:
+    height, width = layer.shape[-2:]
+    first_row, first_column = max(-top, 0), max(-left, 0)
+    rows = min(height - first_row, size - max(top, 0))
+    columns = min(width - first_column, size - max(left, 0))
+    seen = F.crop(layer, first_row, first_column, rows, columns)
+    above, before = max(top, 0), max(left, 0)
+    padded: Tensor = F.pad(seen, [before, above, size - before - columns, size - above - rows], fill=fill)
+    return padded
+
+
+def _fill(mask: tv_tensors.Mask) -> float:
+    return float(IGNORE) if mask.dtype == torch.uint8 else 0.0

@@ -1,0 +1,118 @@
+"""Atomic reading and writing: a file is there whole, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from igcam.errors import IgcamError
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write bytes under a temporary name in the same folder, then rename.
+
+    Raises:
+        IgcamError: The disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text as UTF-8, atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON with an indent of two, atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        IgcamError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise IgcamError(f"{path}: is not JSON: {error}") from error
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Write an array as .npy, atomically."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    write_bytes(path, stream.getvalue())
+
+
+def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
+    """Read a .npy file, memory-mapped read-only on request; pickled objects are refused.
+
+    Raises:
+        IgcamError: The file is missing, truncated or not an array.
+    """
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        return array
+    except OSError as error:
+        raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise IgcamError(f"{path}: is not a whole .npy file: {error}") from error
+
+
+def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, safetensors.torch.save(contiguous, metadata))
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read a safetensors file onto the CPU.
+
+    Raises:
+        IgcamError: The file is missing or damaged.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except OSError as error:
+        raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise IgcamError(f"{path}: is not a whole safetensors file: {error}") from error
+
+
+def digest(source: str | Path | bytes) -> str:
+    """Return the SHA-256 of a file's content, or of bytes, in hex."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    try:
+        with Path(source).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise IgcamError(f"{source}: cannot be read: {error.strerror or error}") from error

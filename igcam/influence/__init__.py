@@ -1,0 +1,15 @@
+"""Influence functions of linear heads: which images and which places help or hurt a validation loss."""
+
+from igcam.influence.head import HeadInfluence, HeadVector
+from igcam.influence.spatial import spatial_influence
+from igcam.influence.weights import WeightOptions, influence_weights, robust_scale, shuffled_weights
+
+__all__ = [
+    "HeadInfluence",
+    "HeadVector",
+    "WeightOptions",
+    "influence_weights",
+    "robust_scale",
+    "shuffled_weights",
+    "spatial_influence",
+]

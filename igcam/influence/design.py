@@ -1,0 +1,107 @@
+"""What fitting a linear head and its influence share: checked inputs, and the rows that its loss can see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from igcam.errors import IgcamError
+
+
+def checked_features(name: str, features: ArrayLike, width: int | None = None) -> np.ndarray:
+    """Return features as a float64 (n, D) array.
+
+    Raises:
+        ValueError: Not two-dimensional, empty, of another width than asked for, or not finite.
+    """
+    array = np.asarray(features, dtype=np.float64)
+    if array.ndim != 2 or 0 in array.shape or (width is not None and array.shape[1] != width):
+        rule = "(n, D)" if width is None else f"(n, {width})"
+        raise ValueError(f"{name}: shape must be {rule} with n and D at least 1, got {array.shape}")
+    if not np.isfinite(array).all():
+        count = np.count_nonzero(~np.isfinite(array))
+        raise ValueError(f"{name}: all values must be finite, got {count} that are NaN or infinite")
+    return array
+
+
+def checked_tags(name: str, tags: ArrayLike, count: int, classes: int | None = None) -> np.ndarray:
+    """Return tags as a float64 (count, C) array with values in [0, 1].
+
+    Raises:
+        ValueError: Another shape, or a value outside [0, 1].
+    """
+    array = np.asarray(tags, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] != count or array.shape[1] != (classes or array.shape[1]):
+        raise ValueError(f"{name}: shape must be ({count}, {classes or 'C'}), got {array.shape}")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name}: at least one class is needed, got shape {array.shape}")
+    bad = ~((array >= 0) & (array <= 1))
+    if bad.any():
+        raise ValueError(f"{name}: values must lie in [0, 1], got {array[bad][0]}")
+    return array
+
+
+def checked_weight(name: str, weight: ArrayLike | None, count: int, classes: int) -> np.ndarray:
+    """Return example weights as float64 (count, C): ones for None, (count,) repeated over the classes.
+
+    Raises:
+        ValueError: Another shape, or a negative or not finite value.
+    """
+    array = np.asarray(1.0 if weight is None else weight, dtype=np.float64)
+    if weight is not None and array.shape not in {(count,), (count, classes)}:
+        raise ValueError(f"{name}: shape must be ({count},) or ({count}, {classes}), got {array.shape}")
+    bad = ~((array >= 0) & (array < np.inf))
+    if bad.any():
+        raise ValueError(f"{name}: values must be finite and at least 0, got {array[bad].flat[0]}")
+    column = array[:, None] if array.ndim == 1 else array
+    return np.broadcast_to(column, (count, classes))
+
+
+def checked_l2(l2: float) -> float:
+    """Return l2 as a float.
+
+    Raises:
+        IgcamError: Not positive and finite: the optimum would not be unique, or would not exist.
+    """
+    if not 0 < l2 < np.inf:
+        raise IgcamError(f"l2: must be positive and finite, got {l2}")
+    return float(l2)
+
+
+def with_constant(features: np.ndarray) -> np.ndarray:
+    """Append a column of ones, which carries the bias: (n, D) -> (n, D + 1)."""
+    return np.hstack([features, np.ones((len(features), 1))])
+
+
+@dataclass(frozen=True)
+class RowSpace:
+    """The training rows in coordinates of the space that they span.
+
+    With P = D + 1 > n, gradients of the training losses span at most n directions; everything else sees
+    only the l2 term. Rotating to those n directions (QR) is exact and leaves n x n problems: the dual
+    form, without the cancellation of writing it with Woodbury's identity.
+    """
+
+    rows: np.ndarray
+    """float64 (n, R): features and constant; R = min(n, P)."""
+    basis: np.ndarray | None
+    """float64 (P, R) with orthonormal columns, or None where R = P and nothing was rotated."""
+
+    def into(self, vectors: np.ndarray) -> np.ndarray:
+        """Project vectors (..., P) to coordinates (..., R)."""
+        return vectors if self.basis is None else vectors @ self.basis
+
+    def out_of(self, coordinates: np.ndarray) -> np.ndarray:
+        """Write coordinates (..., R) as vectors (..., P)."""
+        return coordinates if self.basis is None else coordinates @ self.basis.T
+
+
+def row_space(features: np.ndarray) -> RowSpace:
+    """Append the constant to features (n, D), and rotate to n columns where D + 1 > n."""
+    rows = with_constant(features)
+    if rows.shape[1] <= rows.shape[0]:
+        return RowSpace(rows, None)
+    basis, triangle = np.linalg.qr(rows.T)
+    return RowSpace(np.ascontiguousarray(triangle.T), basis)

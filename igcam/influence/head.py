@@ -1,0 +1,262 @@
+"""Exact influence of training images on any loss of a linear head.
+
+Source: Koh and Liang, "Understanding Black-box Predictions via Influence Functions", ICML 2017, equation 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike
+from scipy.special import expit
+
+from igcam.errors import IgcamError
+from igcam.influence.design import (
+    checked_features,
+    checked_l2,
+    checked_tags,
+    checked_weight,
+    row_space,
+    with_constant,
+)
+
+
+@dataclass(frozen=True)
+class HeadVector:
+    """One number for each parameter of a head: a gradient, or a direction H^-1 gradient."""
+
+    weight: np.ndarray
+    """float64 (C, D)."""
+    bias: np.ndarray
+    """float64 (C,)."""
+
+
+class HeadInfluence:
+    """Influence functions of a linear head at its optimum.
+
+    The head minimises J_c = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2 for every class, theta_c = (weight,
+    bias), l the logistic loss of one tag. The influence of image i on a loss V is
+
+        I(i, V) = sum_c I_c(i, V),    I_c(i, V) = -grad_c V^T H_c^-1 grad_c l_i,
+
+    with H_c the Hessian of J_c. Adding eps l_i to J moves V by eps I(i, V) to first order; leaving image i
+    out moves V by about -w_i I(i, V) / n (`leave_out` is closer). Positive: the image raises V, it is
+    harmful.
+
+    H_c is factorised once a class: C R^2 float64 numbers, R = min(n, D + 1). Where D >= n everything is done
+    in the n dimensions that the training rows span, which is exact and not an approximation.
+
+    Args:
+        features: (n, D), what the head was trained on.
+        tags: (n, C), 0 or 1.
+        weight: (C, D).
+        bias: (C,).
+        l2: Penalty that the head was trained with, on weight and bias.
+        sample_weight: None, (n,) or (n, C), as in training.
+        tolerance: Largest norm of the gradient of J_c, as a share of the mean norm of the images' own
+            gradients. Influence is defined at the optimum only; infinity takes any head.
+        chunk: Rows worked on at a time.
+
+    Raises:
+        ValueError: Wrong shapes or values of arrays.
+        IgcamError: l2 is not positive or too small for float64, or the head is not at the optimum.
+    """
+
+    residual: np.ndarray
+    """float64 (n, C): probability - tag, the derivative of l_ic by its logit."""
+    gradient_norm: np.ndarray
+    """float64 (C,): norm of the gradient of J_c, zero at the optimum."""
+    optimality: np.ndarray
+    """float64 (C,): gradient_norm as a share of the mean norm of the images' gradients."""
+
+    def __init__(
+        self,
+        features: ArrayLike,
+        tags: ArrayLike,
+        weight: ArrayLike,
+        bias: ArrayLike,
+        l2: float,
+        *,
+        sample_weight: ArrayLike | None = None,
+        tolerance: float = 1e-3,
+        chunk: int = 4096,
+    ) -> None:
+        features = checked_features("features", features)
+        tags = checked_tags("tags", tags, len(features))
+        sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+        self.l2 = checked_l2(l2)
+        self._theta = self._checked_head(weight, bias, tags.shape[1], features.shape[1])
+        self._chunk = _checked_chunk(chunk)
+        self._space = row_space(features)
+        logits = features @ self._theta[:, :-1].T + self._theta[:, -1]
+        self.residual = expit(logits) - tags
+        self._sample_weight = sample_weight
+        self._curvature = sample_weight * expit(logits) * expit(-logits)
+        self._check_optimum(tolerance)
+        self._factors = [self._factorise(curvature) for curvature in self._curvature.T]
+
+    @staticmethod
+    def _checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -> np.ndarray:
+        weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+        for name, array, shape in (("weight", weight, (classes, width)), ("bias", bias, (classes,))):
+            if array.shape != shape:
+                raise ValueError(f"{name}: shape must be {shape}, got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name}: all values must be finite")
+        return np.hstack([weight, bias[:, None]])
+
+    def _check_optimum(self, tolerance: float) -> None:
+        rows = self._space.rows
+        pulls = self._sample_weight * self.residual
+        data_term = self._space.out_of(pulls.T @ rows / len(rows))
+        self.gradient_norm = np.linalg.norm(data_term + self.l2 * self._theta, axis=1)
+        typical = (np.abs(pulls) * np.linalg.norm(rows, axis=1)[:, None]).mean(0)
+        self.optimality = self.gradient_norm / np.maximum(typical, np.finfo(np.float64).tiny)
+        worst = int(self.optimality.argmax())
+        if not self.optimality[worst] <= tolerance:
+            raise IgcamError(
+                f"head: not at the optimum of its loss with l2 = {self.l2:g}: gradient norm of class {worst} "
+                f"is {self.optimality[worst]:.1e} of a typical image's, at most {tolerance:g} is allowed"
+            )
+
+    def _factorise(self, curvature: np.ndarray) -> np.ndarray:
+        rows = self._space.rows
+        hessian = np.zeros((rows.shape[1], rows.shape[1]))
+        for start in range(0, len(rows), self._chunk):
+            part = slice(start, start + self._chunk)
+            scaled = rows[part] * np.sqrt(curvature[part, None] / len(rows))
+            hessian += scaled.T @ scaled
+        hessian[np.diag_indices_from(hessian)] += self.l2
+        try:
+            factor = scipy.linalg.cholesky(hessian, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            raise IgcamError(
+                f"l2: {self.l2:g} is too small for features of this size: the Hessian is singular in float64"
+            ) from None
+        return np.asarray(factor)
+
+    def loss_gradient(
+        self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> HeadVector:
+        """Return the gradient of V = mean over images of (weight times) the sum over classes of the tag loss.
+
+        Args:
+            features: (m, D), validation images.
+            tags: (m, C).
+            sample_weight: None, (m,) or (m, C); zero leaves a tag out of V.
+        """
+        rows, pulls = self._validation(features, tags, sample_weight)
+        gradient = pulls.T @ rows / len(rows)
+        return HeadVector(gradient[:, :-1], gradient[:, -1])
+
+    def solve(self, gradient: HeadVector) -> HeadVector:
+        """Return H_c^-1 gradient for every class: the direction that images are measured along."""
+        vectors = self._checked_head(gradient.weight, gradient.bias, *self._shape)
+        coordinates = self._space.into(vectors)
+        solved = self._space.out_of(self._solve(coordinates))
+        if self._space.basis is not None:
+            solved += (vectors - self._space.out_of(coordinates)) / self.l2
+        return HeadVector(solved[:, :-1], solved[:, -1])
+
+    def directions(
+        self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> HeadVector:
+        """Return s_c = H_c^-1 grad_c V for the tag loss V of `loss_gradient`, as spatial maps take it."""
+        return self.solve(self.loss_gradient(features, tags, sample_weight))
+
+    def on_gradient(self, gradient: HeadVector) -> np.ndarray:
+        """Return the influence, float64 (n, C), on any loss with this gradient by the head's parameters.
+
+        The sum over C is the influence of the image.
+        """
+        vectors = self._checked_head(gradient.weight, gradient.bias, *self._shape)
+        return -self.residual * (self._space.rows @ self._solve(self._space.into(vectors)).T)
+
+    def on_loss(
+        self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Return the influence, float64 (n, C), on the tag loss V of `loss_gradient`.
+
+        Each class's tag loss moves its own block of the head only; the sum over C is the influence of the
+        image on V.
+        """
+        return self.on_gradient(self.loss_gradient(features, tags, sample_weight))
+
+    def on_each(self, features: ArrayLike, tags: ArrayLike, *, chunk: int = 256) -> np.ndarray:
+        """Return the influence, float64 (m, n), of every training image on each validation image's tag loss.
+
+        Args:
+            features: (m, D).
+            tags: (m, C).
+            chunk: Validation images worked on at a time; the work space is about chunk * n numbers.
+        """
+        rows, pulls = self._validation(features, tags, None)
+        influence = np.zeros((len(rows), len(self.residual)))
+        for start in range(0, len(rows), _checked_chunk(chunk)):
+            part = slice(start, start + chunk)
+            coordinates = self._space.into(rows[part]).T
+            for c, factor in enumerate(self._factors):
+                pulled = coordinates * pulls[part, c]
+                solved = scipy.linalg.cho_solve((factor, True), pulled, check_finite=False)
+                influence[part] -= solved.T @ self._space.rows.T * self.residual[:, c]
+        return influence
+
+    def self_influence(self) -> np.ndarray:
+        """Return the influence, float64 (n, C), of each image on its own tag loss: never positive.
+
+        Far below zero: the head relies on this image alone for its tag, as it does for a wrong one.
+        """
+        return -(self.residual**2) * self._quadratic()
+
+    def leverage(self) -> np.ndarray:
+        """Return h_ic = w_ic p (1 - p) x_i^T H_c^-1 x_i / n, float64 (n, C): an image's share in H_c.
+
+        Between 0 and 1; near 1 the head has no other image like it.
+        """
+        return self._curvature * self._quadratic() / len(self._curvature)
+
+    def leave_out(self, influence: np.ndarray) -> np.ndarray:
+        """Turn influence (n, C) into the change of V, float64 (n, C), when each image alone is left out.
+
+        -w_ic I_c(i, V) / (n (1 - h_ic)): the Newton step without the image, and not the limit of a small
+        weight. With more features than images leverages are large and -w I / n alone is far too small.
+
+        Source: Pregibon, "Logistic Regression Diagnostics", Annals of Statistics 9 (1981), one-step estimate.
+        """
+        return -self._sample_weight * influence / (len(influence) * (1 - self.leverage()))
+
+    def _quadratic(self) -> np.ndarray:
+        """Return x_i^T H_c^-1 x_i, float64 (n, C)."""
+        squares = np.empty_like(self.residual)
+        for start in range(0, len(squares), self._chunk):
+            part = slice(start, start + self._chunk)
+            rows = self._space.rows[part].T
+            for c, factor in enumerate(self._factors):
+                half = scipy.linalg.solve_triangular(factor, rows, lower=True, check_finite=False)
+                squares[part, c] = (half**2).sum(0)
+        return squares
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._theta.shape[0], self._theta.shape[1] - 1
+
+    def _solve(self, coordinates: np.ndarray) -> np.ndarray:
+        pairs = zip(self._factors, coordinates, strict=True)
+        return np.stack([scipy.linalg.cho_solve((factor, True), vector) for factor, vector in pairs])
+
+    def _validation(
+        self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        classes, width = self._shape
+        rows = with_constant(checked_features("validation features", features, width))
+        tags = checked_tags("validation tags", tags, len(rows), classes)
+        weights = checked_weight("validation sample_weight", sample_weight, len(rows), classes)
+        return rows, weights * (expit(rows @ self._theta.T) - tags)
+
+
+def _checked_chunk(chunk: int) -> int:
+    if chunk < 1:
+        raise ValueError(f"chunk: must be at least 1, got {chunk}")
+    return chunk

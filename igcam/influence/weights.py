@@ -1,0 +1,125 @@
+"""Weights of images and pixels from their influence: what hurts counts less, what helps counts more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from igcam.errors import IgcamError
+
+MAD_TO_DEVIATION = 1.4826
+
+
+@dataclass(frozen=True)
+class WeightOptions:
+    """How strongly influence turns into weights."""
+
+    temperature: float = 1.0
+    """Influence, in robust deviations, at which a weight has gone 46% of the way; larger is gentler."""
+    low: float = 0.1
+    """Smallest weight, 0 to 1."""
+    high: float = 2.0
+    """Largest weight, 1 to 2."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < np.inf:
+            raise IgcamError(f"temperature: must be positive and finite, got {self.temperature}")
+        if not (0 <= self.low <= 1 <= self.high <= 2):
+            raise IgcamError(
+                f"low, high: must satisfy 0 <= low <= 1 <= high <= 2, got {self.low}, {self.high}"
+            )
+
+
+def robust_scale(influence: ArrayLike) -> float:
+    """Return 1.4826 times the median distance from zero: the deviation of a normal sample about zero.
+
+    About zero and not about the median, as the sign of an influence means something. Where more than half
+    of the values are zero, the mean distance of all takes its place; 0 for zeros only, or no values.
+
+    Raises:
+        ValueError: A value is not finite.
+    """
+    distance = np.abs(_checked(influence))
+    if distance.size == 0:
+        return 0.0
+    return float(MAD_TO_DEVIATION * np.median(distance)) or float(distance.mean())
+
+
+def influence_weights(
+    influence: ArrayLike,
+    options: WeightOptions | None = None,
+    *,
+    scale: float | None = None,
+    where: ArrayLike | None = None,
+) -> np.ndarray:
+    """Turn influence of any shape into weights of the same shape with mean one.
+
+    w = 2 sigmoid(-I / (temperature * scale)), clipped to [low, high]. Then the stronger side, the weights
+    above one or those below, is shrunk towards one by one factor until the mean is one. So the weights
+    stay in [low, high], never grow with the influence, are at most one for harmful entries (positive
+    influence) and at least one for helpful ones. All are one where all influence has the same sign.
+
+    Args:
+        influence: Any shape: (n,) or (n, C) for images, (C, h, w) or (n, C, h, w) for places.
+        options: Defaults to `WeightOptions()`.
+        scale: Influence of one deviation; None takes `robust_scale` of the entries. Give one scale for all
+            images when each image's map is weighted in a call of its own.
+        where: Boolean, broadcastable to influence: entries outside get weight one and count nowhere.
+
+    Returns:
+        float32.
+
+    Raises:
+        ValueError: A value is not finite, or the scale is negative.
+    """
+    options = options or WeightOptions()
+    influence = _checked(influence)
+    counted = np.broadcast_to(True if where is None else np.asarray(where, dtype=bool), influence.shape)
+    if scale is None:
+        scale = robust_scale(influence[counted])
+    if not 0 <= scale < np.inf:
+        raise ValueError(f"scale: must be finite and at least 0, got {scale}")
+    weights = np.ones(influence.shape, dtype=np.float32)
+    if scale == 0 or not counted.any():
+        return weights
+    # 2 sigmoid(-x) = 1 - tanh(x / 2)
+    with np.errstate(over="ignore"):
+        moves = -np.tanh(influence[counted] / scale / (2 * options.temperature))
+    moves = np.clip(moves, options.low - 1, options.high - 1)
+    gain, loss = moves[moves > 0].sum(), -moves[moves < 0].sum()
+    shared = min(gain, loss)
+    moves[moves > 0] *= shared / gain if gain else 0.0
+    moves[moves < 0] *= shared / loss if loss else 0.0
+    weights[counted] = 1 + moves
+    return weights
+
+
+def shuffled_weights(weights: ArrayLike, seed: int, groups: ArrayLike | None = None) -> np.ndarray:
+    """Deal the same weights out at random: the control that any gain from influence has to beat.
+
+    Args:
+        weights: Any shape.
+        seed: Same seed, same permutation.
+        groups: Integers, broadcastable to weights: weights only move within a group (the tags, for
+            instance, so that weights of present and of absent classes do not mix).
+
+    Returns:
+        An array like weights, with the same values.
+    """
+    weights = np.asarray(weights)
+    groups = np.broadcast_to(0 if groups is None else np.asarray(groups), weights.shape)
+    random = np.random.default_rng(seed)
+    shuffled = weights.copy()
+    for group in np.unique(groups):
+        members = groups == group
+        shuffled[members] = random.permutation(weights[members])
+    return shuffled
+
+
+def _checked(influence: ArrayLike) -> np.ndarray:
+    array = np.asarray(influence, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("influence: all values must be finite")
+    return array

@@ -1,0 +1,1 @@
+"""How good a prediction is, and what it was bought with."""

@@ -1,0 +1,116 @@
+"""Results that a program can read: a ledger, and rows of numbers with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import stdtrit
+
+from igcam.errors import IgcamError
+from igcam.files import read_json, write_json
+from igcam.metrics.confusion import Scores
+from igcam.metrics.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number."""
+
+    id: str
+    """What it is; once used, an id keeps its meaning."""
+    value: float
+    """Mean over `n`; shares in percent, speed-ups as peer time / our time."""
+    unit: str
+    """"%", "s", "x", ..."""
+    low: float | None = None
+    """Lower end of the 95% interval; None for a single run."""
+    high: float | None = None
+    """Upper end of it."""
+    n: int = 1
+    """Number of seeds or repetitions."""
+    note: str = ""
+    """What a reader must know besides the ledger."""
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"row {self.id}: {name} must be finite, got {number}")
+
+    @classmethod
+    def from_values(cls, id: str, values: Sequence[float], unit: str, note: str = "") -> Row:
+        """Summarise one value a seed by their mean and interval."""
+        mean, low, high = interval(values)
+        return cls(id, mean, unit, low, high, len(values), note)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """Return the mean and the 95% interval of Student's t; the interval is None for a single value.
+
+    Raises:
+        ValueError: There is no value.
+    """
+    if len(values) == 0:
+        raise ValueError("values: must hold at least one number, got none")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return mean, None, None
+    reach = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return mean, mean - reach, mean + reach
+
+
+def score_rows(scores: Scores, classes: Sequence[str], prefix: str = "") -> list[Row]:
+    """List the scores of one data set in percent; absent classes have no row of their own.
+
+    Args:
+        scores: Scores of one run.
+        classes: Class names without the background.
+        prefix: Put before every id ("seeds/").
+    """
+    names = ("background", *classes)
+    if len(names) != len(scores.iou):
+        raise ValueError(f"classes: must name {len(scores.iou) - 1} classes, got {len(classes)}")
+    absent = ", ".join(names[index] for index in scores.absent)
+    rows = [
+        Row(f"{prefix}miou", 100 * scores.miou, "%", note=f"absent: {absent}" if absent else ""),
+        Row(f"{prefix}pixel_accuracy", 100 * scores.pixel_accuracy, "%"),
+    ]
+    if not math.isnan(scores.foreground_iou):
+        rows.append(Row(f"{prefix}foreground_iou", 100 * scores.foreground_iou, "%"))
+    for kind in ("iou", "fpr", "fnr"):
+        rows += [
+            Row(f"{prefix}{kind}/{name}", 100 * float(value), "%")
+            for name, value in zip(names, getattr(scores, kind), strict=True)
+            if not math.isnan(value)
+        ]
+    return rows
+
+
+def write_results(path: str | Path, ledger: Ledger, rows: Sequence[Row]) -> None:
+    """Write `{"ledger": {...}, "rows": [...]}` as JSON, atomically.
+
+    Raises:
+        ValueError: An id is used twice.
+    """
+    ids = [row.id for row in rows]
+    repeated = sorted({name for name in ids if ids.count(name) > 1})
+    if repeated:
+        raise ValueError(f"rows: ids must be unique, got {', '.join(repeated)} more than once")
+    write_json(path, {"ledger": ledger.to_dict(), "rows": [asdict(row) for row in rows]})
+
+
+def read_results(path: str | Path) -> tuple[Ledger, list[Row]]:
+    """Read what `write_results` wrote.
+
+    Raises:
+        IgcamError: The file is missing, or is not of this format.
+    """
+    content = read_json(path)
+    try:
+        return Ledger.from_dict(content["ledger"]), [Row(**row) for row in content["rows"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise IgcamError(f"{path}: is not a results file: {error}") from error

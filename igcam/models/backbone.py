@@ -1,0 +1,264 @@
+"""Any timm network that gives feature maps, behind one interface: pixels in [0, 1] in, NCHW maps out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from igcam.errors import IgcamError
+from igcam.models.weights import download, load_weights
+
+OUTPUT_STRIDES = (8, 16, 32)
+"""Output strides that families with dilated convolutions can be built for."""
+
+Network = Any
+"""A module of timm; timm has no types."""
+
+_USUAL_STRIDE = 16
+_ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True, "strict_img_size": False}
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Which network, with which weights, at which resolution."""
+
+    name: str = "resnet50"
+    """Name in timm, with or without the tag of its weights: `resnet50`, `convnext_tiny.fb_in22k`."""
+    output_stride: int | None = None
+    """Image pixels a cell of the last stage: 8, 16 or 32; None is 16 where the family can, else its own."""
+    weights: Path | None = None
+    """A local .safetensors file; takes the place of timm's own weights."""
+    pretrained: bool = True
+    """Without a local file: fetch the weights that timm has for this name. False leaves them random."""
+    levels: tuple[int, ...] = (-1,)
+    """Stages of the network to return (blocks, in a plain transformer); negative counts from the end."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `timm.create_model`, such as `img_size` or `drop_path_rate`, fit for JSON."""
+
+
+class Backbone(nn.Module):
+    """A network without its classifier that returns feature maps, shallow to deep.
+
+    Build one with `build_backbone`. Mean and standard deviation of the network's training are applied inside.
+    """
+
+    channels: tuple[int, ...]
+    """Channels of each returned map."""
+    strides: tuple[int, ...]
+    """Image pixels a cell of each returned map."""
+    levels: tuple[int, ...]
+    """Stage of each returned map, counted from 0, ascending."""
+    mean: Tensor
+    """float (1, 3, 1, 1), of the images that the network was trained on."""
+    std: Tensor
+    """float (1, 3, 1, 1)."""
+    multiple: int
+    """Sides of the image are resized up to a multiple of this; 1 where any side will do."""
+
+    def __init__(self, network: Network, options: BackboneOptions) -> None:
+        super().__init__()
+        stages = network.feature_info
+        self.name = options.name
+        self.levels = _resolve_levels(options, len(stages))
+        self.channels = tuple(int(stages[level]["num_chs"]) for level in self.levels)
+        self.strides = tuple(int(stages[level]["reduction"]) for level in self.levels)
+        self.multiple = max(int(stage["reduction"]) for stage in stages) if _cuts_patches(network) else 1
+        self._arguments = dict(options.arguments)
+        network.prune_intermediate_layers(list(self.levels), prune_norm=False, prune_head=True)
+        self.network: Network = network
+        for key in ("mean", "std"):
+            values = torch.tensor(network.pretrained_cfg[key]).view(1, 3, 1, 1)
+            self.register_buffer(key, values, persistent=False)
+
+    @property
+    def key(self) -> str:
+        """Identity of what this backbone computes: network, levels, strides and a digest of all its weights.
+
+        Computed at each call (0.1 s for 25 million weights), so that it follows training.
+        """
+        content = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        for name, module in self.network.named_modules():
+            if isinstance(module, nn.Conv2d):
+                content.update(f"{name} {module.stride} {module.dilation}".encode())
+        facts = {
+            "name": self.name,
+            "levels": self.levels,
+            "strides": self.strides,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "arguments": self._arguments,
+            "weights": content.hexdigest(),
+        }
+        return json.dumps(facts, sort_keys=True)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps of a batch.
+
+        For networks that cut the image into patches (ViT, Swin, ConvNeXt) the image is resized up to the next
+        multiple of `multiple`, so that the maps cover exactly the image. A transformer's last norm is applied
+        to its maps.
+
+        Args:
+            images: float (N, 3, H, W), RGB in [0, 1].
+
+        Returns:
+            One float (N, channels[i], ~H / strides[i], ~W / strides[i]) map a level.
+        """
+        return tuple(self._intermediates(images, self.levels))
+
+    def trunk(self, images: Tensor, level: int = -1) -> Tensor:
+        """Compute the activations at one stage, from which `tail` goes on.
+
+        Args:
+            images: float (N, 3, H, W), RGB in [0, 1].
+            level: A stage as in `BackboneOptions.levels`. An inner one needs a ResNet.
+
+        Raises:
+            IgcamError: The network cannot be split at this stage.
+        """
+        return self._intermediates(images, (self._split(level),))[0]
+
+    def tail(self, feature: Tensor, level: int = -1) -> Tensor:
+        """Compute the last level's activations from those that `trunk` gave at `level`.
+
+        Raises:
+            IgcamError: The network cannot be split at this stage.
+        """
+        for stage in range(self._split(level) + 1, self.levels[-1] + 1):
+            if stage == 1:
+                feature = self.network.maxpool(feature)
+            feature = getattr(self.network, f"layer{stage}")(feature)
+        return feature
+
+    def _split(self, level: int) -> int:
+        last = self.levels[-1]
+        stage = level + last + 1 if level < 0 else level
+        if not 0 <= stage <= last:
+            raise IgcamError(f"{self.name}: level {level} is not one of its stages -{last + 1}..{last}")
+        if stage != last and not isinstance(self.network, ResNet):
+            raise IgcamError(
+                f"{self.name}: cannot be split at level {level}: only ResNets can, others give -1"
+            )
+        return stage
+
+    def _intermediates(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f"images must be float (N, 3, H, W), got {images.dtype} {tuple(images.shape)}")
+        height, width = (math.ceil(side / self.multiple) * self.multiple for side in images.shape[2:])
+        if (height, width) != tuple(images.shape[2:]):
+            images = F.interpolate(images, (height, width), mode="bilinear", align_corners=False)
+        try:
+            maps: list[Tensor] = self.network.forward_intermediates(
+                (images - self.mean) / self.std,
+                indices=list(levels),
+                norm=True,
+                stop_early=True,
+                output_fmt="NCHW",
+                intermediates_only=True,
+            )
+        except AssertionError as error:
+            raise IgcamError(
+                f"{self.name}: cannot take images of {height}x{width}: {error}; set its size, "
+                f'for instance arguments={{"img_size": {height}}}'
+            ) from error
+        return maps
+
+
+def build_backbone(options: BackboneOptions) -> Backbone:
+    """Build the network, load its weights, and wrap it; it comes in evaluation mode.
+
+    Raises:
+        IgcamError: timm has no such network, the family cannot have this output stride, a level is not there,
+            or the weights cannot be had.
+    """
+    if not timm.is_model(options.name):
+        near = ", ".join(timm.list_models(f"*{options.name.split('.')[0].split('_')[0]}*")[:5])
+        raise IgcamError(
+            f"{options.name}: timm has no network of this name" + (f"; near: {near}" if near else "")
+        )
+    network, create = _build_at_stride(options)
+    if not hasattr(network, "forward_intermediates") or not hasattr(network, "prune_intermediate_layers"):
+        raise IgcamError(f"{options.name}: this network of timm gives no feature maps")
+    _resolve_levels(options, len(network.feature_info))
+    if options.weights is not None:
+        load_weights(network, options.weights)
+    elif options.pretrained:
+        network = download(partial(create, pretrained=True), options.name)
+    return Backbone(network, options).eval()
+
+
+def _build_at_stride(options: BackboneOptions) -> tuple[Network, partial[Network]]:
+    wanted = options.output_stride
+    if wanted is not None and wanted < 1:
+        raise IgcamError(f"output stride must be positive, got {wanted}")
+    network, create = _try_stride(options, wanted or _USUAL_STRIDE)
+    if network is None and wanted is None:
+        network, create = _try_stride(options, None)
+    if network is None or create is None:
+        possible = [str(stride) for stride in OUTPUT_STRIDES if _try_stride(options, stride)[0] is not None]
+        if not possible:
+            own, _ = _try_stride(options, None)
+            possible = [str(_own_stride(own))] if own is not None else []
+        raise IgcamError(f"{options.name}: cannot have output stride {wanted}, only {', '.join(possible)}")
+    return network, create
+
+
+def _try_stride(
+    options: BackboneOptions, stride: int | None
+) -> tuple[Network | None, partial[Network] | None]:
+    """Build with random weights; None where the network comes out with another stride or not at all."""
+    flexible = dict(_ANY_SIZE) if stride is None else {**_ANY_SIZE, "output_stride": stride}
+    while True:
+        # Last, so that what the user asks for is never dropped.
+        arguments = {**flexible, **options.arguments}
+        create = partial(timm.create_model, options.name, num_classes=0, **arguments)
+        try:
+            network = create(pretrained=False)
+        except TypeError as error:
+            unknown = [key for key in flexible if f"'{key}'" in str(error) and key not in options.arguments]
+            if not unknown:
+                raise IgcamError(f"{options.name}: {error}") from error
+            for key in unknown:
+                del flexible[key]
+        except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
+            if stride is None:
+                raise IgcamError(f"{options.name}: cannot be built: {error!r}") from error
+            return None, None
+        else:
+            fits = stride is None or _own_stride(network) == stride
+            return (network, create) if fits else (None, None)
+
+
+def _own_stride(network: Network) -> int:
+    return max(int(stage["reduction"]) for stage in network.feature_info)
+
+
+def _resolve_levels(options: BackboneOptions, stages: int) -> tuple[int, ...]:
+    levels = tuple(level + stages if level < 0 else level for level in options.levels)
+    if not levels or any(not 0 <= level < stages for level in levels):
+        raise IgcamError(
+            f"{options.name}: levels must be among its stages 0..{stages - 1} or -{stages}..-1, "
+            f"got {list(options.levels)}"
+        )
+    return tuple(sorted(set(levels)))
+
+
+def _cuts_patches(network: nn.Module) -> bool:
+    """Tell whether the first convolution has no overlap, so that an incomplete patch would be lost."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    return first is not None and first.stride[0] > 1 and first.stride == first.kernel_size

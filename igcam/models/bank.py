@@ -1,0 +1,283 @@
+"""The feature bank: what a frozen backbone gives for each image, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from igcam.data.images import load_image
+from igcam.errors import IgcamError
+from igcam.files import digest, write_json, write_tensors
+from igcam.models.backbone import Backbone
+from igcam.models.views import View
+
+Progress = Callable[[int, int], None]
+"""Called with the number of views done and the number to do."""
+
+_Task = tuple[Path, View]
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_FORMAT = "igcam features 1"
+_HALF_MAX = float(np.finfo(np.float16).max)
+
+
+class FeatureBank:
+    """Features of images on disk, one file an image and view, in half precision.
+
+    A file is named after the image's content and the view, and lies in a folder named after the backbone's
+    key, so that whatever changes the features changes the file. Damaged files are computed again. Values
+    beyond the range of half precision (65504) are clamped to it. Several processes may share a folder.
+
+        FOLDER/<16 hex digits of the key>/key.json
+        FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
+    """
+
+    def __init__(self, folder: str | Path, backbone: Backbone, views: Sequence[View] = (View(),)) -> None:
+        """Open or begin a bank.
+
+        Args:
+            folder: May hold the features of several backbones.
+            backbone: Taken as it is now; open another bank once its weights have changed.
+            views: What to keep of each image.
+        """
+        self.backbone = backbone
+        self.views = tuple(dict.fromkeys(views))
+        self.key = json.dumps({"format": _FORMAT, "backbone": json.loads(backbone.key)}, sort_keys=True)
+        self.folder = Path(folder) / digest(self.key.encode())[:16]
+        self._digests: dict[tuple[Path, int, int], str] = {}
+        self._trusted: set[Path] = set()
+
+    def missing(self, paths: Sequence[str | Path]) -> list[_Task]:
+        """List the images and views without a whole file, in order; images of equal content count once.
+
+        Only the files' structure is looked at here; their content is verified when it is first read.
+
+        Raises:
+            IgcamError: Images that are not there, all named.
+        """
+        seen: set[Path] = set()
+        tasks, failures = [], []
+        for path in dict.fromkeys(map(Path, paths)):
+            try:
+                files = [self._file(path, view) for view in self.views]
+            except IgcamError as error:
+                failures.append(str(error))
+                continue
+            for file, view in zip(files, self.views, strict=True):
+                if file not in seen and _layout(file) is None:
+                    tasks.append((path, view))
+                seen.add(file)
+        if failures:
+            raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", failures)
+        return tasks
+
+    def fill(self, paths: Sequence[str | Path], batch_size: int = 8, progress: Progress | None = None) -> int:
+        """Compute what is missing.
+
+        Memory holds two batches of images and the features of one. Images are decoded in a thread while the
+        network runs. Work that was done survives an interruption.
+
+        Args:
+            paths: Image files.
+            batch_size: Views a forward pass.
+            progress: Called after each batch.
+
+        Returns:
+            Number of views computed.
+
+        Raises:
+            IgcamError: Images that cannot be read, all named, after the others are done; features that are
+                not numbers; a disk that is full.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {batch_size}")
+        tasks = self.missing(paths)
+        failures: dict[str, None] = {}
+        done = computed = 0
+        for images in _ahead(_decode, _batches(tasks, batch_size)):
+            pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
+            failures.update({str(error): None for _, error in images if isinstance(error, IgcamError)})
+            if pixels:
+                maps = self._compute(np.stack([image for _, image in pixels]))
+                for (task, _), levels in zip(pixels, maps, strict=True):
+                    self._write(task, levels)
+            computed += len(pixels)
+            done += len(images)
+            if progress is not None:
+                progress(done, len(tasks))
+        if failures:
+            raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", list(failures))
+        return computed
+
+    def read(
+        self, path: str | Path, view: View | None = None, unflip: bool = False
+    ) -> list[NDArray[np.float16]]:
+        """Return the maps of one image, memory-mapped; they are computed first if missing or damaged.
+
+        Args:
+            path: Image file.
+            view: One of the bank's views; None takes the first.
+            unflip: Mirror the maps of a mirrored view back (a copy in memory); other views are as they are.
+
+        Returns:
+            float16 (channels, h, w) a level, read-only where mapped.
+
+        Raises:
+            IgcamError: The image cannot be read.
+        """
+        path, view = Path(path), view or self.views[0]
+        maps = self._load(path, view)
+        if maps is None:
+            image = view.apply(load_image(path))
+            self._write((path, view), next(iter(self._compute(image[None]))))
+            maps = self._load(path, view)
+        if maps is None:
+            raise IgcamError(f"{self._file(path, view)}: cannot be read back after writing")
+        if unflip and view.flip:
+            maps = [np.ascontiguousarray(level[:, :, ::-1]) for level in maps]
+        return maps
+
+    def read_batch(
+        self, paths: Sequence[str | Path], view: View | None = None, unflip: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Return the maps of several images as float32 (N, channels, h, w) a level, on the CPU."""
+        images = [self.read(path, view, unflip) for path in paths]
+        return tuple(
+            torch.from_numpy(np.stack(level).astype(np.float32)) for level in zip(*images, strict=True)
+        )
+
+    def _compute(self, images: NDArray[np.uint8]) -> Iterator[list[Tensor]]:
+        """Yield half-precision maps on the CPU, image by image, from uint8 (N, size, size, 3)."""
+        device = self.backbone.mean.device
+        training = self.backbone.training
+        self.backbone.eval()
+        try:
+            with torch.inference_mode():
+                # Channels stay last in memory, which convolutions on a CPU and on tensor cores prefer.
+                pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
+                levels = [level.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(pixels)]
+        finally:
+            self.backbone.train(training)
+        for index in range(len(images)):
+            yield [level[index].contiguous() for level in levels]
+
+    def _write(self, task: _Task, maps: list[Tensor]) -> None:
+        path, view = task
+        if any(level.isnan().any() for level in maps):
+            raise IgcamError(
+                f"{path}: {self.backbone.name} gives features that are not numbers: check its weights"
+            )
+        description = self.folder / "key.json"
+        if not description.exists():
+            write_json(description, json.loads(self.key))
+        checksum = 0
+        for level in maps:
+            checksum = zlib.crc32(level.numpy().data, checksum)
+        file = self._file(path, view)
+        # Names sort as they are written, and are stored in that order.
+        named = {f"level{index:03d}": level for index, level in enumerate(maps)}
+        write_tensors(file, named, {"crc32": str(checksum)})
+        self._trusted.add(file)
+
+    def _load(self, path: Path, view: View) -> list[NDArray[np.float16]] | None:
+        """Map a file's levels; None if it is not there, or not as it was written."""
+        file = self._file(path, view)
+        layout = _layout(file)
+        if layout is None:
+            return None
+        shapes, offset, checksum = layout
+        maps = []
+        found = 0
+        for shape in shapes:
+            level = np.memmap(file, np.float16, "r", offset, shape)
+            offset += level.nbytes
+            if file not in self._trusted:
+                found = zlib.crc32(level.data, found)
+            maps.append(np.asarray(level))
+        if file not in self._trusted:
+            if found != checksum:
+                return None
+            self._trusted.add(file)
+        return maps
+
+    def _file(self, path: Path, view: View) -> Path:
+        content = self._digest(path)
+        return self.folder / content[:2] / f"{content}-{view.name}.safetensors"
+
+    def _digest(self, path: Path) -> str:
+        try:
+            facts = path.stat()
+        except OSError as error:
+            raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
+        key = (path, facts.st_size, facts.st_mtime_ns)
+        if key not in self._digests:
+            self._digests[key] = digest(path)
+        return self._digests[key]
+
+
+def _layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:
+    """Parse a file's header into shapes, offset of the first value and checksum; None if it is not whole."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            total = file.stat().st_size
+            if length > total - 8:
+                return None
+            header: dict[str, Any] = json.loads(stream.read(length))
+        checksum = int(header.pop("__metadata__")["crc32"])
+        shapes = [tuple(header[name]["shape"]) for name in sorted(header)]
+        whole = 8 + length + sum(2 * prod(shape) for shape in shapes) == total
+        half = all(level["dtype"] == "F16" for level in header.values())
+        return (shapes, 8 + length, checksum) if whole and half and shapes else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _batches(tasks: Sequence[_Task], batch_size: int) -> list[list[_Task]]:
+    """Cut tasks into batches of one size of image."""
+    by_size: defaultdict[int, list[_Task]] = defaultdict(list)
+    for task in tasks:
+        by_size[task[1].size].append(task)
+    return [
+        same[start : start + batch_size]
+        for same in by_size.values()
+        for start in range(0, len(same), batch_size)
+    ]
+
+
+def _decode(batch: list[_Task]) -> list[tuple[_Task, NDArray[np.uint8] | IgcamError]]:
+    """Read the views of a batch; an image that cannot be read is stood for by its error."""
+    images: dict[Path, NDArray[np.uint8] | IgcamError] = {}
+    result: list[tuple[_Task, NDArray[np.uint8] | IgcamError]] = []
+    for path, view in batch:
+        if path not in images:
+            images.clear()
+            try:
+                images[path] = load_image(path)
+            except IgcamError as error:
+                images[path] = error
+        image = images[path]
+        result.append(((path, view), image if isinstance(image, IgcamError) else view.apply(image)))
+    return result
+
+
+def _ahead(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """Apply a function to each item, working on the next one in a thread while the caller uses this one."""
+    with ThreadPoolExecutor(1) as thread:
+        running = [thread.submit(function, item) for item in items[:1]]
+        for item in items[1:]:
+            result = running.pop().result()
+            running.append(thread.submit(function, item))
+            yield result
+        yield from (future.result() for future in running)

@@ -1,0 +1,77 @@
+"""The localiser: a backbone, a 1x1 head of one logit a class, and a pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from igcam.models.backbone import Backbone
+from igcam.models.pooling import Pooling, get_pooling
+
+
+class Localiser(nn.Module):
+    """Classify images by logit maps that say where each class is.
+
+    All levels of the backbone feed the head: the maps are resized to the finest of them and concatenated, so
+    build the backbone with the levels that the head shall see. Weight and bias of the head start at zero,
+    which makes the result of training independent of a seed.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int, pooling: str | Pooling = "average") -> None:
+        """Put a new head on a backbone.
+
+        Args:
+            backbone: Its last maps feed the head.
+            classes: Number of classes C, without background.
+            pooling: A name in `igcam.models.pooling.POOLINGS`, or a function (N, C, h, w) -> (N, C).
+        """
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"classes must be positive, got {classes}")
+        self.backbone = backbone
+        self.pooling = get_pooling(pooling)
+        self.head = nn.Conv2d(sum(backbone.channels), classes, kernel_size=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute raw logit maps.
+
+        Args:
+            images: float (N, 3, H, W), RGB in [0, 1].
+
+        Returns:
+            float (N, C, h, w), at the resolution of the finest level.
+        """
+        return self.logit_maps(self.backbone(images))
+
+    def logit_maps(self, features: Sequence[Tensor]) -> Tensor:
+        """Apply the head to features that the backbone, or a feature bank, gave.
+
+        Args:
+            features: One float (N, channels[i], h_i, w_i) a level.
+
+        Returns:
+            float (N, C, h, w).
+        """
+        logits: Tensor = self.head(stack_levels(features))
+        return logits
+
+    def image_logits(self, images: Tensor) -> Tensor:
+        """Compute one raw logit a class and image, (N, C)."""
+        return self.pooling(self(images))
+
+
+def stack_levels(features: Sequence[Tensor]) -> Tensor:
+    """Resize maps to the finest of them, bilinearly, and concatenate their channels."""
+    size = max((tuple(feature.shape[2:]) for feature in features), key=lambda shape: shape[0] * shape[1])
+    same = [
+        feature
+        if tuple(feature.shape[2:]) == size
+        else F.interpolate(feature, size, mode="bilinear", align_corners=False)
+        for feature in features
+    ]
+    return same[0] if len(same) == 1 else torch.cat(same, dim=1)

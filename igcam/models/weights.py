@@ -1,0 +1,176 @@
+"""Weights of a backbone: from a local safetensors file, or from timm's hub."""
+
+from __future__ import annotations
+
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import safetensors
+import torch
+from safetensors import SafetensorError
+from timm.models.resnet import Bottleneck, ResNet
+from torch import Tensor, nn
+
+from igcam.errors import IgcamError
+
+_SHOWN = 5
+_TIMEOUT_SECONDS = 5.0
+_CLASSIFIERS = ("fc", "head", "classifier")
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file of weights; floating tensors become float32.
+
+    Returns:
+        The tensors by name and the file's own metadata.
+
+    Raises:
+        IgcamError: The file is missing, damaged, or of a format that would have to be unpickled.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise IgcamError(
+            f"{path}: weights are read from .safetensors only, as a pickle can run code; convert it once: "
+            f'python -c "import torch, safetensors.torch as s; '
+            f"w = torch.load('{path.name}', weights_only=True); w = w.get('state_dict', w); "
+            f"s.save_file({{k: v.clone() for k, v in w.items()}}, '{path.stem}.safetensors')\""
+        )
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise IgcamError(f"{path}: is not a whole safetensors file: {error}") from error
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }, metadata
+
+
+def load_weights(network: Any, path: str | Path) -> None:
+    """Load a local file into a timm network that was built without its classifier.
+
+    Names may be timm's or any that timm itself converts (DINO, CLIP, ...); position embeddings are resampled
+    by timm. Weights of the classifier are ignored. Where the file's metadata has `stride` = `v1...`, the
+    network's strides are moved first, see `use_v1_strides`.
+
+    Raises:
+        IgcamError: The file cannot be read, or is not of this network: tensors are missing, left over, or of
+            another shape (up to five are named).
+    """
+    tensors, metadata = read_weights(path)
+    if metadata.get("stride", "").startswith("v1") and not use_v1_strides(network):
+        raise IgcamError(f"{path}: has v1 strides, which only a ResNet of bottleneck blocks can have")
+    architecture = network.pretrained_cfg.get("architecture", type(network).__name__)
+    try:
+        tensors = _timm_names(tensors, network)
+    except Exception as error:  # timm's converters stop in many ways at names that they do not expect
+        raise IgcamError(f"{path}: is not a file of weights of {architecture}: {error!r}") from error
+    expected = network.state_dict()
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+    classifiers = _classifiers(network)
+    left_over = [name for name in tensors if name not in expected and not name.startswith(classifiers)]
+    for problem, names in (("lacks", missing), ("has another shape of", shapes), ("has also", left_over)):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            raise IgcamError(
+                f"{path}: is not a file of weights of {architecture}: "
+                f"{problem} {', '.join(names[:_SHOWN])}{more}"
+            )
+    network.load_state_dict({name: tensors[name] for name in expected if name in tensors}, strict=False)
+
+
+def use_v1_strides(network: nn.Module) -> bool:
+    """Move the stride of 2 from the 3x3 to the first 1x1 convolution of layer2.0, layer3.0 and layer4.0.
+
+    Networks of the original kind ("v1") were trained so. Where the output stride has turned the stride into a
+    dilation, the 3x3 convolution is dilated instead: in a v1 network it comes after the stride, so that it
+    sees the grid of the layer's later blocks.
+
+    Returns:
+        Whether the network is one of bottleneck blocks; another is left as it is.
+
+    Source: He et al., CVPR 2016, table 1 (the stride sits in conv3_1, conv4_1, conv5_1); the dilation follows
+    Yu and Koltun, ICLR 2016: every output of the dense network is one of the strided network, shifted.
+    """
+    blocks = _strided_blocks(network)
+    if not blocks or not all(isinstance(block, Bottleneck) for block in blocks):
+        return False
+    for block in blocks:
+        if block.conv2.stride == (2, 2):
+            block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
+        else:
+            dilation = 2 * block.conv2.dilation[0]
+            block.conv2.dilation = block.conv2.padding = (dilation, dilation)
+    return True
+
+
+def download(build: Callable[[], nn.Module], name: str) -> nn.Module:
+    """Call `build`, which lets timm fetch the weights of `name`; one line says when that fails.
+
+    Without a network, weights that are already in the hub's cache are used.
+
+    Raises:
+        IgcamError: There are no such weights, or no network and nothing cached.
+    """
+    try:
+        with _offline_if_unreachable():
+            return build()
+    except Exception as error:  # hub, sockets and timm each have their own exceptions
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise IgcamError(
+            f"{name}: its pretrained weights cannot be fetched ({reason}); give a local file: --weights FILE"
+        ) from error
+
+
+@contextmanager
+def _offline_if_unreachable() -> Iterator[None]:
+    """Spare the user the hub's retries, of most of a minute, where there is no network."""
+    constants = huggingface_hub.constants
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _reachable(address: str) -> bool:
+    try:
+        request = urllib.request.Request(address, method="HEAD")
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _timm_names(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Convert the names and shapes of a published file to those of timm's network, as timm does itself."""
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    with torch.no_grad():
+        return tensors if convert is None else dict(convert(tensors, network))
+
+
+def _strided_blocks(network: nn.Module) -> list[Any]:
+    layers = ("layer2", "layer3", "layer4") if isinstance(network, ResNet) else ()
+    return [getattr(network, layer)[0] for layer in layers]
+
+
+def _classifiers(network: Any) -> tuple[str, ...]:
+    names: str | Sequence[str] = network.pretrained_cfg.get("classifier") or ()
+    listed = (names,) if isinstance(names, str) else tuple(names)
+    return tuple(f"{name}." for name in (*listed, *_CLASSIFIERS))

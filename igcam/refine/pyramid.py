@@ -1,0 +1,163 @@
+"""Multi-scale boundary enhancement: from a coarse map to the image, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.walk import walk
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PyramidOptions:
+    """Levels, what counts as certain, and how far the rest is propagated."""
+
+    strides: tuple[int, ...] = (8, 4, 2, 1)
+    """Levels from coarse to fine, in pixels of the image; those coarser than the input are skipped."""
+    certain: float = 0.6
+    """Pixels with a smaller margin between the best and the second class are solved again."""
+    band: int = 1
+    """So are those within this many pixels of a change of the best class, at every level."""
+    steps: int = 10
+    """Steps of the walk at every level."""
+    restart: float = 0.3
+    """Share of the upsampled map in every step where its margin is 0; it grows to 1 with the margin."""
+    competition: float = 1.5
+    """Sharpening after every step; 1 is none. Without it a walk shrinks thin parts."""
+    affinity: AffinityOptions = field(
+        default_factory=lambda: AffinityOptions(dilations=(1, 2, 4), colour_width=0.15)
+    )
+    """Neighbours and their likeness at every level."""
+
+    def __post_init__(self) -> None:
+        if not self.strides or min(self.strides) < 1 or list(self.strides) != sorted(self.strides)[::-1]:
+            raise ValueError(f"strides: must fall and be at least 1, got {self.strides}")
+        if self.band < 0:
+            raise ValueError(f"band: must be at least 0, got {self.band}")
+
+
+@dataclass(frozen=True)
+class Level:
+    """The map after one level."""
+
+    stride: int
+    """Pixels of the image per pixel of the map."""
+    probability: Array
+    """float32 (K, h, w) in 0..1, summing to one over the classes."""
+    uncertainty: Array
+    """float32 (h, w) in 0..1: 1 - (best - second best class)."""
+    solved: NDArray[np.bool_]
+    """Bool (h, w), the pixels that were solved again at this level; the others were kept."""
+
+
+def sharpen(
+    image: NDArray[np.uint8],
+    probability: NDArray[np.floating],
+    features: Mapping[int, NDArray[np.floating]] | None = None,
+    options: PyramidOptions | None = None,
+) -> list[Level]:
+    """Bring a coarse map to the size of the image, moving its boundaries to those of colours and features.
+
+    At every level the map is upsampled; pixels that are certain keep their probabilities, and a walk along
+    the affinities of that level carries them into the uncertain ones.
+
+    Args:
+        image: uint8 (H, W, 3).
+        probability: Float (K, h, w) in 0..1, summing to one over the classes, h <= H and w <= W.
+        features: Stride -> float (D, h', w'), resized to that level; levels that are not named go by colour.
+        options: Defaults to `PyramidOptions()`.
+
+    Returns:
+        The levels from coarse to fine; the last has the size of the image if its stride is 1.
+
+    Raises:
+        ValueError: A shape does not fit, or probabilities are out of range.
+    """
+    options = options or PyramidOptions()
+    _check(image, probability, features, options)
+    current = np.asarray(probability, dtype=np.float32)
+    levels: list[Level] = []
+    for stride in options.strides:
+        height, width = (-(-side // stride) for side in image.shape[:2])
+        if (height < current.shape[1] or width < current.shape[2]) and stride != options.strides[-1]:
+            continue
+        guide = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        layers = (
+            None if features is None or stride not in features else _resized(features[stride], height, width)
+        )
+        current = _resized(current, height, width)
+        current, solved = _solve(current, guide, layers, options)
+        levels.append(Level(stride, current, 1 - _margin(current), solved))
+    return levels
+
+
+def _solve(
+    probability: Array, guide: Array, features: Array | None, options: PyramidOptions
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Carry the certain pixels of one level into the uncertain ones; return the map and which those were."""
+    margin = _margin(probability)
+    solved = (margin < options.certain) | _near_change(probability, options.band)
+    if solved.any():
+        spread = walk(
+            local_affinity(guide, features, options.affinity, solved),
+            probability.reshape(len(probability), -1),
+            options.steps,
+            restart=(options.restart + (1 - options.restart) * margin).ravel(),
+            clamped=~solved.ravel(),
+            competition=options.competition,
+        )
+        probability = spread.reshape(probability.shape)
+    return probability / probability.sum(axis=0), solved
+
+
+def _resized(stack: NDArray[np.floating], height: int, width: int) -> Array:
+    """Resize every channel of (K, h, w) bilinearly."""
+    size = (width, height)
+    return np.stack(
+        [cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in stack.astype(np.float32)]
+    )
+
+
+def _margin(probability: Array) -> Array:
+    """Return best - second best over the classes, 1 where there is one class only."""
+    if len(probability) == 1:
+        return np.ones(probability.shape[1:], dtype=np.float32)
+    top = np.partition(probability, -2, axis=0)
+    return np.clip(top[-1] - top[-2], 0, 1)
+
+
+def _near_change(probability: Array, band: int) -> NDArray[np.bool_]:
+    """Mark the pixels that see more than one best class within `band` pixels."""
+    best = probability.argmax(axis=0).astype(np.uint8)
+    window = np.ones((2 * band + 1, 2 * band + 1), dtype=np.uint8)
+    return np.asarray(cv2.dilate(best, window) != cv2.erode(best, window), dtype=bool)
+
+
+def _check(
+    image: NDArray[np.uint8],
+    probability: NDArray[np.floating],
+    features: Mapping[int, NDArray[np.floating]] | None,
+    options: PyramidOptions,
+) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    if probability.ndim != 3 or 0 in probability.shape or len(probability) > 256:
+        raise ValueError(f"probability: must be (K, h, w) with K in 1..256, got {probability.shape}")
+    if not np.issubdtype(probability.dtype, np.floating) or not np.isfinite(probability).all():
+        raise ValueError(f"probability: must be finite floats, got {probability.dtype} or NaN or infinity")
+    total = probability.sum(axis=0)
+    if probability.min() < -1e-4 or np.abs(total - 1).max() > 1e-3:
+        raise ValueError(
+            "probability: must be at least 0 and sum to one over the classes, "
+            f"got a least {probability.min():.6g} and sums {total.min():.6g}..{total.max():.6g}"
+        )
+    unknown = sorted(set(features or {}) - set(options.strides))
+    if unknown:
+        raise ValueError(f"features: strides must be among {options.strides}, got {unknown}")
