@@ -163,6 +163,8 @@ class Canvas:
         height, width = sprite.cover.shape
         body = sprite.cover >= 0.5
         head = body & (sprite.head >= 0.5)
+        least_face = _LEAST_FACE_SHOWN * np.count_nonzero(head)
+        whole = np.count_nonzero(body)
         alone = rng.random() < _LIKES_TO_BE_ALONE
         for attempt in range(_PLACES_TRIED):
             down = low if attempt % 2 == 0 else rng.random()
@@ -172,7 +174,7 @@ class Canvas:
             free = self.instances[there] == 0
             shown, face = body[here] & free, head[here] & free
             least = 1.0 if alone and attempt < _PLACES_TRIED // 2 else _LEAST_SHOWN
-            if shown.sum() >= least * body.sum() and face.sum() >= _LEAST_FACE_SHOWN * head.sum():
+            if np.count_nonzero(shown) >= least * whole and np.count_nonzero(face) >= least_face:
                 self.labels.append(label)
                 self.instances[there][shown] = len(self.labels)
                 self.heads[there] |= face

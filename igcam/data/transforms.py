@@ -99,15 +99,15 @@ class PairedAugment:
         )
         hue = draw(-options.hue, options.hue)
 
-        def place(layer: Tensor, fill: float | list[float]) -> Tensor:
-            return _place(layer, top, left, options.size, fill)
-
         picture, layers = _as_tv_tensors(image, masks)
-        picture = F.to_dtype(F.resize(picture, list(scaled), antialias=True), torch.float32, scale=True)
+        picture = _crop(F.resize(picture, list(scaled), antialias=True), top, left, options.size)
+        picture = F.to_dtype(picture, torch.float32, scale=True)
         picture = F.adjust_contrast(F.adjust_brightness(picture, brightness), contrast)
         picture = F.adjust_hue(F.adjust_saturation(picture, saturation), hue)
-        picture = place(picture, [value / 255 for value in options.fill])
-        layers = {name: place(_resize_mask(layer, scaled), _fill(layer)) for name, layer in layers.items()}
+        picture = _pad(picture, top, left, options.size, [value / 255 for value in options.fill])
+        for name, layer in layers.items():
+            seen = _crop(_resize_mask(layer, scaled), top, left, options.size)
+            layers[name] = _pad(seen, top, left, options.size, IGNORE if layer.dtype == torch.uint8 else 0)
         if mirrored:
             picture = F.horizontal_flip(picture)
             layers = {name: F.horizontal_flip(layer) for name, layer in layers.items()}
@@ -153,16 +153,17 @@ def _resize_mask(mask: tv_tensors.Mask, size: tuple[int, int]) -> tv_tensors.Mas
     return tv_tensors.Mask(resized.reshape(*mask.shape[:-2], *size))
 
 
-def _place(layer: Tensor, top: int, left: int, size: int, fill: float | list[float]) -> Tensor:
-    height, width = layer.shape[-2:]
-    first_row, first_column = max(-top, 0), max(-left, 0)
-    rows = min(height - first_row, size - max(top, 0))
-    columns = min(width - first_column, size - max(left, 0))
-    seen = F.crop(layer, first_row, first_column, rows, columns)
+def _crop(layer: Tensor, top: int, left: int, size: int) -> Tensor:
+    # A negative top or left is the part of the image that lies before the square.
+    row, column = max(-top, 0), max(-left, 0)
+    rows = min(layer.shape[-2] - row, size - max(top, 0))
+    columns = min(layer.shape[-1] - column, size - max(left, 0))
+    cropped: Tensor = F.crop(layer, row, column, rows, columns)
+    return cropped
+
+
+def _pad(layer: Tensor, top: int, left: int, size: int, fill: float | list[float]) -> Tensor:
     above, before = max(top, 0), max(left, 0)
-    padded: Tensor = F.pad(seen, [before, above, size - before - columns, size - above - rows], fill=fill)
+    below, after = size - above - layer.shape[-2], size - before - layer.shape[-1]
+    padded: Tensor = F.pad(layer, [before, above, after, below], fill=fill)
     return padded
-
-
-def _fill(mask: tv_tensors.Mask) -> float:
-    return float(IGNORE) if mask.dtype == torch.uint8 else 0.0

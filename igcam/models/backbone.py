@@ -203,32 +203,35 @@ def build_backbone(options: BackboneOptions) -> Backbone:
 
 
 def _build_at_stride(options: BackboneOptions) -> tuple[Network, partial[Network]]:
+    """Build with random weights, and return also what builds the same again."""
     wanted = options.output_stride
-    if wanted is not None and wanted < 1:
-        raise IgcamError(f"output stride must be positive, got {wanted}")
-    network, create = _try_stride(options, wanted or _USUAL_STRIDE)
-    if network is None and wanted is None:
-        network, create = _try_stride(options, None)
-    if network is None or create is None:
-        possible = [str(stride) for stride in OUTPUT_STRIDES if _try_stride(options, stride)[0] is not None]
-        if not possible:
-            own, _ = _try_stride(options, None)
-            possible = [str(_own_stride(own))] if own is not None else []
-        raise IgcamError(f"{options.name}: cannot have output stride {wanted}, only {', '.join(possible)}")
-    return network, create
+    if wanted is None:
+        network, create = _create(options, _USUAL_STRIDE)
+        return (network, create) if network is not None else _create(options, None)
+    network, create = _create(options, wanted)
+    if network is not None and _own_stride(network) == wanted:
+        return network, create
+    if network is not None and "output_stride" not in create.keywords:
+        possible = [_own_stride(network)]
+    else:
+        tried = [(stride, _create(options, stride)[0]) for stride in OUTPUT_STRIDES]
+        possible = [
+            stride for stride, network in tried if network is not None and _own_stride(network) == stride
+        ]
+        possible = possible or [_own_stride(_create(options, None)[0])]
+    listed = ", ".join(map(str, possible))
+    raise IgcamError(f"{options.name}: cannot have output stride {wanted}, only {listed}")
 
 
-def _try_stride(
-    options: BackboneOptions, stride: int | None
-) -> tuple[Network | None, partial[Network] | None]:
-    """Build with random weights; None where the network comes out with another stride or not at all."""
+def _create(options: BackboneOptions, stride: int | None) -> tuple[Network | None, partial[Network]]:
+    """Call timm with those of our arguments that the family knows; None where it refuses the stride."""
     flexible = dict(_ANY_SIZE) if stride is None else {**_ANY_SIZE, "output_stride": stride}
     while True:
         # Last, so that what the user asks for is never dropped.
         arguments = {**flexible, **options.arguments}
         create = partial(timm.create_model, options.name, num_classes=0, **arguments)
         try:
-            network = create(pretrained=False)
+            return create(pretrained=False), create
         except TypeError as error:
             unknown = [key for key in flexible if f"'{key}'" in str(error) and key not in options.arguments]
             if not unknown:
@@ -238,10 +241,7 @@ def _try_stride(
         except (AssertionError, NotImplementedError, RuntimeError, ValueError) as error:
             if stride is None:
                 raise IgcamError(f"{options.name}: cannot be built: {error!r}") from error
-            return None, None
-        else:
-            fits = stride is None or _own_stride(network) == stride
-            return (network, create) if fits else (None, None)
+            return None, create
 
 
 def _own_stride(network: Network) -> int:

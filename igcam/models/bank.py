@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from torch import Tensor
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
 from igcam.files import digest, write_json, write_tensors
-from igcam.models.backbone import Backbone
 from igcam.models.views import View
+
+if TYPE_CHECKING:
+    from igcam.models.backbone import Backbone
 
 Progress = Callable[[int, int], None]
 """Called with the number of views done and the number to do."""
@@ -153,9 +155,7 @@ class FeatureBank:
     ) -> tuple[Tensor, ...]:
         """Return the maps of several images as float32 (N, channels, h, w) a level, on the CPU."""
         images = [self.read(path, view, unflip) for path in paths]
-        return tuple(
-            torch.from_numpy(np.stack(level).astype(np.float32)) for level in zip(*images, strict=True)
-        )
+        return tuple(torch.from_numpy(np.stack(level)).float() for level in zip(*images, strict=True))
 
     def _compute(self, images: NDArray[np.uint8]) -> Iterator[list[Tensor]]:
         """Yield half-precision maps on the CPU, image by image, from uint8 (N, size, size, 3)."""

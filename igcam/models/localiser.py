@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcam.models.backbone import Backbone
 from igcam.models.pooling import Pooling, get_pooling
+
+if TYPE_CHECKING:
+    from igcam.models.backbone import Backbone
 
 
 class Localiser(nn.Module):

@@ -82,13 +82,13 @@ def sharpen(
     """
     options = options or PyramidOptions()
     _check(image, probability, features, options)
-    current = np.asarray(probability, dtype=np.float32)
+    current = np.clip(probability, 0, 1).astype(np.float32)
     levels: list[Level] = []
     for stride in options.strides:
         height, width = (-(-side // stride) for side in image.shape[:2])
         if (height < current.shape[1] or width < current.shape[2]) and stride != options.strides[-1]:
             continue
-        guide = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        guide = _shrunk(image, height, width)
         layers = (
             None if features is None or stride not in features else _resized(features[stride], height, width)
         )
@@ -115,6 +115,12 @@ def _solve(
         )
         probability = spread.reshape(probability.shape)
     return probability / probability.sum(axis=0), solved
+
+
+def _shrunk(image: NDArray[np.uint8], height: int, width: int) -> Array:
+    """Resize an image to (height, width) by the mean over areas, in float so that nothing is rounded."""
+    resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.float32)
 
 
 def _resized(stack: NDArray[np.floating], height: int, width: int) -> Array:
@@ -150,6 +156,10 @@ def _check(
         raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     if probability.ndim != 3 or 0 in probability.shape or len(probability) > 256:
         raise ValueError(f"probability: must be (K, h, w) with K in 1..256, got {probability.shape}")
+    if probability.shape[1] > image.shape[0] or probability.shape[2] > image.shape[1]:
+        raise ValueError(
+            f"probability: must not be larger than the image {image.shape[:2]}, got {probability.shape}"
+        )
     if not np.issubdtype(probability.dtype, np.floating) or not np.isfinite(probability).all():
         raise ValueError(f"probability: must be finite floats, got {probability.dtype} or NaN or infinity")
     total = probability.sum(axis=0)

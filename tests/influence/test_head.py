@@ -134,7 +134,7 @@ def test_the_hessian_of_the_whole_head_is_the_one_of_the_loss(width: int) -> Non
 
     theta = torch.from_numpy(np.hstack([head.weight, head.bias[:, None]]))
     size = 3 * (width + 1)
-    hessian = torch.func.hessian(total)(theta).reshape(size, size)
+    hessian = torch.autograd.functional.hessian(total, theta).reshape(size, size)
     gradient = torch.from_numpy(np.random.default_rng(0).standard_normal((3, width + 1)))
     expected = torch.linalg.solve(hessian, gradient.reshape(-1)).reshape(3, width + 1).numpy()
     solved = influence_of(features, tags, head).solve(

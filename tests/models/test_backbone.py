@@ -11,17 +11,15 @@ from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 # Name, arguments that make it small, stride by default, multiple that sides are resized to.
 FAMILIES = [
     ("resnet10t", {}, 16, 1),
-    ("resnet18", {}, 16, 1),
-    ("resnet50", {}, 16, 1),
+    ("resnet50", {"layers": (1, 1, 1, 1)}, 16, 1),
     ("convnext_atto", {}, 16, 16),
     ("efficientnet_b0", {}, 16, 1),
-    ("tf_efficientnet_lite0", {}, 16, 1),
+    ("mobilenetv3_small_050", {}, 32, 1),
     ("swin_tiny_patch4_window7_224", {"depths": (1, 1, 2, 1)}, 32, 32),
-    ("vit_tiny_patch16_224", {"depth": 3}, 16, 16),
-    ("vit_small_patch14_dinov2", {"depth": 3}, 14, 14),
-    ("vit_small_patch16_dinov3", {"depth": 3}, 16, 16),
-    ("vit_base_patch16_clip_224", {"depth": 3}, 16, 16),
-    ("vgg11", {}, 32, 1),
+    ("vit_tiny_patch16_224", {"depth": 2}, 16, 16),
+    ("vit_small_patch14_dinov2", {"depth": 2}, 14, 14),
+    ("vit_small_patch16_dinov3", {"depth": 2}, 16, 16),
+    ("vit_base_patch16_clip_224", {"depth": 2}, 16, 16),
 ]
 
 
@@ -33,7 +31,7 @@ def build(name: str = "resnet10t", **options: object) -> Backbone:
 @pytest.mark.parametrize(("name", "arguments", "stride", "multiple"), FAMILIES)
 def test_every_family_gives_nchw_maps_of_any_image(name, arguments, stride, multiple):
     backbone = build(name, levels=(-2, -1), arguments=arguments)
-    images = torch.rand(2, 3, 70, 101)
+    images = torch.rand(2, 3, 40, 53)
     # Nothing cached in inference mode may stand in the way of training later.
     with torch.inference_mode():
         maps = backbone(images)
@@ -41,7 +39,7 @@ def test_every_family_gives_nchw_maps_of_any_image(name, arguments, stride, mult
     assert backbone.multiple == multiple
     assert not backbone.training
     for feature, channels, cell in zip(maps, backbone.channels, backbone.strides, strict=True):
-        sides = [-(-side // multiple) * multiple for side in (70, 101)]
+        sides = [-(-side // multiple) * multiple for side in (40, 53)]
         assert feature.shape[:2] == (2, channels)
         assert all(
             side // cell <= got <= -(-side // cell)
@@ -74,18 +72,18 @@ def test_a_finer_stride_holds_every_value_of_the_coarse_one(stride):
 
 
 @pytest.mark.parametrize(
-    ("name", "stride", "possible"),
+    ("name", "stride", "possible", "arguments"),
     [
-        ("resnet10t", 12, "8, 16, 32"),
-        ("vit_small_patch14_dinov2", 16, "14"),
-        ("vit_tiny_patch16_224", 8, "16"),
-        ("swin_tiny_patch4_window7_224", 16, "32"),
-        ("mobilenetv3_small_050", 16, "32"),
+        ("resnet10t", 12, "8, 16, 32", {}),
+        ("efficientnet_b0", 14, "8, 16, 32", {}),
+        ("vit_small_patch14_dinov2", 16, "14", {"depth": 1}),
+        ("swin_tiny_patch4_window7_224", 16, "32", {"depths": (1, 1, 1, 1)}),
+        ("mobilenetv3_small_050", 16, "32", {}),
     ],
 )
-def test_an_impossible_stride_is_refused_with_the_possible_ones(name, stride, possible):
+def test_an_impossible_stride_is_refused_with_the_possible_ones(name, stride, possible, arguments):
     with pytest.raises(IgcamError, match=rf"^{name}: cannot have output stride {stride}, only {possible}$"):
-        build(name, output_stride=stride)
+        build(name, output_stride=stride, arguments=arguments)
 
 
 def test_a_resnet_sees_normalised_images():
@@ -132,7 +130,7 @@ def test_levels_that_are_not_there_are_refused(levels):
 def test_a_wrong_name_is_refused_with_near_ones():
     with pytest.raises(IgcamError, match="resnet10x: timm has no network of this name"):
         build("resnet10x")
-    with pytest.raises(IgcamError, match="resnet10t: .*unexpected keyword argument 'bogus'"):
+    with pytest.raises(IgcamError, match=r"resnet10t: .*unexpected keyword argument 'bogus'"):
         build("resnet10t", arguments={"bogus": 1})
     with pytest.raises(IgcamError, match="Invalid pretrained tag"):
         build("resnet10t.bogus")
@@ -154,10 +152,9 @@ def test_images_of_another_kind_are_refused(images):
         build()(images)
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "resnet26"])
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 4, -2, -1])
-def test_the_tail_goes_on_where_the_trunk_stopped(name, level):
-    backbone = build(name)
+def test_the_tail_goes_on_where_the_trunk_stopped(level):
+    backbone = build()
     images = torch.rand(1, 3, 48, 40)
     middle = backbone.trunk(images, level)
     torch.testing.assert_close(backbone.tail(middle, level), backbone(images)[-1])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -23,6 +24,15 @@ VIEWS = (View(32), View(32, flip=True))
 def make_backbone(levels: tuple[int, ...] = (-2, -1)) -> Backbone:
     torch.manual_seed(0)
     return build_backbone(BackboneOptions("resnet10t", pretrained=False, levels=levels))
+
+
+class Plain(torch.nn.Module):
+    """What a bank needs of a backbone, without timm, which takes seconds to import."""
+
+    key, name, mean = '{"name": "plain"}', "plain", torch.zeros(1)
+
+    def forward(self, images):
+        return images[:, :, ::2, ::2], images[:, :, ::4, ::4]
 
 
 class Counting(Backbone):
@@ -143,8 +153,8 @@ def test_another_backbone_has_another_folder(tmp_path, backbone, photos):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped bit", "header", "not a file of the bank"])
-def test_a_damaged_file_is_computed_again(tmp_path, backbone, photos, damage):
-    FeatureBank(tmp_path / "bank", backbone).fill(photos)
+def test_a_damaged_file_is_computed_again(tmp_path, photos, damage):
+    FeatureBank(tmp_path / "bank", Plain()).fill(photos)
     file = next((tmp_path / "bank").rglob("*.safetensors"))
     good = file.read_bytes()
     bad = {
@@ -155,7 +165,7 @@ def test_a_damaged_file_is_computed_again(tmp_path, backbone, photos, damage):
         "not a file of the bank": b"\x02" + b"\0" * 7 + b"{}",
     }[damage]
     file.write_bytes(bad)
-    bank = FeatureBank(tmp_path / "bank", backbone)
+    bank = FeatureBank(tmp_path / "bank", Plain())
     if damage == "flipped bit":
         assert bank.missing(photos) == []
     else:
@@ -163,8 +173,7 @@ def test_a_damaged_file_is_computed_again(tmp_path, backbone, photos, damage):
     owner = next(path for path in photos if bank._file(path, View()) == file)
     bank.read(owner)
     assert len(whole_files(tmp_path / "bank")) == 5
-    again = np.frombuffer(file.read_bytes()[-2048:], np.float16)
-    np.testing.assert_allclose(again, np.frombuffer(good[-2048:], np.float16), rtol=2**-9, atol=1e-5)
+    assert file.read_bytes() == good
 
 
 def test_a_missing_view_is_computed_on_reading(tmp_path, backbone, photos):
@@ -199,7 +208,7 @@ def test_bad_images_are_all_named_after_the_others_are_done(tmp_path, backbone, 
     assert "3.png" in str(error.value)
     assert len(str(error.value).splitlines()) == 3
     assert len(whole_files(tmp_path)) == 6
-    with pytest.raises(IgcamError, match="1 images cannot be read:\n  .*nowhere.png"):
+    with pytest.raises(IgcamError, match=r"1 images cannot be read:\n  .*nowhere.png"):
         bank.missing([photos[0], tmp_path / "nowhere.png"])
 
 
@@ -210,12 +219,16 @@ def test_the_mode_of_the_backbone_is_put_back(tmp_path, photos):
     assert all(not parameter.is_inference() for parameter in backbone.parameters())
 
 
-def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, photos, backbone):
-    program = """
-import os, signal, sys, torch
-sys.path[:0] = sys.argv[1:3]
-import test_bank
+def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, photos):
+    program = f"""
+import os, signal, sys
+sys.path[:0] = sys.argv[1:2]
+import torch
 from igcam.models.bank import FeatureBank
+from igcam.models.views import View
+
+{inspect.getsource(Plain)}
+
 replace, count = os.replace, 0
 def kill_at_the_fourth_file(source, target):
     global count
@@ -223,15 +236,16 @@ def kill_at_the_fourth_file(source, target):
     if count == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
+
 os.replace = kill_at_the_fourth_file
-FeatureBank(sys.argv[3], test_bank.make_backbone(), test_bank.VIEWS).fill(sys.argv[4:], batch_size=2)
+FeatureBank(sys.argv[2], Plain(), (View(32), View(32, flip=True))).fill(sys.argv[3:], batch_size=2)
 """
-    here = Path(__file__).parent
-    arguments = [str(here), str(here.parents[1]), str(tmp_path / "bank"), *map(str, photos)]
-    run = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    arguments = [str(Path(__file__).parents[2]), str(tmp_path / "bank"), *map(str, photos)]
+    killed = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(whole_files(tmp_path / "bank")) == 3
-    bank = FeatureBank(tmp_path / "bank", backbone, VIEWS)
+    assert list((tmp_path / "bank").rglob("*.part"))
+    bank = FeatureBank(tmp_path / "bank", Plain(), VIEWS)
     assert bank.fill(photos) == 7
     assert len(whole_files(tmp_path / "bank")) == 10
 

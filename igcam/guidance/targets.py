@@ -1,0 +1,97 @@
+"""Coverage targets: for each place, how probable every class is, and how far that is to be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.data.masks import IGNORE
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a head is to learn about one image."""
+
+    probability: Array
+    """float32 (K, h, w) in 0..1, summing to one over background and classes; zero for untagged classes."""
+    trust: Array
+    """float32 (h, w) in 0..1; 0 = the place does not count."""
+
+
+def from_activation(
+    activation: NDArray[np.floating], coverage: NDArray[np.floating], *, level: float = 0.4, slope: float = 8.0
+) -> Array:
+    """Join activation maps and the coverage by proposals to probabilities.
+
+    The foreground is sigmoid(slope * (m - level)) with m the mean of the coverage and the strongest
+    activation; it is shared among the classes by the squares of their activations.
+
+    Args:
+        activation: Float (C, h, w) in 0..1, zero for classes that the image is not tagged with.
+        coverage: Float (h, w) in 0..1.
+        level: Where foreground and background are equally probable.
+        slope: How fast certainty grows beside that.
+
+    Returns:
+        float32 (C + 1, h, w), background first, summing to one; all background where no class is tagged.
+    """
+    tagged = activation.reshape(len(activation), -1).max(axis=1) > 0
+    result = np.zeros((len(activation) + 1, *activation.shape[1:]), np.float32)
+    if not tagged.any():
+        result[0] = 1
+        return result
+    evidence = (activation.max(axis=0) + coverage) / 2
+    foreground = 1 / (1 + np.exp(-slope * (evidence - level)))
+    # Shares stay defined where every map is zero.
+    shares = (activation[tagged] + 1e-3) ** 2
+    result[1:][tagged] = foreground * shares / shares.sum(axis=0)
+    result[0] = 1 - foreground
+    return result
+
+
+def from_mask(mask: NDArray[np.uint8], classes: int, height: int, width: int) -> Target:
+    """Turn a mask of the whole image into a target: area shares, trusted where the mask knows.
+
+    Args:
+        mask: uint8 (H, W), 0..classes and 255 = unknown.
+        classes: Number of classes C.
+        height: Rows of the target.
+        width: Columns of the target.
+    """
+    size = (width, height)
+    shares = np.stack(
+        [
+            cv2.resize((mask == index).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            for index in range(classes + 1)
+        ]
+    )
+    known = cv2.resize((mask != IGNORE).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    unknown = shares.sum(axis=0) < 1e-6
+    shares[0][unknown] = 1
+    return Target(shares / shares.sum(axis=0), np.asarray(known, np.float32))
+
+
+def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:
+    """Take untagged classes out of probabilities and share the rest anew.
+
+    Args:
+        probability: Float (..., C + 1, h, w), background first.
+        tags: (..., C) of 0 and 1.
+    """
+    background = np.ones((*tags.shape[:-1], 1), np.float32)
+    allowed = np.concatenate([background, np.asarray(tags, np.float32)], axis=-1)[..., None, None]
+    kept = np.asarray(probability, np.float32) * allowed
+    return kept / np.maximum(kept.sum(axis=-3, keepdims=True), 1e-12)
+
+
+def margin(probability: NDArray[np.floating]) -> Array:
+    """Return best - second best over the classes of (K, h, w), the trust in a predicted target."""
+    if len(probability) == 1:
+        return np.ones(probability.shape[1:], np.float32)
+    top = np.partition(np.asarray(probability, np.float32), -2, axis=0)
+    return np.asarray(top[-1] - top[-2], np.float32)

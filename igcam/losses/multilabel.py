@@ -1,0 +1,24 @@
+"""The tag loss: one logistic loss a class."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def multilabel_loss(logits: Tensor, tags: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the mean binary cross-entropy over images and classes.
+
+    Args:
+        logits: Raw, float (N, C).
+        tags: float (N, C), 0 or 1.
+        weight: float (N,) or (N, C), at least 0; None weighs all alike.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    if logits.shape != tags.shape:
+        raise ValueError(f"tags: must be {tuple(logits.shape)} as logits, got {tuple(tags.shape)}")
+    if weight is not None and weight.ndim == 1:
+        weight = weight[:, None].expand_as(logits)
+    return F.binary_cross_entropy_with_logits(logits, tags, weight=weight)

@@ -1,0 +1,82 @@
+"""Principal components of the levels of a backbone: what heads are trained on in the frozen regime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from igcam.models.localiser import stack_levels
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """An affine map of the channels of every level, fitted without labels."""
+
+    means: tuple[Tensor, ...]
+    """float32 (D,) a level."""
+    projections: tuple[Tensor, ...]
+    """float32 (D, k) a level; the projected values of a level have a mean square of one."""
+
+    def __call__(self, levels: Sequence[Tensor]) -> Tensor:
+        """Reduce feature maps, and join them at the resolution of the finest.
+
+        Args:
+            levels: One float (N, D, h, w) a level.
+
+        Returns:
+            float32 (N, sum of k, h, w).
+        """
+        reduced = []
+        for level, mean, projection in zip(levels, self.means, self.projections, strict=True):
+            count, depth, height, width = level.shape
+            flat = level.permute(0, 2, 3, 1).reshape(-1, depth)
+            reduced.append(
+                ((flat - mean) @ projection).reshape(count, height, width, -1).permute(0, 3, 1, 2)
+            )
+        return stack_levels(reduced).contiguous()
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that come out."""
+        return sum(projection.shape[1] for projection in self.projections)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state, for a safetensors file."""
+        named = {f"mean{index}": mean for index, mean in enumerate(self.means)}
+        return named | {f"projection{index}": matrix for index, matrix in enumerate(self.projections)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Reduction:
+        """Undo `tensors`."""
+        count = len(tensors) // 2
+        return cls(
+            tuple(tensors[f"mean{index}"] for index in range(count)),
+            tuple(tensors[f"projection{index}"] for index in range(count)),
+        )
+
+
+def fit_reduction(places: Sequence[NDArray[np.floating]], components: Sequence[int]) -> Reduction:
+    """Fit principal components to a sample of places.
+
+    Args:
+        places: One float (n, D) a level.
+        components: Most components to keep, one a level.
+    """
+    means, projections = [], []
+    for sample, most in zip(places, components, strict=True):
+        values = torch.from_numpy(np.asarray(sample, np.float32))
+        mean = values.mean(dim=0)
+        centred = values - mean
+        covariance = (centred.T @ centred).double() / len(values)
+        spectrum, vectors = torch.linalg.eigh(covariance)
+        keep = min(most, covariance.shape[0])
+        spectrum, vectors = spectrum.flip(0)[:keep], vectors.flip(1)[:, :keep]
+        scale = spectrum.clamp(min=0).mean().sqrt().clamp(min=1e-6)
+        means.append(mean)
+        projections.append((vectors / scale).float())
+    return Reduction(tuple(means), tuple(projections))

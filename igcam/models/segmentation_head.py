@@ -1,0 +1,49 @@
+"""The head that learns coverage targets on features: a little context, background as a class of its own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SegmentationHead(nn.Module):
+    """1x1 convolution, 3x3 convolution, 1x1 convolution, with batch norm and ReLU between.
+
+    Args:
+        channels: Channels of the features.
+        classes: Number of classes C, without background.
+        hidden: Width.
+        dropout: Share of channels that is dropped in training, before the first and the last convolution.
+    """
+
+    def __init__(self, channels: int, classes: int, hidden: int = 128, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.enter_norm = nn.BatchNorm2d(hidden)
+        self.context = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False)
+        self.context_norm = nn.BatchNorm2d(hidden)
+        self.leave = nn.Conv2d(hidden, classes + 1, 1)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return raw logits, float (N, C + 1, h, w), background first, of features (N, channels, h, w)."""
+        hidden = F.relu(self.enter_norm(self.enter(self.dropout(features))))
+        hidden = F.relu(self.context_norm(self.context(hidden)))
+        logits: Tensor = self.leave(self.dropout(hidden))
+        return logits
+
+
+@torch.inference_mode()
+def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tensor | None = None) -> Tensor:
+    """Return softmax probabilities (N, C + 1, h, w), logits averaged with those of the mirrored image.
+
+    Args:
+        head: In evaluation mode.
+        features: float (N, channels, h, w).
+        mirrored: Features of the mirrored image as they were computed, not mirrored back; None for none.
+    """
+    logits = head(features)
+    if mirrored is not None:
+        logits = (logits + head(mirrored).flip(-1)) / 2
+    return torch.softmax(logits, dim=1)
