@@ -12,6 +12,7 @@ from igcam.data.folder import read_folder
 from igcam.data.images import find_images, image_size, load_image
 from igcam.data.masks import MaskFile, MaskSource, read_mask_file, tags_in_mask, voc_palette, write_mask
 from igcam.data.sample import Dataset, Sample, mask_id_to_tag, tag_to_mask_id
+from igcam.data.scenes import SCENE_CLASSES, Scene, SceneOptions, make_scene, write_scenes
 from igcam.data.tags import read_tag_table, write_tag_table
 from igcam.data.voc import VOC_CLASSES, read_voc
 
@@ -43,6 +44,11 @@ __all__ = [
     "VOC_CLASSES",
     "read_coco",
     "coco_cues",
+    "SCENE_CLASSES",
+    "Scene",
+    "SceneOptions",
+    "make_scene",
+    "write_scenes",
     "check_folder",
     "Finding",
     "has_errors",

@@ -1,1 +1,22 @@
-"""How good a prediction is, and what it was bought with."""
+"""How good a prediction is, and what it was bought with.
+
+Result files are in `igcam.metrics.results`, which loads torch by way of `igcam.files`.
+"""
+
+from igcam.metrics.boundary import BoundaryScores, boundary_counts, boundary_iou
+from igcam.metrics.confusion import IGNORE, Confusion, Scores, confusion, scores
+from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger, annotation_seconds
+
+__all__ = [
+    "IGNORE",
+    "Confusion",
+    "Scores",
+    "confusion",
+    "scores",
+    "BoundaryScores",
+    "boundary_counts",
+    "boundary_iou",
+    "ANNOTATION_SECONDS",
+    "Ledger",
+    "annotation_seconds",
+]

@@ -89,7 +89,8 @@ def local_affinity(
         likeness = _softmax(logits) + options.position_weight * by_distance
         columns[part] = neighbour
         weights[part] = likeness / likeness.sum(axis=1, keepdims=True)
-    row_starts = np.arange(0, weights.size + 1, len(offsets), dtype=np.int64)
+    index_type = np.int32 if weights.size < np.iinfo(np.int32).max else np.int64
+    row_starts = np.arange(0, weights.size + 1, len(offsets), dtype=index_type)
     return scipy.sparse.csr_array(
         (weights.ravel(), columns.ravel(), row_starts), shape=(len(wanted), height * width)
     )

@@ -168,6 +168,8 @@ def _check(
             "probability: must be at least 0 and sum to one over the classes, "
             f"got a least {probability.min():.6g} and sums {total.min():.6g}..{total.max():.6g}"
         )
-    unknown = sorted(set(features or {}) - set(options.strides))
-    if unknown:
-        raise ValueError(f"features: strides must be among {options.strides}, got {unknown}")
+    for stride, layers in (features or {}).items():
+        if stride not in options.strides:
+            raise ValueError(f"features: strides must be among {options.strides}, got {stride}")
+        if layers.ndim != 3 or 0 in layers.shape or not np.isfinite(layers).all():
+            raise ValueError(f"features: must be finite (D, h, w), got {layers.shape} at stride {stride}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import mask, photo, photos, rotated_photo
+from data_files import mask, photo, photos, rotated_photo
 from PIL import Image
 
 from igcam.data.check import check_folder, has_errors

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import SHARED, photos
+from data_files import SHARED, photos
 from reader_suite import ReaderSuite
 
 from igcam.data.coco import CocoMask, CocoShape, coco_cues, read_coco

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from helpers import mask, photos, rotated_photo
+from data_files import mask, photos, rotated_photo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -332,3 +332,12 @@ def test_a_mask_of_another_mode(tmp_path, dataset):
     path = write(tmp_path / "cues.jsonl", WHOLE | {"file": "colour.png"})
     with pytest.raises(IgcamError, match=r"jsonl:1: .*colour\.png: has mode RGB"):
         read_cues(path, dataset)
+
+
+def test_the_documented_lines_fit_the_schema():
+    page = (Path(__file__).parents[2] / "docs" / "cues.md").read_text(encoding="utf-8")
+    lines = page.split("```jsonl\n")[1].split("```")[0].splitlines()
+    schema = json.loads(Path(igcam.data.cues.__file__).with_name("cues.schema.json").read_text())
+    assert {json.loads(line)["kind"] for line in lines} == {"point", "box", "scribble", "mask"}
+    for line in lines:
+        jsonschema.validate(json.loads(line), schema)

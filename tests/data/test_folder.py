@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import mask, photo, photos
+from data_files import mask, photo, photos
 from reader_suite import ReaderSuite
 
 from igcam.data.folder import examine_folder, read_folder

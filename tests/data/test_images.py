@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from helpers import photo, png_bytes, rotated_photo
+from data_files import photo, png_bytes, rotated_photo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image

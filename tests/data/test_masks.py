@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from helpers import png_bytes
+from data_files import png_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

@@ -134,6 +134,7 @@ def test_written_tables_are_read_back(tmp_path, tags):
 
 def test_probable_misspellings():
     assert probable_misspellings({"horse": 5, "hrose": 1, "dog": 4}) == {"hrose": "horse"}
+    assert probable_misspellings({"horse": 3, "hrose": 1}) == {"hrose": "horse"}
     assert probable_misspellings({"cat": 9, "Cat": 8}) == {"Cat": "cat"}
     assert probable_misspellings({"traffic light": 4, "traffic_light": 2, "Traffic-Light": 1}) == {
         "traffic_light": "traffic light",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import SHARED, mask, photos
+from data_files import SHARED, mask, photos
 from reader_suite import ReaderSuite
 
 from igcam.data.masks import tags_in_mask
@@ -68,6 +68,9 @@ def test_user_errors(root, tmp_path):
         (tmp_path / f"{name}.txt").write_text(content)
     with pytest.raises(IgcamError, match=r"empty\.txt: is empty"):
         read_voc(root, str(tmp_path / "empty.txt"))
+    (tmp_path / "latin.txt").write_bytes(b"k\xe4fer")
+    with pytest.raises(IgcamError, match=r"latin\.txt: cannot be read"):
+        read_voc(root, str(tmp_path / "latin.txt"))
     with pytest.raises(IgcamError, match=r"twice\.txt:3: 'x' is in line 1 already"):
         read_voc(root, str(tmp_path / "twice.txt"))
     with pytest.raises(IgcamError) as caught:

@@ -38,7 +38,7 @@ def test_own_costs_are_used() -> None:
 def test_impossible_cues_are_refused() -> None:
     with pytest.raises(ValueError, match="kinds must be among point, scribble, box, mask, got lasso"):
         annotation_seconds(2, {"lasso": 1})
-    with pytest.raises(ValueError, match="box must be on 0..2 images, got 3"):
+    with pytest.raises(ValueError, match=r"box must be on 0..2 images, got 3"):
         annotation_seconds(2, {"box": 3})
     with pytest.raises(ValueError, match="got tags"):
         annotation_seconds(2, {"tags": 1})

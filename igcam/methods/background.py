@@ -1,0 +1,58 @@
+"""Rules that tell background from the classes in activation maps, without any true mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.errors import IgcamError
+
+Array = NDArray[np.float32]
+RULES = ("constant", "otsu", "power")
+
+
+@dataclass(frozen=True)
+class BackgroundOptions:
+    """Rule and its number."""
+
+    rule: str = "constant"
+    """`constant`: a fixed score; `otsu`: the level that splits each image's map best; `power`: (1 - max)^value."""
+    value: float = 0.15
+    """The constant, by default that of IRN (Ahn et al., CVPR 2019); or the exponent of `power` (CLIP-ES)."""
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise IgcamError(f"background rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+
+    @property
+    def words(self) -> str:
+        """The rule as it stands in the ledger."""
+        return "otsu of each map" if self.rule == "otsu" else f"{self.rule} {self.value:g}"
+
+
+def with_background(activation: NDArray[np.floating], options: BackgroundOptions) -> Array:
+    """Put a background score before the maps of the classes.
+
+    Args:
+        activation: Float (C, h, w) in 0..1.
+        options: The rule.
+
+    Returns:
+        float32 (C + 1, h, w); the largest score is the answer. They do not sum to one.
+    """
+    strongest = np.asarray(activation, np.float32).max(axis=0)
+    if options.rule == "power":
+        background = (1 - strongest) ** np.float32(options.value)
+    else:
+        level = options.value if options.rule == "constant" else _otsu(strongest)
+        background = np.full(strongest.shape, level, np.float32)
+    return np.concatenate([background[None], np.asarray(activation, np.float32)])
+
+
+def _otsu(strongest: Array) -> float:
+    levels = np.clip(strongest * 255, 0, 255).astype(np.uint8)
+    threshold, _ = cv2.threshold(levels.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return (threshold + 0.5) / 255

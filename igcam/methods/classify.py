@@ -1,0 +1,80 @@
+"""Stage 1, classify: a linear head on average-pooled features, and its activation maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from igcam.maps import class_activation_maps, normalise
+from igcam.methods.inputs import Inputs
+from igcam.models.linear_head import LinearHead, cross_fitted_logits, fit_linear_head
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """How the linear head is fitted."""
+
+    penalties: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    """L2 penalties to choose from by the out-of-fold tag loss; features are scaled to a mean square norm of
+    one hundred. One value is taken as it is."""
+    folds: int = 5
+    """Folds of that choice, and of the influence of the reweight stage."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted head with the scale of the features that it was fitted on."""
+
+    head: LinearHead
+    """On features times `scale`."""
+    scale: float
+    """Factor of the pooled features."""
+
+    def image_logits(self, pooled: NDArray[np.floating]) -> Array:
+        """Return raw logits, float32 (N, C), of pooled features (N, D)."""
+        return self.head.logits(np.asarray(pooled, np.float64) * self.scale).astype(np.float32)
+
+    def activation_maps(self, feature: Array) -> Array:
+        """Return raw maps w_c . f(u), float32 (C, h, w), of a feature (D, h, w); the bias is left out.
+
+        Source: Zhou et al., CVPR 2016.
+        """
+        weight = torch.from_numpy((self.head.weight * self.scale).astype(np.float32))
+        maps: Array = class_activation_maps(torch.from_numpy(feature)[None], weight, relu=False)[0].numpy()
+        return maps
+
+
+def classify(inputs: Inputs, options: ClassifyOptions) -> Classifier:
+    """Fit the head to its optimum, with the penalty that predicts held-out tags best."""
+    scale = 10 / max(float(np.sqrt((inputs.pooled.astype(np.float64) ** 2).sum(axis=1).mean())), 1e-12)
+    features = inputs.pooled.astype(np.float64) * scale
+    folds = min(options.folds, len(features))
+    penalty = options.penalties[0]
+    if len(options.penalties) > 1 and folds > 1:
+        losses = []
+        for step, candidate in enumerate(options.penalties):
+            logits = cross_fitted_logits(features, inputs.tags, candidate, folds, inputs.seed)
+            losses.append(tag_loss(logits, inputs.tags))
+            inputs.progress("choose the penalty", step + 1, len(options.penalties))
+        penalty = options.penalties[int(np.argmin(losses))]
+    return Classifier(fit_linear_head(features, inputs.tags, penalty), scale)
+
+
+def tag_loss(logits: NDArray[np.floating], tags: NDArray[np.floating]) -> float:
+    """Return the mean binary cross-entropy of raw logits (N, C) and tags (N, C)."""
+    return float((np.logaddexp(0, logits) - tags * logits).mean())
+
+
+def tagged_activations(
+    classifier: Classifier, features: Iterable[Array], tags: NDArray[np.floating]
+) -> Iterable[Array]:
+    """Yield normalised activation maps, float32 (C, h, w) in 0..1, zero for untagged classes."""
+    for feature, present in zip(features, tags, strict=True):
+        maps = torch.from_numpy(classifier.activation_maps(feature))
+        yield (normalise(maps) * torch.from_numpy(np.asarray(present, np.float32))[:, None, None]).numpy()

@@ -1,0 +1,103 @@
+"""Training a segmentation head on coverage targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from igcam.guidance.targets import restrict_to_tags
+from igcam.losses import guidance_loss
+from igcam.methods.inputs import Inputs
+from igcam.models.segmentation_head import SegmentationHead, predict_probability
+
+Array = NDArray[np.float32]
+Curve = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """Size and schedule of a segmentation head."""
+
+    hidden: int = 128
+    """Width."""
+    dropout: float = 0.1
+    """Share of channels dropped in training."""
+    epochs: int = 12
+    """Passes over the images."""
+    least_steps: int = 150
+    """Fewer images get more passes, until so many updates are made."""
+    batch_size: int = 16
+    """Images an update."""
+    learning_rate: float = 3e-3
+    """Peak of the one-cycle schedule of AdamW."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay."""
+
+
+def train_head(
+    inputs: Inputs, indices: NDArray[np.int64], targets: NDArray[np.floating], trust: Array, options: HeadOptions
+) -> tuple[SegmentationHead, Curve]:
+    """Train a new head on some of the images.
+
+    Each batch takes the plain or the mirrored view, whose targets are mirrored with it.
+
+    Args:
+        inputs: Features and seed.
+        indices: int64 (n,), the images to learn from.
+        targets: float (N, C + 1, h, w), of all images.
+        trust: float32 (N, h, w), of all images.
+        options: Size and schedule.
+
+    Returns:
+        The head in evaluation mode, and the mean loss of each epoch.
+    """
+    random = np.random.default_rng(inputs.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(inputs.seed)
+        head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
+        optimiser = torch.optim.AdamW(
+            head.parameters(), options.learning_rate, weight_decay=options.weight_decay
+        )
+        batches = max(1, round(len(indices) / options.batch_size))
+        epochs = max(options.epochs, -(-options.least_steps // batches))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, options.learning_rate, total_steps=epochs * batches
+        )
+        curve: Curve = []
+        head.train()
+        for epoch in range(epochs):
+            total = 0.0
+            for chosen in np.array_split(random.permutation(indices), batches):
+                chosen = np.sort(chosen)
+                mirrored = len(inputs.reduced) > 1 and random.random() < 0.5
+                features = torch.from_numpy(inputs.reduced[int(mirrored)][chosen]).float()
+                target = torch.from_numpy(np.asarray(targets[chosen], np.float32))
+                weight = torch.from_numpy(trust[chosen])
+                if mirrored:
+                    target, weight = target.flip(-1), weight.flip(-1)
+                loss = guidance_loss(head(features), target, weight)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                total += float(loss.detach())
+            curve.append({"epoch": epoch + 1, "loss": total / batches})
+            inputs.progress("train the head", epoch + 1, epochs)
+    return head.eval(), curve
+
+
+def predict_all(
+    inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32
+) -> Array:
+    """Return probabilities float32 (n, C + 1, h, w) of images whose tags are known: untagged classes are zero."""
+    parts = []
+    for start in range(0, len(indices), batch_size):
+        chosen = indices[start : start + batch_size]
+        views = [torch.from_numpy(view[chosen]).float() for view in inputs.reduced]
+        probability = predict_probability(head, *views[:2]).numpy()
+        parts.append(restrict_to_tags(probability, inputs.tags[chosen]))
+        inputs.progress("predict", min(start + batch_size, len(indices)), len(indices))
+    return np.concatenate(parts)

@@ -1,0 +1,46 @@
+"""What the stages of a method work on: features, tags and cues of all images, already computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.guidance.targets import Target
+
+Array = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the number done and the number to do."""
+
+
+def no_progress(task: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """N images with their features in V views (plain, mirrored); large arrays are memory-mapped."""
+
+    tags: Array
+    """float32 (N, C) of 0 and 1."""
+    pooled: Array
+    """float32 (N, D): last level, mean over places and views."""
+    reduced: NDArray[np.float16]
+    """float16 (V, N, k, h, w): the reduced levels; the mirrored view is as computed, not mirrored back."""
+    last_level: Callable[[int], Array]
+    """Index -> float32 (D, h', w'): last level, mean over views, mirrored back."""
+    image: Callable[[int, int], NDArray[np.uint8]]
+    """Index, size -> uint8 (size, size, 3): the photo squashed to a square."""
+    masks: Mapping[int, Target] = field(default_factory=dict)
+    """Index -> target of those images whose whole mask is given as a cue, at the size of the reduced maps."""
+    seed: int = 0
+    """Seeds the heads and the folds."""
+    progress: Progress = no_progress
+    """Reports steps."""
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the reduced maps."""
+        return self.reduced.shape[3], self.reduced.shape[4]

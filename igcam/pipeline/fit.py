@@ -1,0 +1,202 @@
+"""`fit`: from photos, tags and cues to a run folder with heads, masks and metrics, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.data.cue import MaskCue
+from igcam.data.images import load_image
+from igcam.data.sample import Dataset
+from igcam.errors import IgcamError
+from igcam.files import read_array, write_array
+from igcam.guidance.targets import Target, from_activation, from_mask
+from igcam.methods.background import BackgroundOptions, with_background
+from igcam.methods.classify import Classifier, ClassifyOptions, classify, tagged_activations
+from igcam.methods.guide import Guided, guide
+from igcam.methods.inputs import Inputs, no_progress
+from igcam.methods.reweight import reweight
+from igcam.models.backbone import Backbone
+from igcam.models.bank import FeatureBank
+from igcam.models.views import View
+from igcam.pipeline.backbone_file import run_backbone
+from igcam.pipeline.features import build_features, last_level, load_features, views_of
+from igcam.pipeline.models_file import read_classifier, write_classifier, write_head
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.stage_masks import write_stage_masks
+from igcam.pipeline.stage_metrics import write_stage_metrics
+
+Array = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+MAP_STAGES = ("classify", "guide", "reweight")
+"""Stages that give a map for each image; `sharpen` and `crf` draw masks from the last of them."""
+
+
+def fit(
+    dataset: Dataset,
+    out: str | Path,
+    options: FitOptions | None = None,
+    *,
+    bank: str | Path | None = None,
+    split: str = "train",
+    progress: Progress = no_progress,
+) -> RunFolder:
+    """Learn from tags and cues, and label the images that were learnt from.
+
+    The same call again goes on where it was stopped: finished stages are not repeated, and the outcome is
+    that of an undisturbed run.
+
+    Args:
+        dataset: Images without tags are left out. Cues of kind mask without a class guide; truth is only
+            used for metrics.
+        out: The run folder.
+        options: Defaults to `FitOptions()`.
+        bank: Folder of the feature bank, which runs may share; default: OUT/bank.
+        split: Name of these images in the ledger.
+        progress: Called with what is being done, the number done and the number to do.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        IgcamError: There are no tagged images, a class has none, weights cannot be had, OUT holds another run,
+            or a file cannot be read or written.
+    """
+    options = options or FitOptions()
+    dataset = dataset.tagged()
+    _check_tags(dataset)
+    run = RunFolder.begin(out, options, dataset)
+    run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
+    step = _Steps(run)
+    backbone = run_backbone(run, options, dataset, step, progress)
+    inputs = _inputs(run, options, dataset, backbone, Path(bank) if bank else run.file("bank"), step, progress)
+    _map_stages(run, options, dataset, inputs, step)
+    write_stage_masks(run, options, dataset, step, progress)
+    write_stage_metrics(run, options, dataset, split, progress)
+    return run
+
+
+class _Steps:
+    """Runs what is not done yet, and notes its time."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[dict[str, object]]:
+        facts: dict[str, object] = {}
+        start = time.perf_counter()
+        yield facts
+        self.run.finish(name, time.perf_counter() - start, **facts)
+
+
+def _inputs(
+    run: RunFolder,
+    options: FitOptions,
+    dataset: Dataset,
+    backbone: Backbone,
+    bank_folder: Path,
+    step: _Steps,
+    progress: Progress,
+) -> Inputs:
+    bank = FeatureBank(bank_folder, backbone, views_of(options.size, options.flip))
+    images = [sample.image for sample in dataset]
+    folder = run.file("stages", "features")
+    if not run.is_done("features"):
+        with step("features"):
+            build_features(bank, images, options.components, folder, options.seed, progress)
+    pooled, reduced, _ = load_features(folder)
+    return Inputs(
+        tags=dataset.tag_matrix(),
+        pooled=pooled,
+        reduced=reduced,
+        last_level=lambda index: last_level(bank, images[index]),
+        image=lambda index, size: View(size).apply(load_image(images[index])),
+        masks=_mask_targets(dataset, (reduced.shape[3], reduced.shape[4])),
+        seed=options.seed,
+        progress=progress,
+    )
+
+
+def _map_stages(
+    run: RunFolder, options: FitOptions, dataset: Dataset, inputs: Inputs, step: _Steps
+) -> None:
+    method = options.igcam if options.method == "igcam" else options.cam
+    classifier = _classify(run, inputs, method.classify, method.background, step)
+    if options.method == "cam":
+        return
+    probabilities = None
+    for name in ("guide", "reweight"):
+        if name not in options.stages:
+            continue
+        if not run.is_done(name):
+            with step(name) as facts:
+                if name == "guide":
+                    guided = guide(inputs, _activations(run), options.igcam.guide)
+                else:
+                    base = _coverage_by_activation(run) if probabilities is None else probabilities
+                    guided = reweight(inputs, classifier, base, options.igcam.reweight)
+                _write_guided(run, name, guided)
+                facts["curve"] = guided.curve
+        probabilities = read_array(run.file("stages", name, "maps.npy")).astype(np.float32)
+
+
+def _classify(
+    run: RunFolder, inputs: Inputs, options: ClassifyOptions, background: BackgroundOptions, step: _Steps
+) -> Classifier:
+    head_file, maps_file = (run.file("stages", "classify", name) for name in ("head.safetensors", "maps.npy"))
+    if not run.is_done("classify"):
+        with step("classify") as facts:
+            classifier = classify(inputs, options)
+            count = len(inputs.tags)
+            features = (inputs.last_level(index) for index in range(count))
+            maps = []
+            for activation in tagged_activations(classifier, features, inputs.tags):
+                maps.append(with_background(activation, background).astype(np.float16))
+                inputs.progress("activation maps", len(maps), count)
+            write_array(maps_file, np.stack(maps))
+            write_classifier(head_file, classifier)
+            facts.update(curve=[], penalty=classifier.head.l2)
+    return read_classifier(head_file)
+
+
+def _activations(run: RunFolder) -> Array:
+    return read_array(run.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
+
+
+def _coverage_by_activation(run: RunFolder) -> Array:
+    """Return what stands in for guided probabilities where the guide stage is off: the activation alone."""
+    return np.stack([from_activation(maps, maps.max(axis=0)) for maps in _activations(run)])
+
+
+def _write_guided(run: RunFolder, name: str, guided: Guided) -> None:
+    folder = run.file("stages", name)
+    write_array(folder / "targets.npy", guided.targets)
+    write_array(folder / "trust.npy", guided.trust)
+    write_array(folder / "maps.npy", guided.probabilities.astype(np.float16))
+    write_head(folder / "head.safetensors", guided.head)
+
+
+def _mask_targets(dataset: Dataset, size: tuple[int, int]) -> dict[int, Target]:
+    """Return the targets of the images whose whole mask is a cue."""
+    targets = {}
+    for index, sample in enumerate(dataset):
+        for cue in sample.cues:
+            if isinstance(cue, MaskCue) and cue.label is None:
+                targets[index] = from_mask(cue.source.read(), len(dataset.classes), *size)
+    return targets
+
+
+def _check_tags(dataset: Dataset) -> None:
+    if len(dataset) < 2:
+        raise IgcamError(f"fit: needs at least 2 tagged images, got {len(dataset)}")
+    counts = dataset.tag_matrix().sum(axis=0)
+    empty = [name for name, count in zip(dataset.classes, counts, strict=True) if count == 0]
+    if empty:
+        raise IgcamError(f"fit: no image is tagged with {', '.join(empty)}; leave the class out of --classes")

@@ -1,0 +1,67 @@
+"""From a coarse probability map to the mask of a photo: sharpen, CRF, and the stages in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
+from igcam.refine.pyramid import PyramidOptions, sharpen
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How masks are drawn from maps."""
+
+    sharpen: PyramidOptions | None = None
+    """None leaves the multi-scale boundary enhancement out."""
+    crf: CRFParameters | None = None
+    """None leaves the CRF out."""
+    least_probability: float = 0.1
+    """Classes that are nowhere as probable as this are not refined; matters without tags only."""
+
+
+def render(image: NDArray[np.uint8], scores: NDArray[np.floating], options: RenderOptions) -> dict[str, NDArray[np.uint8]]:
+    """Return the masks after each step, by its name: `plain`, and `sharpen` and `crf` where they are on.
+
+    Args:
+        image: uint8 (H, W, 3).
+        scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
+        options: What to do.
+
+    Returns:
+        uint8 (H, W) masks with ids 0..C.
+    """
+    height, width = image.shape[:2]
+    strongest = scores.reshape(len(scores), -1).max(axis=1)
+    labels = np.flatnonzero(strongest >= min(options.least_probability, float(strongest.max())))
+    labels = np.union1d(0, labels).astype(np.uint8)
+    kept = np.asarray(scores[labels], np.float32)
+    probability = kept / np.maximum(kept.sum(axis=0), 1e-12)
+    full = _resized(probability, height, width)
+    masks = {"plain": labels[full.argmax(axis=0)]}
+    if options.sharpen is not None:
+        full = sharpen(image, probability, options=options.sharpen)[-1].probability
+        if full.shape[1:] != (height, width):
+            full = _resized(full, height, width)
+        masks["sharpen"] = labels[full.argmax(axis=0)]
+    if options.crf is not None:
+        masks["crf"] = labels[dense_crf(image, np.clip(full, 0, 1), options.crf).argmax(axis=0)]
+    return masks
+
+
+def render_options(stages: Sequence[str], pyramid: PyramidOptions, crf: str) -> RenderOptions:
+    """Return the options for the stages that are on; `crf` names a preset."""
+    return RenderOptions(
+        pyramid if "sharpen" in stages else None, CRF_PRESETS[crf] if "crf" in stages else None
+    )
+
+
+def _resized(stack: Array, height: int, width: int) -> Array:
+    return np.stack([cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR) for layer in stack])

@@ -1,0 +1,161 @@
+"""The run folder: what was asked, what is done, and what came out of it."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import igcam
+from igcam.data.sample import Dataset
+from igcam.errors import IgcamError
+from igcam.files import read_json, write_json
+from igcam.pipeline.dataset_file import dataset_to_plain
+from igcam.pipeline.options import FitOptions, from_plain, to_plain
+
+
+class RunFolder:
+    """A folder with the state of one run.
+
+        run.json           method, seed, options, classes
+        samples.json       images, tags, truth
+        environment.json   versions
+        log.txt            what happened when
+        features/          pooled and reduced features
+        stages/NAME/       arrays, heads, masks and metrics of each stage; stage.json says that it is done
+        masks/             the masks of the last stage
+        metrics.json       the metrics of all stages
+
+    Every file is written under a temporary name and then renamed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def begin(cls, path: str | Path, options: FitOptions, dataset: Dataset) -> RunFolder:
+        """Open a new folder, or one that holds the same run.
+
+        Raises:
+            IgcamError: It holds another run; the options that differ are named.
+        """
+        run = cls(path)
+        asked = {
+            "version": igcam.__version__,
+            "method": options.method,
+            "seed": options.seed,
+            "options": to_plain(options),
+            "classes": list(dataset.classes),
+            "images": len(dataset),
+        }
+        samples = dataset_to_plain(dataset)
+        if run.file("run.json").exists():
+            run._check_same(asked, samples)
+        else:
+            if run.path.exists() and any(run.path.iterdir()):
+                raise IgcamError(f"{path}: must be new, empty or a run folder, but has other files")
+            write_json(run.file("samples.json"), samples)
+            write_json(run.file("environment.json"), environment())
+            write_json(run.file("run.json"), asked)
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run.
+
+        Raises:
+            IgcamError: There is none.
+        """
+        run = cls(path)
+        if not run.file("run.json").is_file():
+            raise IgcamError(f"{path}: is not a run folder: it has no run.json")
+        return run
+
+    def file(self, *parts: str) -> Path:
+        """Return the path of a file in the folder."""
+        return self.path.joinpath(*parts)
+
+    @property
+    def options(self) -> FitOptions:
+        """The options that the run was begun with."""
+        return from_plain(FitOptions, read_json(self.file("run.json"))["options"], str(self.file("run.json")))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, without background."""
+        return tuple(read_json(self.file("run.json"))["classes"])
+
+    def is_done(self, stage: str) -> bool:
+        """Tell whether a stage has ended."""
+        return self.file("stages", stage, "stage.json").is_file()
+
+    def finish(self, stage: str, seconds: float, **facts: Any) -> None:
+        """Mark a stage as done, with its time and other facts."""
+        write_json(self.file("stages", stage, "stage.json"), {"stage": stage, "seconds": seconds, **facts})
+        self.log(f"{stage}: done in {seconds:.1f} s")
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """Return what `finish` wrote of a stage."""
+        facts: dict[str, Any] = read_json(self.file("stages", stage, "stage.json"))
+        return facts
+
+    def log(self, line: str) -> None:
+        """Add a line with the time to log.txt."""
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.file("log.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{now} {line}\n")
+
+    def _check_same(self, asked: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
+        held = read_json(self.file("run.json"))
+        differing = [
+            f"{name}: {_short(ours)} here, {_short(theirs)} asked"
+            for name, ours, theirs in _differences(held, asked)
+            if name != "version"
+        ]
+        if not differing and read_json(self.file("samples.json")) != samples:
+            differing = ["the images, tags or cues differ"]
+        if differing:
+            raise IgcamError.from_lines(f"{self.path}: holds another run; choose another --out:", differing)
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions that a result depends on."""
+    return {
+        "igcam": igcam.__version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def open_memory_map(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """Create a float16 .npy of this shape to be filled in place; call it by a temporary name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array: NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    return array
+
+
+def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(held, dict) and isinstance(asked, dict):
+        return [
+            found
+            for key in sorted(held.keys() | asked.keys())
+            for found in _differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if held == asked else [(name, held, asked)]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,76 @@
+"""Step `masks`: the masks of the training images after each stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.data.images import load_image
+from igcam.data.masks import write_mask
+from igcam.data.sample import Dataset
+from igcam.files import read_array, write_bytes
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.render import RenderOptions, render, render_options
+from igcam.pipeline.run_folder import RunFolder
+
+Progress = Callable[[str, int, int], None]
+MAP_STAGES = ("classify", "guide", "reweight")
+"""Stages that give a map for each image."""
+DRAWING_STAGES = ("sharpen", "crf")
+"""Stages that draw masks from the last of these maps."""
+
+
+def write_stage_masks(
+    run: RunFolder, options: FitOptions, dataset: Dataset, step: Any, progress: Progress, workers: int = 2
+) -> None:
+    """Write stages/STAGE/masks/NAME.png for every stage, and masks/NAME.png for the last one.
+
+    Images whose masks are there are skipped, so that an interruption costs a few images at most.
+    """
+    maps = {
+        stage: read_array(run.file("stages", stage, "maps.npy"), mmap=True)
+        for stage in MAP_STAGES
+        if stage in options.stages
+    }
+    last = list(maps)[-1]
+    drawing = [stage for stage in DRAWING_STAGES if stage in options.stages]
+    if all(run.is_done(stage) for stage in ("masks", *drawing)):
+        return
+    start = time.perf_counter()
+
+    def work(index: int) -> None:
+        name = dataset.samples[index].name
+        if run.file("masks", f"{name}.png").exists():
+            return
+        image = load_image(dataset.samples[index].image)
+        for stage, stack in maps.items():
+            detail = mask_options(options) if stage == last else RenderOptions()
+            drawn = render(image, np.asarray(stack[index], np.float32), detail)
+            _write(run.file("stages", stage, "masks"), name, drawn.pop("plain"))
+            for further, mask in drawn.items():
+                _write(run.file("stages", further, "masks"), name, mask)
+        final = run.file("stages", options.stages[-1], "masks", f"{name}.png")
+        write_bytes(run.file("masks", f"{name}.png"), final.read_bytes())
+
+    with ThreadPoolExecutor(max(1, workers)) as threads:
+        for done, _ in enumerate(threads.map(work, range(len(dataset)))):
+            progress("draw masks", done + 1, len(dataset))
+    seconds = time.perf_counter() - start
+    for stage in (*drawing, "masks"):
+        run.finish(stage, seconds, curve=[])
+
+
+def mask_options(options: FitOptions) -> RenderOptions:
+    """Return how the last stage of a run draws its masks."""
+    return render_options(options.stages, options.igcam.sharpen, options.crf)
+
+
+def _write(folder: Path, name: str, mask: NDArray[np.uint8]) -> None:
+    write_mask(folder / f"{name}.png", mask)
+

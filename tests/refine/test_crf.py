@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from refiner_suite import RefinerSuite, photo, stack
+
+from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
+
+
+def mean_field(image: np.ndarray, unary: np.ndarray, parameters: CRFParameters) -> np.ndarray:
+    """Mean field with exact kernels over all pairs, in float64."""
+    classes, height, width = unary.shape
+    y, x = np.mgrid[:height, :width]
+    position = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
+    colour = image.reshape(-1, 3).astype(np.float64)
+    message = np.zeros((height * width, height * width))
+    for weight, features in [
+        (parameters.gaussian_weight, position / parameters.gaussian_width),
+        (
+            parameters.bilateral_weight,
+            np.hstack([position / parameters.bilateral_width, colour / parameters.bilateral_colour]),
+        ),
+    ]:
+        square = (features**2).sum(axis=1)
+        kernel = np.exp(-np.maximum(square[:, None] + square - 2 * features @ features.T, 0) / 2)
+        norm = 1 / np.sqrt(kernel.sum(axis=1))
+        message += weight * norm[:, None] * kernel * norm
+    energy = -unary.reshape(classes, -1).T.astype(np.float64)
+
+    def softmax(logits: np.ndarray) -> np.ndarray:
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    belief = softmax(energy)
+    for _ in range(parameters.iterations):
+        belief = softmax(energy + message @ belief)
+    return belief.T.reshape(unary.shape)
+
+
+def hard_case() -> tuple[np.ndarray, np.ndarray]:
+    """Four noisy regions of colour, and a unary that is right about half of the time."""
+    generator = np.random.default_rng(5)
+    y, x = np.mgrid[:30, :40]
+    truth = (x + 0.4 * y > 26).astype(int) + 2 * ((x - 20) ** 2 + (y - 15) ** 2 < 90)
+    colours = np.array([[60, 90, 140], [200, 120, 40], [90, 180, 90], [150, 60, 170]])[truth]
+    image = np.clip(colours + generator.normal(0, 8, colours.shape), 0, 255).astype(np.uint8)
+    logits = generator.normal(0, 1, (4, 30, 40)) + 0.9 * (truth == np.arange(4)[:, None, None])
+    return image, -logits.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        CRFParameters(3, 3, 12, 20, 4),
+        CRFParameters(2, 1, 8, 25, 3),
+        CRFParameters(3, 3, 50, 13, 10, iterations=5),
+    ],
+)
+def test_agrees_with_exact_mean_field(parameters: CRFParameters) -> None:
+    image, unary = hard_case()
+    expected = mean_field(image, unary, parameters)
+    result = dense_crf_from_unary(image, unary, parameters)
+    best = expected.argmax(axis=0)
+    assert (unary.argmin(axis=0) == best).mean() < 0.6
+    assert (result.argmax(axis=0) == best).mean() >= 0.93
+    assert np.abs(result - expected).mean() <= 0.025
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        CRFParameters(3, 5, bilateral_weight=0, iterations=1),
+        CRFParameters(
+            gaussian_weight=0, bilateral_width=6, bilateral_colour=20, bilateral_weight=5, iterations=1
+        ),
+    ],
+)
+def test_each_kernel_has_its_width_and_weight(parameters: CRFParameters) -> None:
+    image, unary = hard_case()
+    expected = mean_field(image, unary, parameters)
+    result = dense_crf_from_unary(image, unary, parameters)
+    assert np.abs(result - expected).mean() < 0.02
+    for other in (0.6, 1.7):
+        weaker = dataclasses.replace(
+            parameters,
+            gaussian_weight=parameters.gaussian_weight * other,
+            bilateral_weight=parameters.bilateral_weight * other,
+        )
+        for wrong in (weaker, parameters.scaled(other)):
+            difference = np.abs(dense_crf_from_unary(image, unary, wrong) - expected).mean()
+            assert difference > 1.5 * np.abs(result - expected).mean()
+
+
+@pytest.mark.parametrize("name", CRF_PRESETS)
+@pytest.mark.parametrize("classes", [2, 5])
+def test_agrees_with_the_reference_code(name: str, classes: int) -> None:
+    densecrf = pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 is not installed")
+    image, unary = photo(37, 52), -np.log(stack(classes, 37, 52))
+    preset = CRF_PRESETS[name]
+    peer = densecrf.DenseCRF2D(52, 37, classes)
+    peer.setUnaryEnergy(np.ascontiguousarray(unary.reshape(classes, -1)))
+    peer.addPairwiseGaussian(sxy=preset.gaussian_width, compat=preset.gaussian_weight)
+    peer.addPairwiseBilateral(
+        sxy=preset.bilateral_width, srgb=preset.bilateral_colour, rgbim=image, compat=preset.bilateral_weight
+    )
+    expected = np.array(peer.inference(preset.iterations)).reshape(unary.shape)
+    difference = np.abs(dense_crf_from_unary(image, unary, preset) - expected)
+    assert difference.mean() < 1e-4
+    assert difference.max() < 0.02  # where rounding decides which lattice vertices exist
+
+
+def test_without_kernels_or_updates_it_is_a_softmax() -> None:
+    image, probability = photo(8, 9), stack(3, 8, 9)
+    for parameters in [CRFParameters(gaussian_weight=0, bilateral_weight=0), CRFParameters(iterations=0)]:
+        np.testing.assert_allclose(dense_crf(image, probability, parameters), probability, atol=1e-5)
+
+
+def test_probabilities_need_not_be_normalised() -> None:
+    image, probability = photo(8, 9), stack(3, 8, 9)
+    np.testing.assert_allclose(dense_crf(image, probability * 0.5), dense_crf(image, probability), atol=1e-3)
+
+
+def test_the_kept_grid_does_not_leak_between_images() -> None:
+    first, second, probability = photo(16, 20, 1), photo(16, 20, 2)[::-1], stack(2, 16, 20)
+    fresh = dense_crf(second, probability)
+    dense_crf(first, probability, CRFParameters(gaussian_weight=7))
+    np.testing.assert_array_equal(dense_crf(second, probability), fresh)
+
+
+def test_unary_from_labels_by_hand() -> None:
+    unary = unary_from_labels(np.array([[0, 2, 255]], dtype=np.uint8), classes=3, certainty=0.7)
+    np.testing.assert_allclose(
+        np.exp(-unary[:, 0]), [[0.7, 0.15, 1 / 3], [0.15, 0.15, 1 / 3], [0.15, 0.7, 1 / 3]], rtol=1e-5
+    )
+    assert unary.dtype == np.float32
+
+
+def test_unary_from_labels_refuses() -> None:
+    labels = np.zeros((2, 2), dtype=np.uint8)
+    with pytest.raises(ValueError, match="certainty: must lie between 0 and 1"):
+        unary_from_labels(labels, 3, certainty=1)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        unary_from_labels(labels, 1)
+    with pytest.raises(ValueError, match="labels: must be integers"):
+        unary_from_labels(labels.astype(float), 3)
+
+
+def test_parameters() -> None:
+    assert CRFParameters() == CRF_PRESETS["irn"]
+    half = CRFParameters().scaled(0.5)
+    assert (half.gaussian_width, half.bilateral_width, half.bilateral_colour) == (1.5, 25, 5)
+    assert half.iterations == 10
+    with pytest.raises(ValueError, match="bilateral_width: must be above 0, got 0"):
+        CRFParameters(bilateral_width=0)
+    with pytest.raises(ValueError, match="gaussian_weight: must be at least 0, got -1"):
+        CRFParameters(gaussian_weight=-1)
+
+
+class TestDenseCRF(RefinerSuite):
+    refine = staticmethod(
+        lambda image, probability: dense_crf(image, probability, CRFParameters(3, 3, 20, 20, 4))
+    )
+
+
+class TestPublishedCRF(RefinerSuite):
+    refine = staticmethod(lambda image, probability: dense_crf(image, probability, CRF_PRESETS["seam"]))

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from refiner_suite import RefinerSuite, photo, stack
+
+from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.pyramid import PyramidOptions, sharpen
+
+LINEAR = PyramidOptions(competition=1.0)
+
+
+def disk_on_two_colours() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An image, the mask of its coloured shape, and the shape's coarse and shifted map at stride 16."""
+    y, x = np.mgrid[:160, :224]
+    mask = ((x - 110) ** 2 / 4900 + (y - 80) ** 2 / 2500 < 1) & ~((abs(x - 110) < 12) & (y < 60))
+    colours = np.where(mask[..., None], [180, 120, 70], [70, 110, 150])
+    image = np.clip(colours + np.random.default_rng(0).normal(0, 8, colours.shape), 0, 255).astype(np.uint8)
+    blob = cv2.resize(mask.astype(np.float32), (14, 10), interpolation=cv2.INTER_AREA)
+    blob = 0.1 + 0.8 * cv2.GaussianBlur(blob, (0, 0), 0.8)
+    return image, mask, np.stack([1 - blob, blob])
+
+
+def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
+    return float((prediction & truth).sum() / (prediction | truth).sum())
+
+
+def test_moves_boundaries_to_those_of_the_image() -> None:
+    image, mask, coarse = disk_on_two_colours()
+    upsampled = cv2.resize(coarse[1], (224, 160)) > 0.5
+    refined = sharpen(image, coarse)[-1].probability.argmax(axis=0) == 1
+    assert iou(upsampled, mask) < 0.9
+    assert iou(refined, mask) > 0.96
+
+
+def test_features_lead_where_colours_are_alike() -> None:
+    image, mask, coarse = disk_on_two_colours()
+    grey = np.full_like(image, 128)
+    features = {s: np.stack([mask, ~mask]).astype(np.float32)[:, ::s, ::s] for s in (8, 4, 2, 1)}
+    without = sharpen(grey, coarse)[-1].probability.argmax(axis=0) == 1
+    led = sharpen(grey, coarse, features)[-1].probability.argmax(axis=0) == 1
+    assert iou(led, mask) > iou(without, mask) + 0.03
+    assert iou(led, mask) > 0.95
+
+
+def test_levels_have_their_sizes_and_contents() -> None:
+    levels = sharpen(photo(75, 101), stack(3, 5, 7))
+    assert [level.stride for level in levels] == [8, 4, 2, 1]
+    assert [level.probability.shape for level in levels] == [
+        (3, 10, 13),
+        (3, 19, 26),
+        (3, 38, 51),
+        (3, 75, 101),
+    ]
+    for level in levels:
+        top = np.sort(level.probability, axis=0)
+        np.testing.assert_allclose(level.uncertainty, 1 - (top[-1] - top[-2]), atol=1e-5)
+        assert level.solved.shape == level.uncertainty.shape
+
+
+def test_certain_pixels_keep_their_upsampled_values() -> None:
+    image, _, coarse = disk_on_two_colours()
+    level = sharpen(image, coarse, options=PyramidOptions(strides=(4,)))[0]
+    upsampled = np.stack([cv2.resize(layer, (56, 40)) for layer in coarse])
+    assert 0.05 < level.solved.mean() < 0.9
+    np.testing.assert_allclose(level.probability[:, ~level.solved], upsampled[:, ~level.solved], atol=1e-5)
+    assert np.abs(level.probability - upsampled)[:, level.solved].max() > 0.05
+
+
+def test_the_less_certain_the_more_a_pixel_moves() -> None:
+    image, _, coarse = disk_on_two_colours()
+    options = PyramidOptions(strides=(16,), steps=1, restart=0.2, competition=1.0, certain=1.0)
+    level = sharpen(image, coarse, options=options)[0]
+    small = cv2.resize(image.astype(np.float32), (14, 10), interpolation=cv2.INTER_AREA)
+    spread = (local_affinity(small, None, options.affinity) @ coarse.reshape(2, -1).T).T.reshape(coarse.shape)
+    share = 0.2 + 0.8 * np.abs(coarse[0] - coarse[1])
+    np.testing.assert_allclose(level.probability, (1 - share) * spread + share * coarse, atol=1e-5)
+
+
+def test_pixels_near_a_change_are_solved_however_certain() -> None:
+    hard = np.zeros((2, 16, 16), dtype=np.float32)
+    hard[0, :, :8], hard[1, :, 8:] = 1, 1
+    options = PyramidOptions(strides=(1,), band=2)
+    solved = sharpen(photo(16, 16), hard, options=options)[0].solved
+    np.testing.assert_array_equal(np.flatnonzero(solved[5]), [6, 7, 8, 9])
+    without = dataclasses.replace(options, band=0)
+    assert not sharpen(photo(16, 16), hard, options=without)[0].solved.any()
+
+
+def test_levels_coarser_than_the_map_are_skipped() -> None:
+    levels = sharpen(photo(32, 32), stack(2, 16, 16))
+    assert [level.stride for level in levels] == [2, 1]
+
+
+def test_one_class_is_certain() -> None:
+    level = sharpen(photo(16, 16), np.ones((1, 1, 1), dtype=np.float32))[-1]
+    np.testing.assert_array_equal(level.probability, 1)
+    np.testing.assert_array_equal(level.uncertainty, 0)
+
+
+def test_bad_options_and_features_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"features: strides must be among .* got 3"):
+        sharpen(photo(16, 16), stack(2, 1, 1), {3: np.zeros((1, 4, 4))})
+    with pytest.raises(ValueError, match="features: must be finite"):
+        sharpen(photo(16, 16), stack(2, 1, 1), {4: np.full((1, 4, 4), np.nan)})
+    with pytest.raises(ValueError, match="strides: must fall"):
+        PyramidOptions(strides=(1, 4))
+    with pytest.raises(ValueError, match="band: must be at least 0"):
+        PyramidOptions(band=-1)
+    with pytest.raises(ValueError, match="must not be larger than the image"):
+        sharpen(photo(4, 4), stack(2, 5, 4))
+
+
+class TestPyramid(RefinerSuite):
+    refine = staticmethod(lambda image, probability: sharpen(image, probability)[-1].probability)
+    stride = 8
+
+
+class TestPyramidWithoutCompetition(RefinerSuite):
+    refine = staticmethod(
+        lambda image, probability: sharpen(image, probability, options=LINEAR)[-1].probability
+    )
+    stride = 4
+    keeps_constant_maps = True
+
+
+class TestOneLevel(RefinerSuite):
+    refine = staticmethod(
+        lambda image, probability: (
+            sharpen(
+                image,
+                probability,
+                options=PyramidOptions(strides=(1,), certain=1.0, affinity=AffinityOptions(), restart=0.0),
+            )[-1].probability
+        )
+    )
