@@ -24,7 +24,11 @@ class Target:
 
 
 def from_activation(
-    activation: NDArray[np.floating], coverage: NDArray[np.floating], *, level: float = 0.4, slope: float = 8.0
+    activation: NDArray[np.floating],
+    coverage: NDArray[np.floating],
+    *,
+    level: float = 0.4,
+    slope: float = 8.0,
 ) -> Array:
     """Join activation maps and the coverage by proposals to probabilities.
 

@@ -1,0 +1,1 @@
+"""Methods: what their stages compute, on arrays; one published method a file."""

@@ -38,7 +38,11 @@ class HeadOptions:
 
 
 def train_head(
-    inputs: Inputs, indices: NDArray[np.int64], targets: NDArray[np.floating], trust: Array, options: HeadOptions
+    inputs: Inputs,
+    indices: NDArray[np.int64],
+    targets: NDArray[np.floating],
+    trust: Array,
+    options: HeadOptions,
 ) -> tuple[SegmentationHead, Curve]:
     """Train a new head on some of the images.
 
@@ -57,7 +61,9 @@ def train_head(
     random = np.random.default_rng(inputs.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs.seed)
-        head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
+        head = SegmentationHead(
+            inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout
+        )
         optimiser = torch.optim.AdamW(
             head.parameters(), options.learning_rate, weight_decay=options.weight_decay
         )

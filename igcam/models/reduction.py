@@ -35,9 +35,7 @@ class Reduction:
         for level, mean, projection in zip(levels, self.means, self.projections, strict=True):
             count, depth, height, width = level.shape
             flat = level.permute(0, 2, 3, 1).reshape(-1, depth)
-            reduced.append(
-                ((flat - mean) @ projection).reshape(count, height, width, -1).permute(0, 3, 1, 2)
-            )
+            reduced.append(((flat - mean) @ projection).reshape(count, height, width, -1).permute(0, 3, 1, 2))
         return stack_levels(reduced).contiguous()
 
     @property

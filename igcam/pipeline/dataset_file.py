@@ -48,7 +48,8 @@ def read_dataset_file(path: Path) -> Dataset:
                 None
                 if entry["truth"] is None
                 else MaskFile(
-                    Path(entry["truth"]), None if entry["truth_lookup"] is None else tuple(entry["truth_lookup"])
+                    Path(entry["truth"]),
+                    None if entry["truth_lookup"] is None else tuple(entry["truth_lookup"]),
                 ),
             )
             for entry in content["samples"]

@@ -97,7 +97,9 @@ def evaluate(
         raise IgcamError.from_lines(f"{masks}: {len(problems)} masks cannot be scored:", problems)
     result = Evaluation(dataset.classes, scores(total), boundary_iou(bands), images)
     if output is not None:
-        ledger = ledger or Ledger(method="unknown", split="unknown", split_size=len(known), tags_at_inference=False)
+        ledger = ledger or Ledger(
+            method="unknown", split="unknown", split_size=len(known), tags_at_inference=False
+        )
         write_results(output, ledger, result.rows())
     return result
 

@@ -34,8 +34,6 @@ from igcam.pipeline.stage_metrics import write_stage_metrics
 
 Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
-MAP_STAGES = ("classify", "guide", "reweight")
-"""Stages that give a map for each image; `sharpen` and `crf` draw masks from the last of them."""
 
 
 def fit(
@@ -75,7 +73,9 @@ def fit(
     run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
     step = _Steps(run)
     backbone = run_backbone(run, options, dataset, step, progress)
-    inputs = _inputs(run, options, dataset, backbone, Path(bank) if bank else run.file("bank"), step, progress)
+    inputs = _inputs(
+        run, options, dataset, backbone, Path(bank) if bank else run.file("bank"), step, progress
+    )
     _map_stages(run, options, dataset, inputs, step)
     write_stage_masks(run, options, dataset, step, progress)
     write_stage_metrics(run, options, dataset, split, progress)
@@ -124,9 +124,7 @@ def _inputs(
     )
 
 
-def _map_stages(
-    run: RunFolder, options: FitOptions, dataset: Dataset, inputs: Inputs, step: _Steps
-) -> None:
+def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: Inputs, step: _Steps) -> None:
     method = options.igcam if options.method == "igcam" else options.cam
     classifier = _classify(run, inputs, method.classify, method.background, step)
     if options.method == "cam":

@@ -5,37 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from igcam.errors import IgcamError
 from igcam.methods.cam import CamOptions
-from igcam.methods.igcam import IgcamOptions
+from igcam.methods.finetune import FinetuneOptions
+from igcam.methods.igcam import STAGES, IgcamOptions
 from igcam.models.backbone import BackboneOptions
+from igcam.refine.crf import CRF_PRESETS
 
 METHODS: dict[str, type[CamOptions] | type[IgcamOptions]] = {"cam": CamOptions, "igcam": IgcamOptions}
 """Every method's options by its name."""
 
 Options = TypeVar("Options")
-
-
-@dataclass(frozen=True)
-class FinetuneOptions:
-    """Training the backbone on the tags, before the stages of the method run on its features."""
-
-    epochs: int = 20
-    """Passes over the images."""
-    batch_size: int = 16
-    """Images an update."""
-    learning_rate: float = 1e-3
-    """Peak of the one-cycle schedule of AdamW."""
-    weight_decay: float = 0.05
-    """Decoupled weight decay."""
-    scale: tuple[float, float] = (0.8, 1.25)
-    """Range of the random size of the photo, as a multiple of the view's."""
-    colour: float = 0.2
-    """Strength of the random changes of brightness, contrast and saturation."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +64,22 @@ class FitOptions:
                 f"components must have one number for each of the {len(self.backbone.levels)} levels, "
                 f"got {len(self.components)}"
             )
+        _check_stages(self.stages)
+        if self.crf not in CRF_PRESETS:
+            raise IgcamError(f"crf must be one of {', '.join(CRF_PRESETS)}, got {self.crf!r}")
+
+    def without(self, stages: Sequence[str]) -> FitOptions:
+        """Return the options with stages switched off.
+
+        Raises:
+            IgcamError: A stage is unknown, or cannot be switched off.
+        """
+        wrong = [stage for stage in stages if stage not in STAGES[1:]]
+        if wrong:
+            raise IgcamError(f"--without must be one of {', '.join(STAGES[1:])}, got {', '.join(wrong)}")
+        kept = tuple(stage for stage in self.igcam.stages if stage not in stages)
+        cam = dataclasses.replace(self.cam, crf=self.cam.crf and "crf" not in stages)
+        return dataclasses.replace(self, igcam=dataclasses.replace(self.igcam, stages=kept), cam=cam)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -86,6 +87,11 @@ class FitOptions:
         if self.method == "cam":
             return ("classify", "crf") if self.cam.crf else ("classify",)
         return self.igcam.stages
+
+
+def _check_stages(stages: Sequence[str]) -> None:
+    if tuple(stages) != tuple(stage for stage in STAGES if stage in stages) or "classify" not in stages:
+        raise IgcamError(f"stages must be some of {', '.join(STAGES)}, in this order, got {', '.join(stages)}")
 
 
 def to_plain(options: Any) -> dict[str, Any]:

@@ -27,7 +27,9 @@ class RenderOptions:
     """Classes that are nowhere as probable as this are not refined; matters without tags only."""
 
 
-def render(image: NDArray[np.uint8], scores: NDArray[np.floating], options: RenderOptions) -> dict[str, NDArray[np.uint8]]:
+def render(
+    image: NDArray[np.uint8], scores: NDArray[np.floating], options: RenderOptions
+) -> dict[str, NDArray[np.uint8]]:
     """Return the masks after each step, by its name: `plain`, and `sharpen` and `crf` where they are on.
 
     Args:

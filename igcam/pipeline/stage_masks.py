@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from igcam.pipeline.run_folder import RunFolder
 
 Progress = Callable[[str, int, int], None]
 MAP_STAGES = ("classify", "guide", "reweight")
-"""Stages that give a map for each image."""
+"""Stages that give a map for each image, in order."""
 DRAWING_STAGES = ("sharpen", "crf")
 """Stages that draw masks from the last of these maps."""
 
@@ -66,11 +66,11 @@ def write_stage_masks(
         run.finish(stage, seconds, curve=[])
 
 
-def mask_options(options: FitOptions) -> RenderOptions:
-    """Return how the last stage of a run draws its masks."""
-    return render_options(options.stages, options.igcam.sharpen, options.crf)
+def mask_options(options: FitOptions, stages: Sequence[str] | None = None) -> RenderOptions:
+    """Return how the last stage of a run draws its masks; `stages` replaces the run's choice of them."""
+    chosen = options.stages if stages is None else stages
+    return render_options(chosen, options.igcam.sharpen, options.crf)
 
 
 def _write(folder: Path, name: str, mask: NDArray[np.uint8]) -> None:
     write_mask(folder / f"{name}.png", mask)
-

@@ -198,7 +198,7 @@ def _check_stack(image: NDArray[np.uint8], stack: NDArray[np.floating], name: st
         raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     if stack.ndim != 3 or stack.shape[1:] != image.shape[:2] or 0 in stack.shape:
         raise ValueError(f"{name}: must be (K, {image.shape[0]}, {image.shape[1]}), got {stack.shape}")
-    if not np.issubdtype(stack.dtype, np.floating) or not np.isfinite(stack).all():
-        raise ValueError(
-            f"{name}: must be finite floats, got {stack.dtype} with NaN or infinity, or not floats"
-        )
+    if not np.issubdtype(stack.dtype, np.floating):
+        raise ValueError(f"{name}: must be floats, got {stack.dtype}")
+    if not np.isfinite(stack).all():
+        raise ValueError(f"{name}: must be finite, got NaN or infinity")

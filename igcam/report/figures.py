@@ -32,7 +32,7 @@ class Frame:
 
 
 STAGE_FRAME = Frame(560, 300, left=44, right=28, top=44, bottom=34)
-CURVE_FRAME = Frame(280, 190, right=18)
+CURVE_FRAME = Frame(280, 170, right=52, top=14)
 
 
 def line_chart(
@@ -88,9 +88,10 @@ def line_chart(
             under = any(other is not None and other > value for other in others)
             y = down(value)
             parts.append(element("circle", class_=f"dot tone{number}", cx=f"{x:.1f}", cy=f"{y:.1f}", r=4))
-            text = f"{value:.1f}" if point_values else f"{value:.3g}"
-            anchor = "middle" if point_values else "end"
-            parts.append(_text(x, y + 20 if under else y - 10, text, f"value tone{number}", anchor))
+            if point_values:
+                parts.append(_text(x, y + 20 if under else y - 10, f"{value:.1f}", f"value tone{number}", "middle"))
+            else:
+                parts.append(_text(x + 9, y + 4, f"{value:.3g}", f"value tone{number}", "start"))
     if len(lines) > 1:
         parts.append(_legend(frame, lines))
     return element(
@@ -128,12 +129,16 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     """
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ValueError(f"low, high: must be finite and in order, got {low} and {high}")
-    span = high - low or abs(high) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    span = high - low
+    # A level line gets room of its own, so that rounding is no slope.
+    if span <= 1e-6 * size or size < 1e-9:
+        span = 0.1 * size if size >= 1e-9 else 1.0
     rough = span / (most - 1)
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, max(last, first + 1) + 1)]
 
 
 def _bar(left: float, width: float, top: float, height: float, kind: str) -> Markup:
@@ -151,7 +156,7 @@ def _legend(frame: Frame, lines: Sequence[Line]) -> Markup:
     for number, line in enumerate(lines):
         parts.append(element("line", class_=f"line tone{number}", x1=left, x2=left + 20, y1=14, y2=14))
         parts.append(_text(left + 26, 18, line.name, "axis", "start"))
-        left += 48 + 7.5 * len(line.name)
+        left += 58 + 7.5 * len(line.name)
     return join(*parts)
 
 

@@ -13,17 +13,17 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, *content: str | None, **attributes: object) -> Markup:
+def element(tag: str, /, *content: str | None, **attributes: object) -> Markup:
     """Return an element; text in it and in its attributes is escaped unless it is `Markup`.
 
     Args:
-        name: Tag, "td".
+        tag: Its name, "td".
         content: Text, `Markup`, or None for nothing.
         attributes: None leaves an attribute out. Underscores become hyphens, one at the end is dropped
             (`class_`, `stroke_width`).
     """
-    opening = f"<{name}{''.join(_attribute(key, value) for key, value in attributes.items())}>"
-    return Markup(opening if name in _VOID else f"{opening}{join(*content)}</{name}>")
+    opening = f"<{tag}{''.join(_attribute(key, value) for key, value in attributes.items())}>"
+    return Markup(opening if tag in _VOID else f"{opening}{join(*content)}</{tag}>")
 
 
 def join(*content: str | None) -> Markup:

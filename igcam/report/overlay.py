@@ -53,7 +53,8 @@ def thumbnail(photo: Picture, width: int) -> Picture:
     height, columns = photo.shape[:2]
     scale = width / max(columns, 0.75 * height)
     size = (max(1, round(columns * scale)), max(1, round(height * scale)))
-    return _uint8(cv2.resize(photo, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
 
 
 def heat_overlay(photo: Picture, activation: NDArray[np.floating]) -> Picture:
@@ -82,13 +83,13 @@ def probability_overlay(
     total = shares.sum(axis=-1)
     colours = class_colours(len(probability) - 1)[1:].astype(np.float32)
     mixed = shares @ colours / np.maximum(total, 1e-6)[..., None]
-    overlaid = _blend(_faded(photo), mixed, 0.7 * total.clip(0, 1))
+    overlaid = _blend(_light(photo), mixed, 0.7 * total.clip(0, 1))
     if trust is None:
         return overlaid
     rows, columns = np.indices(photo.shape[:2])
     period = max(6, photo.shape[1] // 36)
     hatch = (rows + columns) % period < period / 3
-    return _blend(overlaid, np.full_like(photo, 235), 0.6 * hatch * (1 - _resize(trust, photo).clip(0, 1)))
+    return _blend(overlaid, np.float32(235), 0.6 * hatch * (1 - _resize(trust, photo).clip(0, 1)))
 
 
 def mask_overlay(photo: Picture, mask: NDArray[np.uint8], classes: int) -> Picture:
@@ -103,12 +104,10 @@ def mask_overlay(photo: Picture, mask: NDArray[np.uint8], classes: int) -> Pictu
     ids = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     table = np.full((256, 3), 255, np.uint8)
     table[: classes + 1] = class_colours(classes)
-    square = np.ones((3, 3), np.uint8)
-    # Outlines of adjacent classes meet, so each is drawn inside its own mask.
-    outline = cv2.morphologyEx(ids, cv2.MORPH_GRADIENT, square) > 0
-    opacity = np.where(ids == 0, 0.0, np.where(outline, 1.0, 0.5))
+    outline = cv2.morphologyEx(ids, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 0
+    opacity = np.where(ids == 0, 0.0, np.where(outline, 1.0, 0.6))
     opacity[ids == IGNORE] = 0.75
-    return _blend(_faded(photo), table[ids], opacity)
+    return _blend(_light(photo), table[ids], opacity)
 
 
 def overlay_sheet(
@@ -181,22 +180,27 @@ def _legend_places(classes: Sequence[str], width: int, gap: int) -> list[tuple[i
 
 def _resize(plane: NDArray[np.floating], photo: Picture) -> NDArray[np.float32]:
     height, width = photo.shape[:2]
-    enlarged: NDArray[np.float32] = cv2.resize(
-        np.asarray(plane, np.float32), (width, height), interpolation=cv2.INTER_LINEAR
-    )
-    return enlarged
+    values = np.asarray(plane, np.float32)
+    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _faded(photo: Picture) -> Picture:
     """Return the photo with less colour, so that the overlay has its own."""
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
-    return _uint8(0.3 * photo + 0.7 * grey)
+    return _blend(photo, grey, np.float32(0.7))
 
 
-def _blend(below: Picture, above: NDArray[np.generic], opacity: NDArray[np.floating]) -> Picture:
-    share = opacity.astype(np.float32)[..., None]
-    return _uint8(below * (1 - share) + np.asarray(above, np.float32) * share)
+def _light(photo: Picture) -> Picture:
+    """Return the faded photo without its darkest tones, on which colours look muddy."""
+    return _blend(_faded(photo), np.float32(200), np.float32(0.35))
 
 
-def _uint8(values: NDArray[np.generic]) -> Picture:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+def _blend(
+    below: Picture,
+    above: NDArray[np.generic] | np.float32,
+    opacity: NDArray[np.floating] | np.float32,
+) -> Picture:
+    """Return a mixture of 0..255 of two pictures or colours, opacity in 0..1 a pixel or everywhere."""
+    share = np.asarray(opacity, np.float32)[..., None]
+    mixed = below * (1 - share) + np.asarray(above, np.float32) * share
+    return (mixed + np.float32(0.5)).astype(np.uint8)

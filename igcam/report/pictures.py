@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igcam.data.images import load_image
-from igcam.data.masks import IGNORE, MaskFile, tag_to_mask_id
+from igcam.data.masks import IGNORE, MaskFile
+from igcam.data.sample import tag_to_mask_id
 from igcam.errors import IgcamError
 from igcam.report.overlay import heat_overlay, mask_overlay, probability_overlay, thumbnail
 from igcam.report.run_data import RunData
@@ -46,6 +47,8 @@ class PictureRow:
     """Mask ids of the classes that are tagged, predicted or true."""
     panels: tuple[Panel, ...]
     """Photo first."""
+    unknown: bool = False
+    """Whether a mask has pixels that are not scored."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def choose(run: RunData, pictures: int) -> list[Choice]:
 def confidence(scores: NDArray[np.floating]) -> float:
     """Return how far the best score is above the second, mean over the places of scores (K, h, w)."""
     ordered = np.sort(np.asarray(scores, np.float32), axis=0)
-    return float((ordered[-1] - ordered[-2]).mean())
+    return float((ordered[-1] - ordered[0]).mean())
 
 
 def draw(run: RunData, index: int) -> PictureRow:
@@ -98,6 +101,7 @@ def draw(run: RunData, index: int) -> PictureRow:
     photo = thumbnail(load_image(entry.image), _LADDER[0][0])
     panels = [Panel("Photo", f"Photo {entry.name}", photo)]
     labels = {tag_to_mask_id(tag) for tag in entry.tags or ()}
+    unknown = False
     if run.maps is not None:
         strongest = np.asarray(run.maps[index][1:], np.float32).max(axis=0)
         text = f"Activation map of {entry.name}: {_covered(strongest > 0.5)} of the photo is above one half"
@@ -112,19 +116,20 @@ def draw(run: RunData, index: int) -> PictureRow:
             mask = _checked(source, len(run.classes))
             shares = _shares(mask, run.classes)
             labels |= set(shares)
+            unknown |= bool((mask == IGNORE).any())
             words = ", ".join(f"{run.classes[label - 1]} {share}" for label, share in shares.items())
             text = f"{title} of {entry.name}: {words or 'background only'}"
             panels.append(Panel(title, text, mask_overlay(photo, mask, len(run.classes))))
-    return PictureRow(entry.name, run.image_scores.get(entry.name), tuple(sorted(labels)), tuple(panels))
+    score = run.image_scores.get(entry.name)
+    return PictureRow(entry.name, score, tuple(sorted(labels)), tuple(panels), unknown)
 
 
 def data_uri(picture: Picture, most_bytes: int) -> str:
     """Return a picture as a data URI of a JPEG, made smaller until it fits or cannot get any smaller."""
     text = ""
     for width, quality in _LADDER:
-        small = picture if picture.shape[1] <= width else thumbnail(picture, width)
         stream = io.BytesIO()
-        Image.fromarray(small).save(stream, "JPEG", quality=quality, optimize=True)
+        Image.fromarray(thumbnail(picture, width)).save(stream, "JPEG", quality=quality, optimize=True)
         text = "data:image/jpeg;base64," + b64encode(stream.getvalue()).decode("ascii")
         if len(text) <= most_bytes:
             break
@@ -153,11 +158,7 @@ def _checked(source: MaskFile, classes: int) -> Picture:
 def _shares(mask: Picture, classes: Sequence[str]) -> dict[int, str]:
     """Return the classes in a mask and how much of the picture they cover, in words."""
     pixels = np.bincount(mask.ravel(), minlength=256)
-    return {
-        label: _percent(pixels[label] / mask.size)
-        for label in range(1, len(classes) + 1)
-        if pixels[label]
-    }
+    return {label: _percent(pixels[label] / mask.size) for label in range(1, len(classes) + 1) if pixels[label]}
 
 
 def _covered(plane: NDArray[np.generic]) -> str:

@@ -88,7 +88,10 @@ class RunData:
 
     @property
     def seconds(self) -> float | None:
-        """Time of all steps; None where none is known."""
+        """Time of the run: that of its last ledger, or of all steps together; None where nothing is known."""
+        for stage in reversed(self.stages):
+            if stage.ledger is not None and stage.ledger.wall_seconds is not None:
+                return stage.ledger.wall_seconds
         known = [stage.seconds for stage in self.stages if stage.seconds is not None]
         return sum(known) if known else None
 

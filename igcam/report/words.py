@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from igcam.metrics.ledger import Ledger
+from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger, annotation_seconds
 from igcam.report.run_data import RunData
 
 STAGE_TITLES = {
@@ -74,7 +74,7 @@ def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]
 
     Args:
         ledger: Of the last stage.
-        seconds: Time of the run, in case the ledger does not know it.
+        seconds: Time of the run.
     """
     used = "used to make the masks" if ledger.tags_at_inference else "not used to make the masks"
     scales = listed([f"{scale:g}" for scale in ledger.multi_scale])
@@ -93,7 +93,7 @@ def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]
         ("Image size", ledger.resolution),
         ("Views", views),
         ("Seed", "mean over seeds" if ledger.seed is None else str(ledger.seed)),
-        ("Computing time", duration(ledger.wall_seconds or seconds)),
+        ("Computing time", duration(seconds)),
         ("Truth masks", f"SHA-256 {ledger.truth_digest[:12]}…" if ledger.truth_digest else ""),
         ("igcam", ledger.version),
     ]
@@ -104,11 +104,14 @@ def run_facts(run: RunData) -> list[tuple[str, str]]:
     """Return what is known of a run without truth, as pairs of a question and its answer."""
     tagged = sum(entry.tags is not None for entry in run.entries)
     cues = Counter(kind for entry in run.entries for kind, number in entry.cues.items() if number)
+    annotated = sum(entry.tags is not None or any(entry.cues.values()) for entry in run.entries)
+    priced = {kind: number for kind, number in cues.items() if kind in ANNOTATION_SECONDS}
     known = "known for all images" if tagged == len(run.entries) else f"known for {count(tagged, 'image')}"
     return [
         ("Images", f"{len(run.entries):,}"),
         ("Tags", known),
         ("Learnt from", cue_words(cues)),
+        ("Annotation time", _annotation(annotation_seconds(annotated, priced))),
         ("Seed", "none" if run.seed is None else str(run.seed)),
         ("Computing time", duration(run.seconds)),
         ("igcam", run.version),
@@ -127,7 +130,8 @@ def flattened(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, s
 
 
 def _annotation(seconds: float) -> str:
-    return f"about {duration(float(round(seconds)))} (estimated)" if seconds else "none"
+    rounded = 60.0 * round(seconds / 60) if seconds >= 600 else float(round(seconds))
+    return f"about {duration(rounded)} (estimated)" if seconds else "none"
 
 
 def _parameters(crf: Mapping[str, Any] | None) -> str:

@@ -97,6 +97,12 @@ class RefinerSuite:
         assert np.abs(refined - mirrored).mean() < 0.01
         assert (refined.argmax(axis=0) == mirrored.argmax(axis=0)).mean() > 0.98
 
+    def test_double_precision_gives_the_same(self) -> None:
+        image, probability, _ = self.noisy_regions()
+        refined = self.refine(image, probability.astype(np.float64))
+        assert refined.dtype == np.float32
+        np.testing.assert_allclose(refined, self.refine(image, probability), atol=1e-3)
+
     def test_answers_the_same_twice(self) -> None:
         image, probability = self.inputs(3, 20, 30)
         np.testing.assert_array_equal(self.refine(image, probability), self.refine(image, probability))

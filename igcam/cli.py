@@ -1,0 +1,197 @@
+"""The command line: parses, calls the Python function of the same name, prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from igcam.errors import IgcamError
+
+app = typer.Typer(
+    help="From image tags to pixel masks.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+console = Console()
+
+Photos = Annotated[Path, typer.Argument(help="Folder of photos, searched with its subfolders.", show_default=False)]
+Tags = Annotated[
+    Path | None,
+    typer.Option("--tags", help="CSV `image,tags` (; between tags) or one-hot; without it, one folder a class."),
+]
+Masks = Annotated[Path | None, typer.Option("--truth", help="Folder of true masks NAME.png, for metrics only.")]
+Cues = Annotated[Path | None, typer.Option("--cues", help="cues.jsonl with masks and other instance cues.")]
+Classes = Annotated[
+    str | None, typer.Option("--classes", help="Names with commas between, in the order of their mask ids.")
+]
+Bank = Annotated[Path | None, typer.Option("--bank", help="Folder of computed features, which runs can share.")]
+
+
+@app.command()
+def check(photos: Photos, tags: Tags = None, cues: Cues = None, truth: Masks = None, classes: Classes = None) -> None:
+    """Look at every photo, tag, cue and mask, and list all that is wrong; exits with 1 where work could not start."""
+    from igcam.data.check import check_folder, has_errors
+
+    findings = check_folder(photos, tags, cues, truth, _names(classes), workers=2)
+    for finding in findings:
+        console.print(str(finding), markup=False, highlight=False, soft_wrap=True)
+    errors = sum(finding.level == "error" for finding in findings)
+    console.print(f"{errors} errors, {len(findings) - errors} warnings", highlight=False)
+    if has_errors(findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fit(
+    photos: Photos,
+    out: Annotated[Path, typer.Option("--out", help="Run folder; the same command goes on where it stopped.")],
+    tags: Tags = None,
+    cues: Cues = None,
+    truth: Masks = None,
+    classes: Classes = None,
+    bank: Bank = None,
+    method: Annotated[str, typer.Option(help="igcam or cam.")] = "igcam",
+    backbone: Annotated[str, typer.Option(help="Name of a timm network.")] = "resnet50",
+    weights: Annotated[Path | None, typer.Option(help="Local .safetensors in place of timm's download.")] = None,
+    regime: Annotated[str, typer.Option(help="frozen, or finetune: train the backbone on the tags first.")] = "frozen",
+    size: Annotated[int, typer.Option(help="Side in pixels of the square that the network sees.")] = 384,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Switch a stage off: guide, reweight, sharpen or crf. Repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seeds all that is random.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other option by its dotted name: igcam.guide.head.epochs=20. Repeatable."),
+    ] = None,
+) -> None:
+    """Learn from tags and cues, stage by stage, and label the photos that were learnt from."""
+    from igcam.data.cues import read_cues
+    from igcam.data.folder import read_folder
+    from igcam.pipeline.fit import fit as run_fit
+    from igcam.pipeline.options import FitOptions, with_setting
+    from igcam.pipeline.tables import print_stages
+
+    dataset = read_folder(photos, tags, truth, _names(classes))
+    if cues is not None:
+        dataset = dataset.with_cues(read_cues(cues, dataset))
+    options = FitOptions(method=method, regime=regime, size=size, seed=seed)
+    options = replace(options, backbone=replace(options.backbone, name=backbone, weights=weights))
+    for setting in settings or []:
+        options = with_setting(options, setting)
+    options = options.without(without or [])
+    with _progress() as progress:
+        run = run_fit(dataset, out, options, bank=bank, split=photos.name, progress=progress)
+    print_stages(run, console)
+    console.print(f"masks: {run.file('masks')}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def label(
+    photos: Photos,
+    run: Annotated[Path, typer.Option("--run", help="A finished run.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the masks, NAME.png.")],
+    tags: Tags = None,
+    bank: Bank = None,
+) -> None:
+    """Draw masks for photos with a finished run: of tagged classes only where --tags is given."""
+    from igcam.data.truth import read_photos
+    from igcam.pipeline.label import label as run_label
+    from igcam.pipeline.run_folder import RunFolder
+
+    opened = RunFolder.open(run)
+    dataset = read_photos(photos, tags, opened.classes)
+    with _progress() as progress:
+        files = run_label(dataset, opened, out, bank=bank, progress=progress)
+    console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    masks: Annotated[Path, typer.Argument(help="Folder with NAME.png for each image.", show_default=False)],
+    truth: Annotated[Path, typer.Option("--truth", help="A VOC root, or a folder of true masks NAME.png.")],
+    split: Annotated[str, typer.Option(help="List of a VOC root.")] = "val",
+    classes: Classes = None,
+    output: Annotated[Path | None, typer.Option(help="Where to write the ledger and all scores as JSON.")] = None,
+) -> None:
+    """Score masks against the truth: IoU, its kinds of error, Boundary IoU."""
+    from igcam.data.truth import read_truth
+    from igcam.metrics.ledger import Ledger
+    from igcam.pipeline.evaluate import evaluate as run_evaluate
+    from igcam.pipeline.tables import print_classes
+
+    dataset = read_truth(truth, split, _names(classes))
+    ledger = Ledger(method="masks from a folder", split=split, split_size=len(dataset), tags_at_inference=False)
+    with _progress() as progress:
+        result = run_evaluate(masks, dataset, ledger, output, progress=progress)
+    print_classes(result, console)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    output: Annotated[Path | None, typer.Option(help="Default: RUN/report.html.")] = None,
+) -> None:
+    """Write one HTML file with tables, curves and pictures of a run; it opens without a network."""
+    from igcam.reporting import write_report
+
+    console.print(f"report: {write_report(run, output)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
+    seeds: Annotated[int, typer.Option(help="Repetitions with other pictures and networks.")] = 3,
+    images: Annotated[int, typer.Option(help="Training pictures.")] = 400,
+) -> None:
+    """Run everything on built-in pictures, in minutes on two cores, and compare the stages with full supervision."""
+    from igcam.pipeline.demo import demo as run_demo
+
+    with _progress() as progress:
+        run_demo(out, seeds=seeds, images=images, console=console, progress=progress)
+
+
+def main() -> None:
+    """Run the command line; mistakes of the user are told in a line, without a traceback, with status 2."""
+    try:
+        app()
+    except IgcamError as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _names(classes: str | None) -> list[str] | None:
+    return None if classes is None else [name.strip() for name in classes.split(",")]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar for each task, with its rate."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, transient=True) as bars:
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total, rate="")
+            speed = next(task.speed for task in bars.tasks if task.id == tasks[name])
+            bars.update(tasks[name], completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+            if done >= total:
+                bars.remove_task(tasks.pop(name))
+
+        yield show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Samples for scoring and labelling: true masks without photos, photos without tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from igcam.data.folder import examine_folder, read_folder
+from igcam.data.findings import raise_errors
+from igcam.data.images import find_images, sample_name
+from igcam.data.masks import IGNORE, MaskFile, class_lookup
+from igcam.data.sample import Dataset, Sample, named_once
+from igcam.data.voc import read_voc
+from igcam.errors import IgcamError
+
+
+def read_truth(root: str | Path, split: str = "val", classes: Sequence[str] | None = None) -> Dataset:
+    """Read true masks: a VOC root with its lists, or a folder of NAME.png.
+
+    Args:
+        root: A folder with ImageSets/Segmentation is a VOC root.
+        split: List of a VOC root.
+        classes: Names in the order of their ids; needed for VOC subsets. None takes VOC's 20, or names a
+            folder's classes by their ids.
+
+    Raises:
+        IgcamError: There are no masks, or a mask cannot be read.
+    """
+    root = Path(root)
+    if (root / "ImageSets" / "Segmentation").is_dir():
+        return read_voc(root, split, classes)
+    masks = [path for path in find_images(root) if path.suffix.lower() == ".png"] if root.is_dir() else []
+    if not masks:
+        raise IgcamError(f"{root}: has no masks NAME.png and is no VOC root")
+    if classes is None:
+        highest = max((value for path in masks for value in MaskFile(path).ids() if value != IGNORE), default=0)
+        classes = [f"class {number}" for number in range(1, max(highest, 1) + 1)]
+    names = named_once(classes)
+    lookup = class_lookup(len(names))
+    samples = tuple(
+        Sample(sample_name(path, root), path, None, (), MaskFile(path, lookup)) for path in masks
+    )
+    return Dataset(names, samples)
+
+
+def read_photos(photos: str | Path, tags: str | Path | None, classes: Sequence[str]) -> Dataset:
+    """Read photos to be labelled with known classes; without a table no tags are taken from folder names.
+
+    Raises:
+        IgcamError: As for `read_folder`.
+    """
+    if tags is not None:
+        return read_folder(photos, tags, None, classes)
+    dataset, findings = examine_folder(photos, None)
+    raise_errors(photos, [finding for finding in findings if finding.rule in ("no-photos", "same-name")])
+    return Dataset(tuple(classes), tuple(Sample(sample.name, sample.image) for sample in dataset))

@@ -1,0 +1,57 @@
+"""Step `backbone`: the network of a run, as it came or trained on the tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from igcam.data.sample import Dataset
+from igcam.files import write_tensors
+from igcam.methods.finetune import finetune
+from igcam.models.backbone import Backbone, build_backbone
+from igcam.models.localiser import Localiser
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_folder import RunFolder
+
+Progress = Callable[[str, int, int], None]
+
+
+def run_backbone(
+    run: RunFolder, options: FitOptions, dataset: Dataset, step: Any, progress: Progress
+) -> Backbone:
+    """Return the backbone of a run; in the finetune regime it is trained first and kept in the run."""
+    if options.regime == "frozen":
+        return build_backbone(options.backbone)
+    if not run.is_done("finetune"):
+        with step("finetune") as facts, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            # The tags train the last level; the inner ones are taken along.
+            backbone = build_backbone(replace(options.backbone, levels=options.backbone.levels[-1:]))
+            localiser = Localiser(backbone, len(dataset.classes))
+            images = [sample.image for sample in dataset]
+            facts["curve"] = finetune(
+                localiser,
+                images,
+                dataset.tag_matrix(),
+                options.size,
+                options.finetune,
+                options.seed,
+                progress,
+            )
+            write_tensors(_weights(run), backbone.network.state_dict())
+    return open_backbone(run, options)
+
+
+def open_backbone(run: RunFolder, options: FitOptions) -> Backbone:
+    """Build the backbone that a run has used."""
+    if options.regime == "frozen":
+        return build_backbone(options.backbone)
+    return build_backbone(replace(options.backbone, weights=_weights(run), pretrained=False))
+
+
+def _weights(run: RunFolder) -> Path:
+    return run.file("stages", "finetune", "backbone.safetensors")

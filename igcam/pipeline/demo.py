@@ -1,0 +1,148 @@
+"""`demo`: CAM, IG-CAM by stage and full supervision on built-in pictures, with nothing to download."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from igcam.data.cue import MaskCue
+from igcam.data.folder import read_folder
+from igcam.data.sample import Dataset
+from igcam.data.scenes import SceneOptions, write_scenes
+from igcam.files import read_json
+from igcam.metrics.results import Row, write_results
+from igcam.methods.finetune import FinetuneOptions
+from igcam.models.backbone import BackboneOptions
+from igcam.pipeline.fit import fit
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.run_ledger import run_ledger
+
+Progress = Callable[[str, int, int], None]
+
+NAMES = {
+    "classify": "CAM",
+    "guide": "IG-CAM: guide",
+    "reweight": "IG-CAM: + reweight",
+    "sharpen": "IG-CAM: + sharpen",
+    "crf": "IG-CAM: + CRF",
+    "full": "full supervision, same head",
+}
+
+
+def demo_options(seed: int) -> FitOptions:
+    """Return options for small pictures: a small network, trained from random weights on the tags."""
+    return FitOptions(
+        regime="finetune",
+        backbone=BackboneOptions("resnet10t", output_stride=8, pretrained=False, levels=(-3, -2, -1)),
+        size=128,
+        components=(64, 128, 128),
+        finetune=FinetuneOptions(epochs=14, learning_rate=3e-3),
+        seed=seed,
+    )
+
+
+def demo(
+    out: str | Path, *, seeds: int = 3, images: int = 400, console: Console, progress: Progress
+) -> Path:
+    """Run the demonstration, print its table, and write OUT/summary.json and a report for each seed.
+
+    Args:
+        out: Holds OUT/seed-S/{scenes,igcam,full}; the same call goes on where it stopped.
+        seeds: Repetitions with other pictures and networks.
+        images: Training pictures.
+        console: Where the table goes.
+        progress: Called with what is being done, the number done and the number to do.
+
+    Returns:
+        The summary.
+    """
+    from igcam.reporting import write_report
+
+    out = Path(out)
+    start = time.perf_counter()
+    values: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
+    for seed in range(seeds):
+        for name, result in _one_seed(out / f"seed-{seed}", seed, images, progress).items():
+            values[name].append(result)
+        console.print(f"seed {seed}: done after {time.perf_counter() - start:.0f} s", highlight=False)
+    _print(values, console)
+    reports = [write_report(out / f"seed-{seed}" / "igcam") for seed in range(seeds)]
+    summary = out / "summary.json"
+    _write_summary(summary, values, out / "seed-0" / "igcam", images, time.perf_counter() - start)
+    console.print(f"report: {reports[0]}\nmasks: {out / 'seed-0' / 'igcam' / 'masks'}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def _one_seed(folder: Path, seed: int, images: int, progress: Progress) -> dict[str, dict[str, float]]:
+    scenes = write_scenes(folder / "scenes", images, seed)
+    dataset = read_folder(scenes / "photos", scenes / "tags.csv", scenes / "masks", SceneOptions().classes)
+    options = demo_options(seed)
+    bank = folder / "bank"
+    run = fit(dataset, folder / "igcam", options, bank=bank, split="built-in scenes", progress=progress)
+    results = {stage: _means(run, stage) for stage in options.stages}
+    # The same trained backbone, so that only the supervision of the head differs.
+    trained = run.file("stages", "finetune", "backbone.safetensors")
+    full = replace(
+        options,
+        regime="frozen",
+        backbone=replace(options.backbone, weights=trained),
+        igcam=replace(options.igcam, stages=("classify", "guide")),
+    )
+    taught = fit(_with_masks(dataset), folder / "full", full, bank=bank, split="built-in scenes", progress=progress)
+    results["full"] = _means(taught, "guide")
+    return results
+
+
+def _with_masks(dataset: Dataset) -> Dataset:
+    """Return the data set with the true mask of every image as a cue."""
+    cues = {sample.name: (MaskCue(source=sample.truth),) for sample in dataset if sample.truth is not None}
+    return dataset.with_cues(cues)
+
+
+def _means(run: RunFolder, stage: str) -> dict[str, float]:
+    rows = read_json(run.file("metrics.json"))["stages"][stage]["rows"]
+    return {row["id"]: row["value"] for row in rows}
+
+
+def _print(values: dict[str, list[dict[str, float]]], console: Console) -> None:
+    seeds = len(values["classify"])
+    table = Table(title=f"built-in scenes, training images with their tags, mean of {seeds} seeds [95% interval]")
+    table.add_column("")
+    table.add_column("mIoU", justify="right")
+    table.add_column("Boundary IoU", justify="right")
+    for name, words in NAMES.items():
+        cells = []
+        for metric in ("miou", "boundary_iou"):
+            row = Row.from_values(name, [value[metric] for value in values[name]], "%")
+            reach = f" [{row.low:.1f}, {row.high:.1f}]" if row.low is not None else ""
+            cells.append(f"{row.value:.1f}{reach}")
+        table.add_row(words, *cells)
+    console.print(table)
+
+
+def _write_summary(
+    path: Path, values: dict[str, list[dict[str, float]]], run: Path, images: int, seconds: float
+) -> None:
+    opened = RunFolder.open(run)
+    dataset = Dataset(opened.classes, ())
+    ledger = replace(
+        run_ledger(opened.options, dataset, split="built-in scenes", split_size=images, tags_at_inference=True),
+        seed=None,
+        annotation_seconds=20.0 * images,
+        wall_seconds=round(seconds, 1),
+    )
+    last = {"cam": "classify", "igcam": "sharpen", "igcam-crf": "crf", "full": "full"}
+    last |= {f"igcam/{stage}": stage for stage in ("guide", "reweight", "sharpen")}
+    rows = [
+        Row.from_values(f"{name}/{key}", [value[metric] for value in values[stage]], "%")
+        for name, stage in last.items()
+        for key, metric in (("miou", "miou"), ("boundary-iou", "boundary_iou"))
+    ]
+    rows.append(Row("seconds", seconds, "s", note="all seeds, without installation"))
+    write_results(path, ledger, rows)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_runs import ALL_STAGES, make_run
+
+from igcam.errors import IgcamError
+from igcam.files import read_json, write_array, write_json
+from igcam.report.run_data import read_run
+
+
+def test_a_run_is_read(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, images=5)
+    run = read_run(folder)
+    assert run.method == "igcam"
+    assert run.classes == ("fox", "frog", "owl", "panda", "pig")
+    assert [entry.cues for entry in run.entries] == [{"mask": 1}, {}, {}, {}, {"mask": 1}]
+    assert tuple(stage.name for stage in run.measured) == ALL_STAGES
+    assert run.seconds == 183.75
+    assert run.maps is not None
+    assert run.maps.shape == (5, 6, 24, 24)
+    assert isinstance(run.maps, np.memmap)
+    assert set(run.image_scores) == {f"farm/scene-{index:03d}" for index in range(5)}
+    mask = run.mask(run.entries[0])
+    assert mask is not None
+    assert mask.read().shape == (64, 64)
+
+
+def test_without_truth_the_time_is_the_sum(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path, stages=("classify", "guide"), truth=False))
+    assert run.measured == ()
+    assert run.seconds == 12.25 + 24.5
+
+
+def test_stages_are_in_order_and_unfinished_ones_are_left_out(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, stages=("crf", "classify"))
+    for name in ("zebra", "features"):
+        write_json(folder / "stages" / name / "stage.json", {"stage": name, "seconds": 1})
+    (folder / "stages" / "guide").mkdir()
+    assert [stage.name for stage in read_run(folder).stages] == ["features", "classify", "crf", "zebra"]
+
+
+def test_a_pass_that_draws_for_several_stages_counts_once(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, stages=("classify",), truth=False)
+    for name in ("sharpen", "crf", "masks"):
+        write_json(folder / "stages" / name / "stage.json", {"stage": name, "seconds": 8.5, "curve": []})
+    run = read_run(folder)
+    assert [stage.seconds for stage in run.stages] == [12.25, None, None, 8.5]
+    assert run.seconds == 20.75
+
+
+@pytest.mark.parametrize("name", ["run.json", "samples.json"])
+def test_folders_that_are_no_run(tmp_path: Path, name: str) -> None:
+    folder = make_run(tmp_path, images=2)
+    (folder / name).unlink()
+    with pytest.raises(IgcamError, match=f"run: is not a run folder: {name} is missing"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("name", ["maps", "targets", "trust"])
+def test_arrays_of_another_run(tmp_path: Path, name: str) -> None:
+    folder = make_run(tmp_path, images=3)
+    path = next(folder.glob(f"stages/*/{name}.npy"))
+    write_array(path, np.load(path)[:2])
+    with pytest.raises(IgcamError, match=rf"{name}\.npy: must be 3 x .*, got 2 x") as caught:
+        read_run(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("samples.json", {"classes": ["a"]}),
+        ("samples.json", {"classes": ["a"], "samples": [{"name": "x"}]}),
+        ("samples.json", [1]),
+        ("run.json", [1]),
+        ("images.json", {"scores": 3}),
+        ("stages/guide/stage.json", {"curve": [3]}),
+        ("stages/guide/stage.json", []),
+        ("stages/guide/metrics.json", {"rows": []}),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: object) -> None:
+    folder = make_run(tmp_path, images=2)
+    write_json(folder / name, content)
+    with pytest.raises(IgcamError, match=name) as caught:
+        read_run(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_without_a_score_have_none(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, images=2)
+    rows = read_json(folder / "images.json")["scores"]
+    write_json(folder / "images.json", {"scores": [rows[0], {**rows[1], "miou": None}]})
+    assert list(read_run(folder).image_scores) == [rows[0]["name"]]
