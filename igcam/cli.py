@@ -71,7 +71,9 @@ def fit(
     ] = None,
 ) -> None:
     """Learn from tags and cues, stage by stage, and label the photos that were learnt from."""
+    from igcam.data.check import check_folder
     from igcam.data.cues import read_cues
+    from igcam.data.findings import raise_errors
     from igcam.data.folder import read_folder
     from igcam.pipeline.fit import fit as run_fit
     from igcam.pipeline.options import FitOptions, with_setting
@@ -82,8 +84,7 @@ def fit(
         dataset = dataset.with_cues(read_cues(cues, dataset))
     options = FitOptions(method=method, regime=regime, size=size, seed=seed)
     options = replace(options, backbone=replace(options.backbone, name=backbone, weights=weights))
-    for setting in settings or []:
-        options = with_setting(options, setting)
+    options = with_setting(options, *settings or ())
     options = options.without(without or [])
     with _progress() as progress:
         run = run_fit(dataset, out, options, bank=bank, split=photos.name, progress=progress)

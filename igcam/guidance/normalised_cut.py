@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, eigsh
+
+from igcam.errors import check_ranges
 
 Array = NDArray[np.float32]
 
@@ -22,6 +25,9 @@ class NormalisedCutOptions:
     """Standard deviation of the Gaussian of their distance, in places of a 24 x 24 map; scales with others."""
     cuts: int = 3
     """Number of eigenvectors after the constant one."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, power=(0, math.inf), reach=(1e-3, math.inf), cuts=(1, 64))
 
 
 def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions | None = None) -> Array:

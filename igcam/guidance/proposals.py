@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from igcam.errors import check_ranges
 
 Array = NDArray[np.float32]
 
@@ -23,6 +26,9 @@ class ProposalOptions:
     """Share of the image below which a segment is no object."""
     most_area: float = 0.9
     """Share of the image above which it is none."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, border=(0, math.inf), sharpness=(0, math.inf), least_area=(0, 1), most_area=(0, 1))
 
 
 def object_coverage(

@@ -86,11 +86,16 @@ def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floatin
     Args:
         probability: Float (..., C + 1, h, w), background first.
         tags: (..., C) of 0 and 1.
+
+    Returns:
+        float32 of the same shape, summing to one; background where nothing is left.
     """
     background = np.ones((*tags.shape[:-1], 1), np.float32)
     allowed = np.concatenate([background, np.asarray(tags, np.float32)], axis=-1)[..., None, None]
     kept = np.asarray(probability, np.float32) * allowed
-    return kept / np.maximum(kept.sum(axis=-3, keepdims=True), 1e-12)
+    total = kept.sum(axis=-3, keepdims=True)
+    kept[..., :1, :, :] += total == 0
+    return kept / np.where(total == 0, 1, total)
 
 
 def margin(probability: NDArray[np.floating]) -> Array:

@@ -19,6 +19,8 @@ def multilabel_loss(logits: Tensor, tags: Tensor, weight: Tensor | None = None) 
     """
     if logits.shape != tags.shape:
         raise ValueError(f"tags: must be {tuple(logits.shape)} as logits, got {tuple(tags.shape)}")
-    if weight is not None and weight.ndim == 1:
-        weight = weight[:, None].expand_as(logits)
+    if weight is not None:
+        if tuple(weight.shape) not in (tuple(logits.shape[:1]), tuple(logits.shape)):
+            raise ValueError(f"weight: must be (N,) or (N, C) of {tuple(logits.shape)}, got {tuple(weight.shape)}")
+        weight = weight.reshape(len(logits), -1).expand_as(logits)
     return F.binary_cross_entropy_with_logits(logits, tags, weight=weight)

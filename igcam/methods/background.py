@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.errors import IgcamError
+from igcam.errors import IgcamError, check_ranges
 
 Array = NDArray[np.float32]
 RULES = ("constant", "otsu", "power")
@@ -25,7 +26,8 @@ class BackgroundOptions:
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
-            raise IgcamError(f"background rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+            raise IgcamError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+        check_ranges(self, value=(0, math.inf if self.rule == "power" else 1))
 
     @property
     def words(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from igcam.errors import IgcamError, check_ranges
 from igcam.maps import class_activation_maps, normalise
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import LinearHead, cross_fitted_logits, fit_linear_head
@@ -24,7 +26,12 @@ class ClassifyOptions:
     """L2 penalties to choose from by the out-of-fold tag loss; features are scaled to a mean square norm of
     one hundred. One value is taken as it is."""
     folds: int = 5
-    """Folds of that choice, and of the influence of the reweight stage."""
+    """Folds of that choice."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, folds=(2, math.inf))
+        if not self.penalties or not min(self.penalties) > 0:
+            raise IgcamError(f"penalties must be one or more numbers above 0, got {list(self.penalties)}")
 
 
 @dataclass(frozen=True)

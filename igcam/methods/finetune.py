@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from igcam.data.images import load_image
 from igcam.data.transforms import AugmentOptions, PairedAugment
+from igcam.errors import IgcamError, check_ranges
 from igcam.losses import multilabel_loss
 from igcam.models.localiser import Localiser
 from igcam.models.views import View
@@ -38,6 +40,12 @@ class FinetuneOptions:
     """Range of the random size of the photo, as a multiple of the view's."""
     colour: float = 0.2
     """Strength of random changes of brightness, contrast and saturation."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, epochs=(1, math.inf), batch_size=(1, math.inf), learning_rate=(0, math.inf))
+        check_ranges(self, weight_decay=(0, math.inf), colour=(0, 0.99))
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise IgcamError(f"scale must be 0 < low <= high, got {self.scale}")
 
 
 def finetune(
@@ -64,7 +72,7 @@ def finetune(
         progress: Called after each batch.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    localiser.to(device=device, memory_format=torch.channels_last).train()
+    localiser.to(device).to(memory_format=torch.channels_last).train()
     with ThreadPoolExecutor(2) as threads:
         pixels = list(threads.map(lambda path: View(size).apply(load_image(path)), images))
     augment = PairedAugment(
@@ -85,7 +93,7 @@ def finetune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, options.learning_rate, total_steps=options.epochs * batches
     )
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")  # type: ignore[attr-defined]
+    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
     targets = torch.from_numpy(tags)
     curve: Curve = []
     for epoch in range(options.epochs):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.errors import check_ranges
 from igcam.guidance.normalised_cut import NormalisedCutOptions, normalised_cut
 from igcam.guidance.proposals import ProposalOptions, object_coverage
 from igcam.guidance.targets import from_activation
@@ -34,6 +36,9 @@ class GuideOptions:
     """With fewer whole masks no teacher is trained on them; they only take part with full trust."""
     teacher_share: float = 0.5
     """Share of the teacher, which has learnt from the masks alone, against the proposals, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, least_masks=(1, math.inf), teacher_share=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,10 @@ def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptio
         options: See there.
     """
     indices = np.arange(len(inputs.tags))
-    probabilities = np.stack([_covered(inputs, activations, index, options) for index in indices])
+    probabilities = np.stack([_covered(inputs, activations, index, options) for index in range(len(indices))])
     taught = np.array(sorted(inputs.masks), np.int64)
-    if len(taught) >= options.least_masks and options.teacher_share > 0:
+    # Where every image has a mask there is nobody left to teach.
+    if options.least_masks <= len(taught) < len(indices) and options.teacher_share > 0:
         targets, trust = with_masks(inputs, probabilities, np.ones(probabilities[:, 0].shape, np.float32))
         teacher, _ = train_head(inputs, taught, targets, trust, options.head)
         probabilities = _geometric_mean(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from igcam.errors import check_ranges
 from igcam.guidance.targets import restrict_to_tags
 from igcam.losses import guidance_loss
 from igcam.methods.inputs import Inputs
@@ -35,6 +37,10 @@ class HeadOptions:
     """Peak of the one-cycle schedule of AdamW."""
     weight_decay: float = 1e-2
     """Decoupled weight decay."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, hidden=(1, math.inf), dropout=(0, 1), epochs=(1, math.inf), least_steps=(0, math.inf))
+        check_ranges(self, batch_size=(1, math.inf), learning_rate=(0, math.inf), weight_decay=(0, math.inf))
 
 
 def train_head(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.errors import check_ranges
 from igcam.guidance.targets import margin
 from igcam.methods.inputs import Inputs
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
@@ -29,6 +30,9 @@ class RetargetOptions:
     """Trust of a place where two classes are equally probable; it grows to one with their margin."""
     workers: int = 2
     """Threads."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, size=(0, 4096), trust_floor=(0, 1), workers=(1, 1024))
 
 
 def retarget(
@@ -76,6 +80,6 @@ def snap(probability: Array, image: NDArray[np.uint8], parameters: CRFParameters
     return result / result.sum(axis=0)
 
 
-def _parallel(work, count: int, workers: int) -> Iterator[None]:  # type: ignore[no-untyped-def]
+def _parallel(work: Callable[[int], None], count: int, workers: int) -> Iterator[None]:
     with ThreadPoolExecutor(max(1, workers)) as threads:
         yield from threads.map(work, range(count))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.errors import check_ranges
 from igcam.influence import WeightOptions, influence_weights, robust_scale, shuffled_weights
 from igcam.methods.classify import Classifier
 from igcam.methods.guide import Guided, learn
@@ -37,6 +39,9 @@ class ReweightOptions:
     """The second head."""
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
     """How the first head's predictions become targets."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, folds=(2, math.inf))
 
 
 def reweight(

@@ -111,8 +111,11 @@ class FeatureBank:
             pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
             failures.update({str(error): None for _, error in images if isinstance(error, IgcamError)})
             if pixels:
-                maps = self._compute(np.stack([image for _, image in pixels]))
-                for (task, _), levels in zip(pixels, maps, strict=True):
+                # Always a whole batch: what a network gives for an image can depend on the size of its batch,
+                # and a fill that was interrupted shall end like an undisturbed one.
+                padding = [pixels[-1][1]] * (batch_size - len(pixels))
+                maps = self._compute(np.stack([*(image for _, image in pixels), *padding]))
+                for (task, _), levels in zip(pixels, maps, strict=False):
                     self._write(task, levels)
             computed += len(pixels)
             done += len(images)

@@ -24,9 +24,7 @@ def run_backbone(
     run: RunFolder, options: FitOptions, dataset: Dataset, step: Any, progress: Progress
 ) -> Backbone:
     """Return the backbone of a run; in the finetune regime it is trained first and kept in the run."""
-    if options.regime == "frozen":
-        return build_backbone(options.backbone)
-    if not run.is_done("finetune"):
+    if options.regime == "finetune" and not run.is_done("finetune"):
         with step("finetune") as facts, torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             # The tags train the last level; the inner ones are taken along.
@@ -48,9 +46,12 @@ def run_backbone(
 
 def open_backbone(run: RunFolder, options: FitOptions) -> Backbone:
     """Build the backbone that a run has used."""
-    if options.regime == "frozen":
+    if options.regime == "finetune":
+        return build_backbone(replace(options.backbone, weights=_weights(run), pretrained=False))
+    with torch.random.fork_rng(devices=[]):
+        # Random weights, where no others are asked for, must be the same in every process.
+        torch.manual_seed(options.seed)
         return build_backbone(options.backbone)
-    return build_backbone(replace(options.backbone, weights=_weights(run), pretrained=False))
 
 
 def _weights(run: RunFolder) -> Path:

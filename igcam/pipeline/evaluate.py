@@ -66,8 +66,8 @@ def evaluate(
         progress: Called with what is done, the number done and the number to do.
 
     Raises:
-        IgcamError: There is no truth, masks are missing or damaged, or have another size or unknown ids; all
-            of them are named.
+        IgcamError: There is no truth or only 255 in it, masks are missing or damaged, or have another size or
+            unknown ids; all of them are named.
     """
     masks = Path(masks)
     known = [sample for sample in dataset if sample.truth is not None]
@@ -95,6 +95,8 @@ def evaluate(
                 progress("evaluate", len(images), len(known))
     if problems:
         raise IgcamError.from_lines(f"{masks}: {len(problems)} masks cannot be scored:", problems)
+    if not total.counts.any():
+        raise IgcamError(f"{masks}: every pixel of the truth is 255, so nothing can be scored")
     result = Evaluation(dataset.classes, scores(total), boundary_iou(bands), images)
     if output is not None:
         ledger = ledger or Ledger(

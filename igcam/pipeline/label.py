@@ -86,7 +86,8 @@ class Labeller:
                 normalise(torch.from_numpy(activation)).numpy()
                 * np.asarray(present, np.float32)[:, None, None]
             )
-            return with_background(kept, self.options.cam.background)
+            method = self.options.igcam if self.options.method == "igcam" else self.options.cam
+            return with_background(kept, method.background)
         with torch.inference_mode():
             logits = [
                 self.head(torch.from_numpy(reduce_one(self.reduction, levels))[None]) for levels in views

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from igcam.errors import IgcamError
+from igcam.errors import IgcamError, check_ranges
 from igcam.methods.cam import CamOptions
 from igcam.methods.finetune import FinetuneOptions
 from igcam.methods.igcam import STAGES, IgcamOptions
@@ -19,6 +20,10 @@ from igcam.refine.crf import CRF_PRESETS
 
 METHODS: dict[str, type[CamOptions] | type[IgcamOptions]] = {"cam": CamOptions, "igcam": IgcamOptions}
 """Every method's options by its name."""
+
+FORMS: dict[Any, type] = {bool: bool, int: int, float: float, str: str, Path: str, tuple: list, Mapping: dict}
+"""What a field's value is in JSON, by its type in Python."""
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "an object"}
 
 Options = TypeVar("Options")
 
@@ -57,13 +62,14 @@ class FitOptions:
             raise IgcamError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if self.regime not in ("frozen", "finetune"):
             raise IgcamError(f"regime must be frozen or finetune, got {self.regime!r}")
-        if not 32 <= self.size <= 4096:
-            raise IgcamError(f"size must be 32 to 4096 pixels, got {self.size}")
+        check_ranges(self, size=(32, 4096), tag_evidence=(0, math.inf), seed=(0, 2**32 - 1))
         if len(self.components) != len(self.backbone.levels):
             raise IgcamError(
                 f"components must have one number for each of the {len(self.backbone.levels)} levels, "
                 f"got {len(self.components)}"
             )
+        if min(self.components) < 1:
+            raise IgcamError(f"components must be at least 1, got {min(self.components)}")
         _check_stages(self.stages)
         if self.crf not in CRF_PRESETS:
             raise IgcamError(f"crf must be one of {', '.join(CRF_PRESETS)}, got {self.crf!r}")
@@ -100,67 +106,74 @@ def to_plain(options: Any) -> dict[str, Any]:
     return plain
 
 
-def from_plain(kind: type[Options], plain: dict[str, Any], source: str = "options") -> Options:
+def from_plain(kind: type[Options], plain: dict[str, Any], source: str = "options", path: str = "") -> Options:
     """Undo `to_plain`; fields that are not given keep their defaults.
+
+    Args:
+        kind: Class of the options.
+        plain: Their JSON form.
+        source: Where it is from, for messages.
+        path: Dotted name of these options within it, with a dot at its end.
 
     Raises:
         IgcamError: A name is unknown, or a value does not fit its field.
     """
     hints = get_type_hints(kind)
-    unknown = sorted(set(plain) - set(hints))
+    unknown = sorted(f"{path}{name}" for name in set(plain) - set(hints))
     if unknown:
         raise IgcamError(f"{source}: unknown {', '.join(unknown)}; known are {', '.join(hints)}")
-    values = {name: _convert(hints[name], value, f"{source}.{name}") for name, value in plain.items()}
+    values = {name: _convert(hints[name], value, source, f"{path}{name}") for name, value in plain.items()}
     try:
         return kind(**values)
-    except ValueError as error:
-        raise IgcamError(f"{source}: {error}") from error
+    except (ValueError, IgcamError) as error:
+        raise IgcamError(f"{source}: {path}{error}") from error
 
 
-def with_setting(options: Options, setting: str) -> Options:
-    """Return options with one field changed, named as `igcam.guide.head.epochs=20`.
+def with_setting(options: Options, *settings: str) -> Options:
+    """Return options with fields changed, each named as `igcam.guide.head.epochs=20`.
 
-    The value is JSON, or text that is taken as it is.
+    The value is JSON, or text that is taken as it is. Fields that must fit each other are given together.
 
     Raises:
         IgcamError: There is no such field, or the value does not fit it.
     """
-    name, equals, text = setting.partition("=")
-    if not equals:
-        raise IgcamError(f"--set {setting}: must be NAME=VALUE")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
     plain = to_plain(options)
-    place = plain
-    *parents, last = name.split(".")
-    for parent in parents:
-        place = place.get(parent) if isinstance(place, dict) else None  # type: ignore[assignment]
-    if not isinstance(place, dict) or last not in place:
-        raise IgcamError(f"--set {setting}: there is no option {name}")
-    place[last] = value
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise IgcamError(f"--set {setting}: must be NAME=VALUE")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        place: Any = plain
+        *parents, last = name.split(".")
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            raise IgcamError(f"--set {setting}: there is no option {name}")
+        place[last] = value
     return from_plain(type(options), plain, "--set")
 
 
-def _convert(hint: Any, value: Any, source: str) -> Any:
+def _convert(hint: Any, value: Any, source: str, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _convert(next(kind for kind in arguments if kind is not type(None)), value, source)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return from_plain(hint, value, source)  # type: ignore[arg-type]
-    if origin is tuple and isinstance(value, list):
+        return _convert(next(kind for kind in arguments if kind is not type(None)), value, source, path)
+    if hint is float and type(value) is int:
+        value = float(value)
+    form = dict if dataclasses.is_dataclass(hint) else FORMS.get(origin or hint, object)
+    if not isinstance(value, form) or (form is int and isinstance(value, bool)):
+        raise IgcamError(f"{source}: {path} must be {WORDS.get(form, form.__name__)}, got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise IgcamError(f"{source}: {path} must be finite, got {value}")
+    if dataclasses.is_dataclass(hint):
+        return from_plain(hint, value, source, f"{path}.")  # type: ignore[arg-type]
+    if origin is tuple:
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(kinds) != len(value):
-            raise IgcamError(f"{source}: must have {len(kinds)} values, got {len(value)}")
-        return tuple(_convert(kind, item, source) for kind, item in zip(kinds, value, strict=True))
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    plain = origin or hint
-    if isinstance(plain, type) and plain in (bool, int, float, str) and type(value) is not plain:
-        raise IgcamError(f"{source}: must be {plain.__name__}, got {value!r}")
-    return value
+            raise IgcamError(f"{source}: {path} must have {len(kinds)} values, got {len(value)}")
+        return tuple(_convert(kind, item, source, path) for kind, item in zip(kinds, value, strict=True))
+    return Path(value) if hint is Path else value

@@ -43,8 +43,10 @@ class RunFolder:
     def begin(cls, path: str | Path, options: FitOptions, dataset: Dataset) -> RunFolder:
         """Open a new folder, or one that holds the same run.
 
+        A run of which no stage is done yet may be begun anew with other options.
+
         Raises:
-            IgcamError: It holds another run; the options that differ are named.
+            IgcamError: It holds another run, whose options that differ are named, or other files.
         """
         run = cls(path)
         asked = {
@@ -56,10 +58,10 @@ class RunFolder:
             "images": len(dataset),
         }
         samples = dataset_to_plain(dataset)
-        if run.file("run.json").exists():
+        if run.file("run.json").exists() and any(run.path.glob("stages/*/stage.json")):
             run._check_same(asked, samples)
         else:
-            if run.path.exists() and any(run.path.iterdir()):
+            if run._has_other_files():
                 raise IgcamError(f"{path}: must be new, empty or a run folder, but has other files")
             write_json(run.file("samples.json"), samples)
             write_json(run.file("environment.json"), environment())
@@ -113,6 +115,17 @@ class RunFolder:
         with self.file("log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{now} {line}\n")
 
+    def _has_other_files(self) -> bool:
+        """Tell whether there is anything but what a run leaves that was killed as it began."""
+        if self.file("run.json").exists() or not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            return True
+        return any(
+            file.name not in ("samples.json", "environment.json") and file.suffix != ".part"
+            for file in self.path.iterdir()
+        )
+
     def _check_same(self, asked: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
         held = read_json(self.file("run.json"))
         differing = [
@@ -121,7 +134,7 @@ class RunFolder:
             if name != "version"
         ]
         if not differing and read_json(self.file("samples.json")) != samples:
-            differing = ["the images, tags or cues differ"]
+            differing = ["the images, tags, cues or true masks differ"]
         if differing:
             raise IgcamError.from_lines(f"{self.path}: holds another run; choose another --out:", differing)
 

@@ -23,7 +23,7 @@ from igcam.report.words import (
     signed,
 )
 
-MOST_PICTURES = 20
+MOST_PICTURES = 10
 """With more of each kind the page could not stay below 3 MB."""
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -43,7 +43,7 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
     Args:
         run: The run folder.
         output: The page; RUN/report.html by default.
-        pictures: How many of the best, the median and the worst images are shown, 0 to 20.
+        pictures: How many of the best, the median and the worst images are shown, 0 to 10.
 
     Returns:
         Where the page is.

@@ -88,7 +88,7 @@ def choose(run: RunData, pictures: int) -> list[Choice]:
 def confidence(scores: NDArray[np.floating]) -> float:
     """Return how far the best score is above the second, mean over the places of scores (K, h, w)."""
     ordered = np.sort(np.asarray(scores, np.float32), axis=0)
-    return float((ordered[-1] - ordered[0]).mean())
+    return float((ordered[-1] - ordered[-2]).mean())
 
 
 def draw(run: RunData, index: int) -> PictureRow:
@@ -126,9 +126,12 @@ def draw(run: RunData, index: int) -> PictureRow:
 
 def data_uri(picture: Picture, most_bytes: int) -> str:
     """Return a picture as a data URI of a JPEG, made smaller until it fits or cannot get any smaller."""
-    text = ""
+    text, before = "", 1
     for width, quality in _LADDER:
-        stream = io.BytesIO()
+        # What is far too long even in proportion to its area is not worth encoding.
+        if len(text) * (width / before) ** 2 > 2 * most_bytes and width != _LADDER[-1][0]:
+            continue
+        before, stream = width, io.BytesIO()
         Image.fromarray(thumbnail(picture, width)).save(stream, "JPEG", quality=quality, optimize=True)
         text = "data:image/jpeg;base64," + b64encode(stream.getvalue()).decode("ascii")
         if len(text) <= most_bytes:

@@ -73,6 +73,8 @@ def class_section(run: RunData) -> Markup | None:
 
 
 def _changed_cell(stage: Stage, before: Stage | None, key: str) -> Markup:
+    if not stage.values:
+        return element("td")
     value = stage.values.get(key)
     earlier = None if before is None else before.values.get(key)
     change = None if value is None or earlier is None else value - earlier
@@ -126,7 +128,7 @@ def _curve_chart(stage: Stage) -> Markup | None:
     names = sorted({key for point in stage.curve for key, value in point.items() if value is not None} - {"epoch"})
     values = [(name, [_finite(point.get(name)) for point in stage.curve]) for name in names]
     lines = [Line(name, numbers) for name, numbers in values if any(number is not None for number in numbers)]
-    if not lines:
+    if not lines or len(stage.curve) < 2:
         return None
     epochs = [f"{point.get('epoch') or index + 1:g}" for index, point in enumerate(stage.curve)]
     labels = [f"epoch {epochs[0]}", *[""] * (len(epochs) - 2), *epochs[1:][-1:]]

@@ -17,7 +17,7 @@ STAGE_TITLES = {
     "reweight": ("Influence weights", "what harms counts less"),
     "sharpen": ("Boundary refinement", "from coarse maps to full resolution"),
     "crf": ("Dense CRF", "masks follow the colours of the photo"),
-    "masks": ("Drawing", "the masks of all stages at full resolution"),
+    "masks": ("Drawing", "the masks of every stage, refined, at full resolution"),
 }
 """Stage -> its title and what happens in it."""
 

@@ -79,6 +79,13 @@ def test_masks_have_colours_outlines_and_white_where_unknown() -> None:
     assert picture[30, 75].min() > 200
 
 
+def test_background_shows_the_photo() -> None:
+    photo = GREY.copy()
+    photo[:, :40], photo[:, 40:] = 0, 255
+    picture = mask_overlay(photo, np.zeros((6, 8), np.uint8), 2).astype(int)
+    assert (picture[30, 60] - picture[30, 20]).min() > 150
+
+
 def test_sheets_have_a_place_for_every_picture() -> None:
     red = np.zeros((50, 100, 3), np.uint8)
     red[..., 0] = 255

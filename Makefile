@@ -1,0 +1,45 @@
+# make install: a virtual environment in .venv with everything for work on igcam, once.
+# make demo, test, lint: install first where needed, then run.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
+LEAST_COVERAGE := 85
+
+.PHONY: install demo test lint constraints clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "igcam needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	if $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; then \
+		$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e ".[dev]"; \
+	else \
+		$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"; \
+	fi
+	touch $@
+
+demo: install
+	$(BIN)/igcam demo
+
+# One thread a worker: more would only wait for each other.
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope \
+		--cov=igcam --cov-report=term:skip-covered --cov-fail-under=$(LEAST_COVERAGE)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The newest versions that fit together, as names and versions only.
+constraints: install
+	echo uv | $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
+		--upgrade --no-header --no-annotate --quiet -o constraints.txt
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
+	find igcam tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
