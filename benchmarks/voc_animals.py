@@ -32,7 +32,7 @@ from igcam.pipeline.features import last_level
 from igcam.pipeline.fit import fit
 from igcam.pipeline.label import Labeller, label
 from igcam.pipeline.options import FitOptions
-from igcam.pipeline.render import RenderOptions, render
+from igcam.pipeline.render import RenderOptions, final_mask
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 
@@ -189,7 +189,7 @@ def constant_background(maps: NDArray[np.float32], dataset: Dataset, level: floa
     for sample, activation in zip(dataset, maps, strict=True):
         truth = sample.truth.read() if sample.truth else np.zeros((1, 1), np.uint8)
         stack = np.concatenate([np.full((1, *activation.shape[1:]), level, np.float32), activation])
-        mask = render(np.zeros((*truth.shape, 3), np.uint8), stack, RenderOptions(least_probability=0))["plain"]
+        mask = final_mask(np.zeros((*truth.shape, 3), np.uint8), stack, RenderOptions(least_probability=0))
         total = total + confusion(truth, mask, len(dataset.classes))
         bands += boundary_counts(truth, mask, len(dataset.classes))
     return 100 * scores(total).miou, 100 * boundary_iou(bands).miou

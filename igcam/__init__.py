@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from igcam.pipeline import FitOptions, evaluate, fit, label
-    from igcam.report import write_report as report
+    from igcam.reporting import write_report as report
 
 __all__ = ["FitOptions", "__version__", "evaluate", "fit", "label", "report"]
 
@@ -16,7 +16,7 @@ __all__ = ["FitOptions", "__version__", "evaluate", "fit", "label", "report"]
 def __getattr__(name: str) -> Any:
     # Loaded on first use: torch takes seconds to import, and `igcam.metrics` does not need it.
     if name == "report":
-        from igcam.report import write_report
+        from igcam.reporting import write_report
 
         return write_report
     if name in __all__:

@@ -79,13 +79,17 @@ def fit(
     from igcam.pipeline.options import FitOptions, with_setting
     from igcam.pipeline.tables import print_stages
 
-    dataset = read_folder(photos, tags, truth, _names(classes))
-    if cues is not None:
-        dataset = dataset.with_cues(read_cues(cues, dataset))
     options = FitOptions(method=method, regime=regime, size=size, seed=seed)
     options = replace(options, backbone=replace(options.backbone, name=backbone, weights=weights))
     options = with_setting(options, *settings or ())
     options = options.without(without or [])
+    findings = check_folder(photos, tags, cues, truth, _names(classes), workers=2)
+    raise_errors(photos, findings)
+    if findings:
+        console.print(f"{len(findings)} warnings; igcam check lists them", highlight=False)
+    dataset = read_folder(photos, tags, truth, _names(classes))
+    if cues is not None:
+        dataset = dataset.with_cues(read_cues(cues, dataset))
     with _progress() as progress:
         run = run_fit(dataset, out, options, bank=bank, split=photos.name, progress=progress)
     print_stages(run, console)

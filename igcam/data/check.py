@@ -56,9 +56,7 @@ def check_folder(
     """
     dataset, findings = examine_folder(photos, tags, masks, classes)
     with ThreadPoolExecutor(max(1, workers)) as threads:
-        for found in threads.map(
-            lambda sample: list(_check_sample(sample, dataset.classes)), dataset.samples
-        ):
+        for found in threads.map(lambda sample: list(_check_sample(sample, dataset.classes)), dataset.samples):
             findings += found
     if cues is not None:
         findings += examine_cues(cues, dataset)[1]
@@ -97,9 +95,7 @@ def _check_image(file: str, facts: ImageFacts) -> Iterator[Finding]:
         yield Finding("warning", file, "frames", f"has {facts.frames} pages or frames; the first is used")
 
 
-def _check_mask(
-    sample: Sample, truth: MaskSource, facts: ImageFacts, classes: Sequence[str]
-) -> Iterator[Finding]:
+def _check_mask(sample: Sample, truth: MaskSource, facts: ImageFacts, classes: Sequence[str]) -> Iterator[Finding]:
     file = str(getattr(truth, "path", sample.name))
     try:
         mask = truth.read()

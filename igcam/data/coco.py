@@ -148,14 +148,10 @@ def coco_cues(
             try:
                 x, y, w, h = (float(value) for value in annotation["bbox"])
             except (KeyError, TypeError, ValueError) as error:
-                raise IgcamError(
-                    f"{annotations}: annotation {instance} has no bbox of four numbers"
-                ) from error
+                raise IgcamError(f"{annotations}: annotation {instance} has no bbox of four numbers") from error
             left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
             if left < right and top < bottom:
-                drawn.append(
-                    BoxCue(label=label, instance=instance, left=left, top=top, right=right, bottom=bottom)
-                )
+                drawn.append(BoxCue(label=label, instance=instance, left=left, top=top, right=right, bottom=bottom))
         if drawn:
             cues[_name(image)] = tuple(drawn)
     return cues

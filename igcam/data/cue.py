@@ -111,9 +111,7 @@ class MaskCue(Cue):
         """Return the object's pixels; of a mask of the whole image those that are not 255."""
         mask = self.source.read()
         if mask.shape != (height, width):
-            raise ValueError(
-                f"mask must be {height} x {width} as its image, got {mask.shape[0]} x {mask.shape[1]}"
-            )
+            raise ValueError(f"mask must be {height} x {width} as its image, got {mask.shape[0]} x {mask.shape[1]}")
         if self.label is None:
             return np.not_equal(mask, IGNORE)
         return np.not_equal(mask, 0) if self.value is None else np.equal(mask, self.value)

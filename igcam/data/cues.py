@@ -146,8 +146,7 @@ def _refuse(text: str) -> None:
 def _validators() -> dict[str, Any]:
     schema = json.loads(files("igcam.data").joinpath("cues.schema.json").read_text(encoding="utf-8"))
     return {
-        kind: jsonschema.Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
-        for kind in KINDS
+        kind: jsonschema.Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]}) for kind in KINDS
     }
 
 
@@ -209,9 +208,7 @@ def _mask_to_record(cue: MaskCue, folder: Path, stored: Path) -> dict[str, Any]:
 
 
 def _keeps_ids(source: MaskFile) -> bool:
-    return source.lookup is None or all(
-        ours in (FORBIDDEN, theirs) for theirs, ours in enumerate(source.lookup)
-    )
+    return source.lookup is None or all(ours in (FORBIDDEN, theirs) for theirs, ours in enumerate(source.lookup))
 
 
 def _tidy(*values: float) -> list[int | float]:
@@ -233,9 +230,7 @@ def _require_tags(tags: Sequence[int], sample: Sample, classes: Sequence[str]) -
         raise _BadCueError("class-without-tag", message)
 
 
-def _check_place(
-    cue: Cue, sample: Sample, classes: Sequence[str], size_of: Callable[[Path], tuple[int, int]]
-) -> None:
+def _check_place(cue: Cue, sample: Sample, classes: Sequence[str], size_of: Callable[[Path], tuple[int, int]]) -> None:
     try:
         height, width = size_of(sample.image)
     except IgcamError as error:

@@ -53,11 +53,7 @@ def raise_errors(source: object, findings: Sequence[Finding]) -> None:
     Raises:
         IgcamError: There are errors; one is the whole message, several are listed below a headline.
     """
-    lines = [
-        f"{finding.place}: {finding.message}"
-        for finding in sort_findings(findings)
-        if finding.level == "error"
-    ]
+    lines = [f"{finding.place}: {finding.message}" for finding in sort_findings(findings) if finding.level == "error"]
     if len(lines) == 1:
         raise IgcamError(lines[0])
     if lines:

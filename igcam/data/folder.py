@@ -90,9 +90,7 @@ def examine_folder(
     tags_of = _merge(entries, names, findings)
     _report_gaps(images, entries, names, source, findings)
     truths = {} if masks is None else _find_masks(Path(masks), images, len(names), findings)
-    samples = tuple(
-        Sample(name, image, tags_of.get(name), (), truths.get(name)) for name, image in images.items()
-    )
+    samples = tuple(Sample(name, image, tags_of.get(name), (), truths.get(name)) for name, image in images.items())
     return Dataset(names, samples), findings
 
 
@@ -120,9 +118,7 @@ def _find_photos(photos: Path, masks: Path | None, findings: list[Finding]) -> d
         if skipped is not None and image.is_relative_to(skipped):
             continue
         if name in images:
-            message = (
-                f"has the same name as {images[name].name} but for the suffix; masks are named without it"
-            )
+            message = f"has the same name as {images[name].name} but for the suffix; masks are named without it"
             findings.append(Finding("error", str(image), "same-name", message))
         else:
             images[name] = image
@@ -193,16 +189,12 @@ def _class_names(
             if tag not in meant:
                 continue
             numbers = f"{len(images_of[tag])} of '{tag}', {len(images_of[meant[tag]])} of '{meant[tag]}'"
-            message = (
-                f"'{tag}' looks like a misspelt '{meant[tag]}' ({numbers}); if it is meant, use --classes"
-            )
+            message = f"'{tag}' looks like a misspelt '{meant[tag]}' ({numbers}); if it is meant, use --classes"
             findings.append(row.error("misspelt-class", message))
     return tuple(sorted(images_of.keys() - meant.keys()))
 
 
-def _merge(
-    entries: Entries, names: tuple[str, ...], findings: list[Finding]
-) -> dict[str, tuple[int, ...] | None]:
+def _merge(entries: Entries, names: tuple[str, ...], findings: list[Finding]) -> dict[str, tuple[int, ...] | None]:
     first: dict[str, TagRow] = {}
     tags_of: dict[str, tuple[int, ...] | None] = {}
     for name, row in entries:
@@ -212,9 +204,7 @@ def _merge(
         if earlier is row:
             tags_of[name] = tags
         elif set(earlier.tags) == set(row.tags):
-            findings.append(
-                row.warning("duplicate-row", f"'{name}' has the same tags in line {earlier.line}")
-            )
+            findings.append(row.warning("duplicate-row", f"'{name}' has the same tags in line {earlier.line}"))
         else:
             ours, theirs = (";".join(sorted(other.tags)) or "none" for other in (row, earlier))
             message = f"'{name}' has the tags {ours}, but {theirs} in line {earlier.line}"
@@ -231,9 +221,7 @@ def _report_gaps(
     tagged = {name for name, _ in entries}
     for name, image in images.items():
         if name not in tagged:
-            findings.append(
-                Finding("warning", str(image), "image-without-tags", "has no tags; they are unknown")
-            )
+            findings.append(Finding("warning", str(image), "image-without-tags", "has no tags; they are unknown"))
     used = {tag for _, row in entries for tag in row.tags}
     for name in names:
         if name not in used:
@@ -241,9 +229,7 @@ def _report_gaps(
             findings.append(Finding("warning", source, "class-without-image", message))
 
 
-def _find_masks(
-    masks: Path, images: Mapping[str, Path], classes: int, findings: list[Finding]
-) -> dict[str, MaskFile]:
+def _find_masks(masks: Path, images: Mapping[str, Path], classes: int, findings: list[Finding]) -> dict[str, MaskFile]:
     if not masks.is_dir():
         findings.append(Finding("error", str(masks), "no-masks", "is not a folder"))
         return {}
@@ -254,9 +240,7 @@ def _find_masks(
         if name in images:
             found[name] = MaskFile(file, lookup)
         else:
-            findings.append(
-                Finding("warning", str(file), "mask-without-image", f"no photo is called '{name}'")
-            )
+            findings.append(Finding("warning", str(file), "mask-without-image", f"no photo is called '{name}'"))
     if images and not found:
         message = f"has no mask of any photo; the first would be {next(iter(images))}.png"
         findings.append(Finding("error", str(masks), "no-masks", message))

@@ -96,9 +96,7 @@ def _scarf(body: Body) -> np.ndarray:
     return np.asarray(neck + body.head * (disc(0, 0, 0.95, 0.5, tilt) - shift))
 
 
-def _render(
-    patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float, palette: np.ndarray
-) -> Sprite:
+def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float, palette: np.ndarray) -> Sprite:
     """Fill the patches from back to front on a fine grid of palette slots, then average it to pixels."""
     fine = pose * _SUPERSAMPLING
     outlines = [patch.points @ fine.T for patch in patches]
@@ -127,10 +125,7 @@ def _render(
 
 def _body_grid(shape: tuple[int, ...], low: np.ndarray, back: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the coordinates of every place of a fine grid by a 2x2 transform, float32 (h, w) each."""
-    y, x = (
-        np.arange(side, dtype=np.float32) + np.float32(start)
-        for side, start in zip(shape, low[::-1], strict=True)
-    )
+    y, x = (np.arange(side, dtype=np.float32) + np.float32(start) for side, start in zip(shape, low[::-1], strict=True))
     u, v = (row[0] * x[None] + row[1] * y[:, None] for row in back.astype(np.float32))
     return u, v
 
@@ -201,9 +196,7 @@ class Canvas:
         self.picture *= 1 - shadow[..., None] * (1 - np.array([40, 35, 60], dtype=np.float32) / 255)
 
 
-def _overlap(
-    top: int, left: int, sprite: Sprite, size: int
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _overlap(top: int, left: int, sprite: Sprite, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Return where a sprite lies in the picture, and which of its own pixels lie there."""
     there, here = [], []
     for start, side in zip((top, left), sprite.cover.shape, strict=True):

@@ -34,9 +34,7 @@ def _depth(size: int) -> np.ndarray:
     return np.linspace(0, 1, size, dtype=np.float32)[:, None]
 
 
-def _oval(
-    image: np.ndarray, centre: np.ndarray, axes: tuple[float, float], angle: float, colour: Colour
-) -> None:
+def _oval(image: np.ndarray, centre: np.ndarray, axes: tuple[float, float], angle: float, colour: Colour) -> None:
     """Draw one filled, anti-aliased ellipse; centre and half axes in pixels, angle in degrees."""
     scale = 1 << _SHIFT
     middle = (round(float(centre[0]) * scale), round(float(centre[1]) * scale))

@@ -130,11 +130,7 @@ def probable_misspellings(counts: Mapping[str, int]) -> dict[str, str]:
     for position, name in enumerate(ranked):
         others = [other for other in ranked[:position] if other not in meant]
         same = [other for other in others if _bare(other) == _bare(name)]
-        near = [
-            other
-            for other in others
-            if counts[name] == 1 and counts[other] >= OFTEN and _similar(other, name)
-        ]
+        near = [other for other in others if counts[name] == 1 and counts[other] >= OFTEN and _similar(other, name)]
         if same or near:
             meant[name] = (same or near)[0]
     return meant
@@ -165,9 +161,7 @@ def _one_hot(path: str | Path, header: list[str], lines: Lines) -> TagTable:
     columns = header[1:]
     for name in columns:
         if not name or name.casefold() == BACKGROUND or columns.count(name) > 1:
-            raise _BadTableError(
-                f"the columns must be classes, each once, without background; got '{name}'", 1
-            )
+            raise _BadTableError(f"the columns must be classes, each once, without background; got '{name}'", 1)
     rows: list[TagRow] = []
     findings: list[Finding] = []
     for line, cells in lines:

@@ -114,9 +114,7 @@ class PairedAugment:
         return picture, layers
 
 
-def resize_pair(
-    image: NDArray[np.uint8], size: int, masks: Mapping[str, NDArray[np.generic]] | None = None
-) -> Pair:
+def resize_pair(image: NDArray[np.uint8], size: int, masks: Mapping[str, NDArray[np.generic]] | None = None) -> Pair:
     """Squash an image and its masks to a square, for evaluation and feature banks.
 
     Args:

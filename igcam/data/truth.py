@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from igcam.data.folder import examine_folder, read_folder
 from igcam.data.findings import raise_errors
+from igcam.data.folder import examine_folder, read_folder
 from igcam.data.images import find_images, sample_name
 from igcam.data.masks import IGNORE, MaskFile, class_lookup
 from igcam.data.sample import Dataset, Sample, named_once
@@ -37,9 +37,7 @@ def read_truth(root: str | Path, split: str = "val", classes: Sequence[str] | No
         classes = [f"class {number}" for number in range(1, max(highest, 1) + 1)]
     names = named_once(classes)
     lookup = class_lookup(len(names))
-    samples = tuple(
-        Sample(sample_name(path, root), path, None, (), MaskFile(path, lookup)) for path in masks
-    )
+    samples = tuple(Sample(sample_name(path, root), path, None, (), MaskFile(path, lookup)) for path in masks)
     return Dataset(names, samples)
 
 

@@ -50,9 +50,7 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
     """
     options = options or NormalisedCutOptions()
     if feature.ndim != 3 or feature.shape[1] * feature.shape[2] < options.cuts + 2:
-        raise ValueError(
-            f"feature: must be (D, h, w) of {options.cuts + 2} places or more, got {feature.shape}"
-        )
+        raise ValueError(f"feature: must be (D, h, w) of {options.cuts + 2} places or more, got {feature.shape}")
     if not np.isfinite(feature).all():
         raise ValueError("feature: must be finite, got NaN or infinity")
     depth, height, width = feature.shape
@@ -72,9 +70,7 @@ def _leading(symmetric: Array, count: int) -> Array:
     """Return the eigenvectors of the largest eigenvalues, the largest first, with a fixed sign."""
     try:
         # A fixed start makes the answer repeatable.
-        values, vectors = eigsh(
-            symmetric, k=count, which="LA", v0=np.ones(len(symmetric), np.float32), tol=1e-4
-        )
+        values, vectors = eigsh(symmetric, k=count, which="LA", v0=np.ones(len(symmetric), np.float32), tol=1e-4)
     except ArpackError:
         values, vectors = np.linalg.eigh(symmetric)
     vectors = vectors[:, np.argsort(values)[::-1][:count]]

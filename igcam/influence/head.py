@@ -137,9 +137,7 @@ class HeadInfluence:
             ) from None
         return np.asarray(factor)
 
-    def loss_gradient(
-        self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> HeadVector:
+    def loss_gradient(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> HeadVector:
         """Return the gradient of V = mean over images of (weight times) the sum over classes of the tag loss.
 
         Args:
@@ -160,9 +158,7 @@ class HeadInfluence:
             solved += (vectors - self._space.out_of(coordinates)) / self.l2
         return HeadVector(solved[:, :-1], solved[:, -1])
 
-    def directions(
-        self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> HeadVector:
+    def directions(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> HeadVector:
         """Return s_c = H_c^-1 grad_c V for the tag loss V of `loss_gradient`, as spatial maps take it."""
         return self.solve(self.loss_gradient(features, tags, sample_weight))
 
@@ -174,9 +170,7 @@ class HeadInfluence:
         vectors = self._checked_head(gradient.weight, gradient.bias, *self._shape)
         return -self.residual * (self._space.rows @ self._solve(self._space.into(vectors)).T)
 
-    def on_loss(
-        self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> np.ndarray:
+    def on_loss(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
         """Return the influence, float64 (n, C), on the tag loss V of `loss_gradient`.
 
         Each class's tag loss moves its own block of the head only; the sum over C is the influence of the

@@ -27,9 +27,7 @@ class WeightOptions:
         if not 0 < self.temperature < np.inf:
             raise IgcamError(f"temperature: must be positive and finite, got {self.temperature}")
         if not (0 <= self.low <= 1 <= self.high <= 2):
-            raise IgcamError(
-                f"low, high: must satisfy 0 <= low <= 1 <= high <= 2, got {self.low}, {self.high}"
-            )
+            raise IgcamError(f"low, high: must satisfy 0 <= low <= 1 <= high <= 2, got {self.low}, {self.high}")
 
 
 def robust_scale(influence: ArrayLike) -> float:

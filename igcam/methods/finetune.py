@@ -86,9 +86,7 @@ def finetune(
         )
     )
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(
-        localiser.parameters(), options.learning_rate, weight_decay=options.weight_decay
-    )
+    optimiser = torch.optim.AdamW(localiser.parameters(), options.learning_rate, weight_decay=options.weight_decay)
     batches = max(1, len(images) // options.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, options.learning_rate, total_steps=options.epochs * batches

@@ -76,9 +76,7 @@ def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptio
     if options.least_masks <= len(taught) < len(indices) and options.teacher_share > 0:
         targets, trust = with_masks(inputs, probabilities, np.ones(probabilities[:, 0].shape, np.float32))
         teacher, _ = train_head(inputs, taught, targets, trust, options.head)
-        probabilities = _geometric_mean(
-            probabilities, predict_all(inputs, teacher, indices), options.teacher_share
-        )
+        probabilities = _geometric_mean(probabilities, predict_all(inputs, teacher, indices), options.teacher_share)
     return learn(inputs, probabilities, options.head, options.retarget)
 
 

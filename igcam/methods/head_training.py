@@ -67,17 +67,11 @@ def train_head(
     random = np.random.default_rng(inputs.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs.seed)
-        head = SegmentationHead(
-            inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout
-        )
-        optimiser = torch.optim.AdamW(
-            head.parameters(), options.learning_rate, weight_decay=options.weight_decay
-        )
+        head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
+        optimiser = torch.optim.AdamW(head.parameters(), options.learning_rate, weight_decay=options.weight_decay)
         batches = max(1, round(len(indices) / options.batch_size))
         epochs = max(options.epochs, -(-options.least_steps // batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, options.learning_rate, total_steps=epochs * batches
-        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=epochs * batches)
         curve: Curve = []
         head.train()
         for epoch in range(epochs):
@@ -101,9 +95,7 @@ def train_head(
     return head.eval(), curve
 
 
-def predict_all(
-    inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32
-) -> Array:
+def predict_all(inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32) -> Array:
     """Return probabilities float32 (n, C + 1, h, w) of images whose tags are known: untagged classes are zero."""
     parts = []
     for start in range(0, len(indices), batch_size):

@@ -70,9 +70,7 @@ def snap(probability: Array, image: NDArray[np.uint8], parameters: CRFParameters
     if len(present) < 2:
         return probability
     size = (image.shape[1], image.shape[0])
-    stack = np.stack(
-        [cv2.resize(probability[index], size, interpolation=cv2.INTER_LINEAR) for index in present]
-    )
+    stack = np.stack([cv2.resize(probability[index], size, interpolation=cv2.INTER_LINEAR) for index in present])
     refined = dense_crf(image, stack, parameters)
     result = np.zeros_like(probability)
     for index, layer in zip(present, refined, strict=True):

@@ -44,9 +44,7 @@ class ReweightOptions:
         check_ranges(self, folds=(2, math.inf))
 
 
-def reweight(
-    inputs: Inputs, classifier: Classifier, probabilities: Array, options: ReweightOptions
-) -> Guided:
+def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, options: ReweightOptions) -> Guided:
     """Re-target with what was predicted so far, weigh by influence, and train a new head.
 
     Influence is that of each image on the tag loss of held-out images, exact for the linear head, and split

@@ -75,9 +75,7 @@ def confusion(truth: NDArray[np.integer], prediction: NDArray[np.integer], class
     if not 1 <= classes <= IGNORE - 1:
         raise ValueError(f"classes: must lie in 1..254, got {classes}")
     if truth.shape != prediction.shape:
-        raise ValueError(
-            f"prediction: must have the shape of truth, got {prediction.shape} and {truth.shape}"
-        )
+        raise ValueError(f"prediction: must have the shape of truth, got {prediction.shape} and {truth.shape}")
     pairs = _as_bytes(truth, "truth").astype(np.uint16) << 8
     pairs |= _as_bytes(prediction, "prediction")
     table = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)

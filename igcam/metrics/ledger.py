@@ -117,9 +117,7 @@ class Ledger:
             ValueError: A field is unknown, or a required one is missing.
         """
         unknown = sorted(set(plain) - {item.name for item in fields(cls)})
-        missing = [
-            name for name in ("method", "split", "split_size", "tags_at_inference") if name not in plain
-        ]
+        missing = [name for name in ("method", "split", "split_size", "tags_at_inference") if name not in plain]
         if unknown or missing:
             raise ValueError(f"ledger: must hold the known fields, got unknown {unknown}, missing {missing}")
         values = dict(plain)

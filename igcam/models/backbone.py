@@ -151,9 +151,7 @@ class Backbone(nn.Module):
         if not 0 <= stage <= last:
             raise IgcamError(f"{self.name}: level {level} is not one of its stages -{last + 1}..{last}")
         if stage != last and not isinstance(self.network, ResNet):
-            raise IgcamError(
-                f"{self.name}: cannot be split at level {level}: only ResNets can, others give -1"
-            )
+            raise IgcamError(f"{self.name}: cannot be split at level {level}: only ResNets can, others give -1")
         return stage
 
     def _intermediates(self, images: Tensor, levels: Sequence[int]) -> list[Tensor]:
@@ -188,9 +186,7 @@ def build_backbone(options: BackboneOptions) -> Backbone:
     """
     if not timm.is_model(options.name):
         near = ", ".join(timm.list_models(f"*{options.name.split('.')[0].split('_')[0]}*")[:5])
-        raise IgcamError(
-            f"{options.name}: timm has no network of this name" + (f"; near: {near}" if near else "")
-        )
+        raise IgcamError(f"{options.name}: timm has no network of this name" + (f"; near: {near}" if near else ""))
     network, create = _build_at_stride(options)
     if not hasattr(network, "forward_intermediates") or not hasattr(network, "prune_intermediate_layers"):
         raise IgcamError(f"{options.name}: this network of timm gives no feature maps")
@@ -215,9 +211,7 @@ def _build_at_stride(options: BackboneOptions) -> tuple[Network, partial[Network
         possible = [_own_stride(network)]
     else:
         tried = [(stride, _create(options, stride)[0]) for stride in OUTPUT_STRIDES]
-        possible = [
-            stride for stride, network in tried if network is not None and _own_stride(network) == stride
-        ]
+        possible = [stride for stride, network in tried if network is not None and _own_stride(network) == stride]
         possible = possible or [_own_stride(_create(options, None)[0])]
     listed = ", ".join(map(str, possible))
     raise IgcamError(f"{options.name}: cannot have output stride {wanted}, only {listed}")

@@ -125,9 +125,7 @@ class FeatureBank:
             raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", list(failures))
         return computed
 
-    def read(
-        self, path: str | Path, view: View | None = None, unflip: bool = False
-    ) -> list[NDArray[np.float16]]:
+    def read(self, path: str | Path, view: View | None = None, unflip: bool = False) -> list[NDArray[np.float16]]:
         """Return the maps of one image, memory-mapped; they are computed first if missing or damaged.
 
         Args:
@@ -178,9 +176,7 @@ class FeatureBank:
     def _write(self, task: _Task, maps: list[Tensor]) -> None:
         path, view = task
         if any(level.isnan().any() for level in maps):
-            raise IgcamError(
-                f"{path}: {self.backbone.name} gives features that are not numbers: check its weights"
-            )
+            raise IgcamError(f"{path}: {self.backbone.name} gives features that are not numbers: check its weights")
         description = self.folder / "key.json"
         if not description.exists():
             write_json(description, json.loads(self.key))
@@ -252,11 +248,7 @@ def _batches(tasks: Sequence[_Task], batch_size: int) -> list[list[_Task]]:
     by_size: defaultdict[int, list[_Task]] = defaultdict(list)
     for task in tasks:
         by_size[task[1].size].append(task)
-    return [
-        same[start : start + batch_size]
-        for same in by_size.values()
-        for start in range(0, len(same), batch_size)
-    ]
+    return [same[start : start + batch_size] for same in by_size.values() for start in range(0, len(same), batch_size)]
 
 
 def _decode(batch: list[_Task]) -> list[tuple[_Task, NDArray[np.uint8] | IgcamError]]:

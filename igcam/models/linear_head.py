@@ -247,9 +247,7 @@ def cross_fit(
     for k in range(folds):
         out, on = fold == k, fold != k
         head = fit_linear_head(features[on], tags[on], l2, sample_weight[on])
-        trained = HeadInfluence(
-            features[on], tags[on], head.weight, head.bias, l2, sample_weight=sample_weight[on]
-        )
+        trained = HeadInfluence(features[on], tags[on], head.weight, head.bias, l2, sample_weight=sample_weight[on])
         logits[out] = head.logits(features[out])
         gradient = trained.loss_gradient(features[out], tags[out])
         influence[on] += trained.on_gradient(gradient) / (folds - 1)

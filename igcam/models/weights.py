@@ -86,8 +86,7 @@ def load_weights(network: Any, path: str | Path) -> None:
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             raise IgcamError(
-                f"{path}: is not a file of weights of {architecture}: "
-                f"{problem} {', '.join(names[:_SHOWN])}{more}"
+                f"{path}: is not a file of weights of {architecture}: {problem} {', '.join(names[:_SHOWN])}{more}"
             )
     network.load_state_dict({name: tensors[name] for name in expected if name in tensors}, strict=False)
 

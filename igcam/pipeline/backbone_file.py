@@ -20,9 +20,7 @@ from igcam.pipeline.run_folder import RunFolder
 Progress = Callable[[str, int, int], None]
 
 
-def run_backbone(
-    run: RunFolder, options: FitOptions, dataset: Dataset, step: Any, progress: Progress
-) -> Backbone:
+def run_backbone(run: RunFolder, options: FitOptions, dataset: Dataset, step: Any, progress: Progress) -> Backbone:
     """Return the backbone of a run; in the finetune regime it is trained first and kept in the run."""
     if options.regime == "finetune" and not run.is_done("finetune"):
         with step("finetune") as facts, torch.random.fork_rng(devices=[]):

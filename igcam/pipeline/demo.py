@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,8 +15,8 @@ from igcam.data.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.scenes import SceneOptions, write_scenes
 from igcam.files import read_json
-from igcam.metrics.results import Row, write_results
 from igcam.methods.finetune import FinetuneOptions
+from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.fit import fit
 from igcam.pipeline.options import FitOptions
@@ -47,9 +47,7 @@ def demo_options(seed: int) -> FitOptions:
     )
 
 
-def demo(
-    out: str | Path, *, seeds: int = 3, images: int = 400, console: Console, progress: Progress
-) -> Path:
+def demo(out: str | Path, *, seeds: int = 3, images: int = 400, console: Console, progress: Progress) -> Path:
     """Run the demonstration, print its table, and write OUT/summary.json and a report for each seed.
 
     Args:

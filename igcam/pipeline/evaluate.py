@@ -99,9 +99,7 @@ def evaluate(
         raise IgcamError(f"{masks}: every pixel of the truth is 255, so nothing can be scored")
     result = Evaluation(dataset.classes, scores(total), boundary_iou(bands), images)
     if output is not None:
-        ledger = ledger or Ledger(
-            method="unknown", split="unknown", split_size=len(known), tags_at_inference=False
-        )
+        ledger = ledger or Ledger(method="unknown", split="unknown", split_size=len(known), tags_at_inference=False)
         write_results(output, ledger, result.rows())
     return result
 

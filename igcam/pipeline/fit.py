@@ -73,11 +73,9 @@ def fit(
     run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
     step = _Steps(run)
     backbone = run_backbone(run, options, dataset, step, progress)
-    inputs = _inputs(
-        run, options, dataset, backbone, Path(bank) if bank else run.file("bank"), step, progress
-    )
+    inputs = _inputs(run, options, dataset, backbone, Path(bank) if bank else run.file("bank"), step, progress)
     _map_stages(run, options, dataset, inputs, step)
-    write_stage_masks(run, options, dataset, step, progress)
+    write_stage_masks(run, options, dataset, progress)
     write_stage_metrics(run, options, dataset, split, progress)
     return run
 

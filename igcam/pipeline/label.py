@@ -28,7 +28,7 @@ from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import last_level, reduce_one, views_of
 from igcam.pipeline.models_file import read_classifier, read_head
 from igcam.pipeline.options import FitOptions
-from igcam.pipeline.render import render
+from igcam.pipeline.render import final_mask
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.stage_masks import mask_options
 
@@ -82,19 +82,13 @@ class Labeller:
         if self.head is None:
             present = evidence > 0 if tags is None else tags
             activation = self.classifier.activation_maps(last_level(self.bank, image))
-            kept = (
-                normalise(torch.from_numpy(activation)).numpy()
-                * np.asarray(present, np.float32)[:, None, None]
-            )
+            kept = normalise(torch.from_numpy(activation)).numpy() * np.asarray(present, np.float32)[:, None, None]
             method = self.options.igcam if self.options.method == "igcam" else self.options.cam
             return with_background(kept, method.background)
         with torch.inference_mode():
-            logits = [
-                self.head(torch.from_numpy(reduce_one(self.reduction, levels))[None]) for levels in views
-            ]
+            logits = [self.head(torch.from_numpy(reduce_one(self.reduction, levels))[None]) for levels in views]
             total = sum(
-                layer.flip(-1) if view.flip else layer
-                for layer, view in zip(logits, self.bank.views, strict=True)
+                layer.flip(-1) if view.flip else layer for layer, view in zip(logits, self.bank.views, strict=True)
             ) / len(logits)
             if tags is None:
                 share = self.options.tag_evidence * torch.from_numpy(evidence)
@@ -145,7 +139,7 @@ def label(
     problems: list[str] = []
 
     def draw(sample: Sample, file: Path, scores: Array) -> None:
-        write_mask(file, list(render(load_image(sample.image), scores, options).values())[-1])
+        write_mask(file, final_mask(load_image(sample.image), scores, options))
 
     with ThreadPoolExecutor(max(1, workers)) as threads:
         waiting = []

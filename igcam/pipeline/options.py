@@ -23,7 +23,14 @@ METHODS: dict[str, type[CamOptions] | type[IgcamOptions]] = {"cam": CamOptions, 
 
 FORMS: dict[Any, type] = {bool: bool, int: int, float: float, str: str, Path: str, tuple: list, Mapping: dict}
 """What a field's value is in JSON, by its type in Python."""
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "an object"}
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
 
 Options = TypeVar("Options")
 
@@ -52,7 +59,7 @@ class FitOptions:
     """Options of the plain method."""
     igcam: IgcamOptions = field(default_factory=IgcamOptions)
     """Options of IG-CAM's stages."""
-    crf: str = "irn"
+    crf: str = "afa"
     """Preset of the dense CRF, see `igcam.refine.CRF_PRESETS`."""
     seed: int = 0
     """Seeds all that is random."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -29,16 +29,18 @@ class RenderOptions:
 
 def render(
     image: NDArray[np.uint8], scores: NDArray[np.floating], options: RenderOptions
-) -> dict[str, NDArray[np.uint8]]:
-    """Return the masks after each step, by its name: `plain`, and `sharpen` and `crf` where they are on.
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield the mask after each step with its name: `plain`, then `sharpen` and `crf` where they are on.
+
+    A step is computed when it is asked for, so that the caller can time it.
 
     Args:
         image: uint8 (H, W, 3).
         scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
         options: What to do.
 
-    Returns:
-        uint8 (H, W) masks with ids 0..C.
+    Yields:
+        Name and uint8 (H, W) mask with ids 0..C.
     """
     height, width = image.shape[:2]
     strongest = scores.reshape(len(scores), -1).max(axis=1)
@@ -47,22 +49,24 @@ def render(
     kept = np.asarray(scores[labels], np.float32)
     probability = kept / np.maximum(kept.sum(axis=0), 1e-12)
     full = _resized(probability, height, width)
-    masks = {"plain": labels[full.argmax(axis=0)]}
+    yield "plain", labels[full.argmax(axis=0)]
     if options.sharpen is not None:
         full = sharpen(image, probability, options=options.sharpen)[-1].probability
         if full.shape[1:] != (height, width):
             full = _resized(full, height, width)
-        masks["sharpen"] = labels[full.argmax(axis=0)]
+        yield "sharpen", labels[full.argmax(axis=0)]
     if options.crf is not None:
-        masks["crf"] = labels[dense_crf(image, np.clip(full, 0, 1), options.crf).argmax(axis=0)]
-    return masks
+        yield "crf", labels[dense_crf(image, np.clip(full, 0, 1), options.crf).argmax(axis=0)]
+
+
+def final_mask(image: NDArray[np.uint8], scores: NDArray[np.floating], options: RenderOptions) -> NDArray[np.uint8]:
+    """Return the mask after the last step of `render`."""
+    return list(render(image, scores, options))[-1][1]
 
 
 def render_options(stages: Sequence[str], pyramid: PyramidOptions, crf: str) -> RenderOptions:
     """Return the options for the stages that are on; `crf` names a preset."""
-    return RenderOptions(
-        pyramid if "sharpen" in stages else None, CRF_PRESETS[crf] if "crf" in stages else None
-    )
+    return RenderOptions(pyramid if "sharpen" in stages else None, CRF_PRESETS[crf] if "crf" in stages else None)
 
 
 def _resized(stack: Array, height: int, width: int) -> Array:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
@@ -27,7 +24,7 @@ DRAWING_STAGES = ("sharpen", "crf")
 
 
 def write_stage_masks(
-    run: RunFolder, options: FitOptions, dataset: Dataset, step: Any, progress: Progress, workers: int = 2
+    run: RunFolder, options: FitOptions, dataset: Dataset, progress: Progress, workers: int = 2
 ) -> None:
     """Write stages/STAGE/masks/NAME.png for every stage, and masks/NAME.png for the last one.
 
@@ -42,7 +39,8 @@ def write_stage_masks(
     drawing = [stage for stage in DRAWING_STAGES if stage in options.stages]
     if all(run.is_done(stage) for stage in ("masks", *drawing)):
         return
-    start = time.perf_counter()
+    spent = dict.fromkeys([*maps, *drawing], 0.0)
+    begun = time.perf_counter()
 
     def work(index: int) -> None:
         name = dataset.samples[index].name
@@ -51,26 +49,24 @@ def write_stage_masks(
         image = load_image(dataset.samples[index].image)
         for stage, stack in maps.items():
             detail = mask_options(options) if stage == last else RenderOptions()
-            drawn = render(image, np.asarray(stack[index], np.float32), detail)
-            _write(run.file("stages", stage, "masks"), name, drawn.pop("plain"))
-            for further, mask in drawn.items():
-                _write(run.file("stages", further, "masks"), name, mask)
+            start = time.perf_counter()
+            for step_name, mask in render(image, np.asarray(stack[index], np.float32), detail):
+                drawn = stage if step_name == "plain" else step_name
+                spent[drawn] += (time.perf_counter() - start) / workers
+                write_mask(run.file("stages", drawn, "masks", f"{name}.png"), mask)
+                start = time.perf_counter()
         final = run.file("stages", options.stages[-1], "masks", f"{name}.png")
         write_bytes(run.file("masks", f"{name}.png"), final.read_bytes())
 
     with ThreadPoolExecutor(max(1, workers)) as threads:
         for done, _ in enumerate(threads.map(work, range(len(dataset)))):
             progress("draw masks", done + 1, len(dataset))
-    seconds = time.perf_counter() - start
-    for stage in (*drawing, "masks"):
-        run.finish(stage, seconds, curve=[])
+    for stage in drawing:
+        run.finish(stage, spent[stage], curve=[])
+    run.finish("masks", time.perf_counter() - begun, curve=[])
 
 
 def mask_options(options: FitOptions, stages: Sequence[str] | None = None) -> RenderOptions:
     """Return how the last stage of a run draws its masks; `stages` replaces the run's choice of them."""
     chosen = options.stages if stages is None else stages
     return render_options(chosen, options.igcam.sharpen, options.crf)
-
-
-def _write(folder: Path, name: str, mask: NDArray[np.uint8]) -> None:
-    write_mask(folder / f"{name}.png", mask)

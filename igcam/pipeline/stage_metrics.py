@@ -15,9 +15,7 @@ from igcam.pipeline.run_ledger import run_ledger
 Progress = Callable[[str, int, int], None]
 
 
-def write_stage_metrics(
-    run: RunFolder, options: FitOptions, dataset: Dataset, split: str, progress: Progress
-) -> None:
+def write_stage_metrics(run: RunFolder, options: FitOptions, dataset: Dataset, split: str, progress: Progress) -> None:
     """Write metrics.json in each stage's folder and in the run's, and images.json for the last stage.
 
     Nothing is written where no image has a true mask.
@@ -41,14 +39,10 @@ def write_stage_metrics(
         file = run.file("stages", stage, "metrics.json")
         result = evaluate(run.file("stages", stage, "masks"), dataset, ledger, file, progress=progress)
         results[stage] = read_json(file)
-        run.log(
-            f"{stage}: mIoU {100 * result.scores.miou:.2f}, Boundary IoU {100 * result.boundary.miou:.2f}"
-        )
+        run.log(f"{stage}: mIoU {100 * result.scores.miou:.2f}, Boundary IoU {100 * result.boundary.miou:.2f}")
         if position == len(options.stages) - 1:
             scores = [
-                {"name": name, "miou": 100 * value}
-                for name, value in result.images.items()
-                if not math.isnan(value)
+                {"name": name, "miou": 100 * value} for name, value in result.images.items() if not math.isnan(value)
             ]
             write_json(run.file("images.json"), {"scores": scores})
     write_json(run.file("metrics.json"), {"method": options.method, "stages": results})

@@ -23,7 +23,9 @@ def print_stages(run: RunFolder, console: Console) -> None:
         table.add_column(name, justify="right")
     for stage, result in stages.items():
         values = {row["id"]: row["value"] for row in result["rows"]}
-        cells = [f"{values[name]:.1f}" if name in values else "-" for name in ("miou", "boundary_iou", "foreground_iou")]
+        cells = [
+            f"{values[name]:.1f}" if name in values else "-" for name in ("miou", "boundary_iou", "foreground_iou")
+        ]
         table.add_row(stage, *cells, f"{result['ledger']['wall_seconds']:.0f}")
     console.print(table)
 

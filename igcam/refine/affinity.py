@@ -91,9 +91,7 @@ def local_affinity(
         weights[part] = likeness / likeness.sum(axis=1, keepdims=True)
     index_type = np.int32 if weights.size < np.iinfo(np.int32).max else np.int64
     row_starts = np.arange(0, weights.size + 1, len(offsets), dtype=index_type)
-    return scipy.sparse.csr_array(
-        (weights.ravel(), columns.ravel(), row_starts), shape=(len(wanted), height * width)
-    )
+    return scipy.sparse.csr_array((weights.ravel(), columns.ravel(), row_starts), shape=(len(wanted), height * width))
 
 
 def _offsets(dilations: tuple[int, ...]) -> NDArray[np.int64]:
@@ -102,9 +100,7 @@ def _offsets(dilations: tuple[int, ...]) -> NDArray[np.int64]:
     return np.concatenate([np.array(ring) * dilation for dilation in dilations])
 
 
-def _neighbours(
-    centre: NDArray[np.int64], offsets: NDArray[np.int64], height: int, width: int
-) -> NDArray[np.int64]:
+def _neighbours(centre: NDArray[np.int64], offsets: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:
     y, x = np.divmod(centre[:, None], width)
     rows = np.clip(y + offsets[:, 0], 0, height - 1)
     return rows * width + np.clip(x + offsets[:, 1], 0, width - 1)

@@ -140,9 +140,7 @@ def unary_from_labels(labels: NDArray[np.integer], classes: int, certainty: floa
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels: must be integers (H, W), got {labels.dtype} {labels.shape}")
     if classes < 2 or not 0 < certainty < 1:
-        raise ValueError(
-            f"certainty: must lie between 0 and 1 for at least 2 classes, got {certainty}, {classes}"
-        )
+        raise ValueError(f"certainty: must lie between 0 and 1 for at least 2 classes, got {certainty}, {classes}")
     is_class = labels == np.arange(classes, dtype=np.int64)[:, None, None]
     energy = np.where(is_class, -np.log(certainty), -np.log((1 - certainty) / (classes - 1)))
     return np.where(is_class.any(axis=0), energy, np.log(classes)).astype(np.float32)
@@ -156,9 +154,7 @@ def _kernels(image: NDArray[np.uint8], parameters: CRFParameters) -> list[Kernel
     height, width = image.shape[:2]
     kernels = []
     if parameters.gaussian_weight > 0:
-        kernels.append(
-            (parameters.gaussian_weight, _position_lattice(height, width, parameters.gaussian_width))
-        )
+        kernels.append((parameters.gaussian_weight, _position_lattice(height, width, parameters.gaussian_width)))
     if parameters.bilateral_weight > 0:
         position = _positions(height, width) / np.float32(parameters.bilateral_width)
         colour = image.reshape(-1, 3).astype(np.float32) / np.float32(parameters.bilateral_colour)

@@ -35,9 +35,7 @@ class PermutohedralLattice:
         if not np.isfinite(features).all():
             raise ValueError("features: must be finite, got NaN or infinity")
         dimensions = features.shape[1]
-        corner, rank, offset = _enclosing_simplex(
-            _elevate(np.ascontiguousarray(features.T, dtype=np.float32))
-        )
+        corner, rank, offset = _enclosing_simplex(_elevate(np.ascontiguousarray(features.T, dtype=np.float32)))
         strides = _strides(corner)
         keys, vertex_of = np.unique(_vertex_keys(corner, rank, strides), return_inverse=True)
         self._slice = scipy.sparse.csr_array(
@@ -123,9 +121,7 @@ def _strides(corner: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.append(np.cumprod(np.append(1, spans[:0:-1]))[::-1], 0)
 
 
-def _vertex_keys(
-    corner: NDArray[np.int32], rank: NDArray[np.int8], strides: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _vertex_keys(corner: NDArray[np.int32], rank: NDArray[np.int8], strides: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number the d + 1 vertices of every simplex, int64 (d + 1, N).
 
     Vertex k adds k to every coordinate of the corner, and takes d + 1 off the k coordinates that rank last.

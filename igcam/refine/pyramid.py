@@ -31,9 +31,7 @@ class PyramidOptions:
     """Share of the upsampled map in every step where its margin is 0; it grows to 1 with the margin."""
     competition: float = 1.5
     """Sharpening after every step; 1 is none. Without it a walk shrinks thin parts."""
-    affinity: AffinityOptions = field(
-        default_factory=lambda: AffinityOptions(dilations=(1, 2, 4), colour_width=0.15)
-    )
+    affinity: AffinityOptions = field(default_factory=lambda: AffinityOptions(dilations=(1, 2, 4), colour_width=0.15))
     """Neighbours and their likeness at every level."""
 
     def __post_init__(self) -> None:
@@ -89,9 +87,7 @@ def sharpen(
         if (height < current.shape[1] or width < current.shape[2]) and stride != options.strides[-1]:
             continue
         guide = _shrunk(image, height, width)
-        layers = (
-            None if features is None or stride not in features else _resized(features[stride], height, width)
-        )
+        layers = None if features is None or stride not in features else _resized(features[stride], height, width)
         current = _resized(current, height, width)
         current, solved = _solve(current, guide, layers, options)
         levels.append(Level(stride, current, 1 - _margin(current), solved))
@@ -126,9 +122,7 @@ def _shrunk(image: NDArray[np.uint8], height: int, width: int) -> Array:
 def _resized(stack: NDArray[np.floating], height: int, width: int) -> Array:
     """Resize every channel of (K, h, w) bilinearly."""
     size = (width, height)
-    return np.stack(
-        [cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in stack.astype(np.float32)]
-    )
+    return np.stack([cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in stack.astype(np.float32)])
 
 
 def _margin(probability: Array) -> Array:
@@ -157,9 +151,7 @@ def _check(
     if probability.ndim != 3 or 0 in probability.shape or len(probability) > 256:
         raise ValueError(f"probability: must be (K, h, w) with K in 1..256, got {probability.shape}")
     if probability.shape[1] > image.shape[0] or probability.shape[2] > image.shape[1]:
-        raise ValueError(
-            f"probability: must not be larger than the image {image.shape[:2]}, got {probability.shape}"
-        )
+        raise ValueError(f"probability: must not be larger than the image {image.shape[:2]}, got {probability.shape}")
     if not np.issubdtype(probability.dtype, np.floating) or not np.isfinite(probability).all():
         raise ValueError(f"probability: must be finite floats, got {probability.dtype} or NaN or infinity")
     total = probability.sum(axis=0)

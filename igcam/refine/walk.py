@@ -46,9 +46,7 @@ def walk(
     if transition.shape == (nodes, nodes) and len(free) < nodes:
         transition = transition[free]
     if transition.shape != (len(free), nodes):
-        raise ValueError(
-            f"transition: must have {len(free)} or {nodes} rows of {nodes}, got {transition.shape}"
-        )
+        raise ValueError(f"transition: must have {len(free)} or {nodes} rows of {nodes}, got {transition.shape}")
     scores = np.array(seeds.T, dtype=np.float32, order="C")
     share = np.broadcast_to(restarts, (nodes,))[free, None]
     pull, keep = share * scores[free], 1 - share
@@ -68,9 +66,7 @@ def _compete(scores: NDArray[np.float32], power: float) -> NDArray[np.float32]:
     return np.asarray(raised * scale[:, None], dtype=np.float32)
 
 
-def _check(
-    seeds: NDArray[np.floating], steps: int, restarts: NDArray[np.float32], competition: float
-) -> None:
+def _check(seeds: NDArray[np.floating], steps: int, restarts: NDArray[np.float32], competition: float) -> None:
     if seeds.ndim != 2 or not np.isfinite(seeds).all():
         raise ValueError(f"seeds: must be finite (K, n), got {seeds.dtype} {seeds.shape}")
     if steps < 0:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from igcam.errors import IgcamError
-from igcam.report.markup import Markup, element
-from igcam.report.overlay import class_colours
-from igcam.report.pictures import Panel, PictureRow, choose, data_uri, draw
-from igcam.report.run_data import RunData
-from igcam.report.words import percent
+from igcam.reporting.markup import Markup, element
+from igcam.reporting.overlay import class_colours
+from igcam.reporting.pictures import Panel, PictureRow, choose, data_uri, draw
+from igcam.reporting.run_data import RunData
+from igcam.reporting.words import percent
 
 _ALL_BYTES = 2_400_000
 _MOST_BYTES = 60_000

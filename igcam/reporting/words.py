@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger, annotation_seconds
-from igcam.report.run_data import RunData
+from igcam.reporting.run_data import RunData
 
 STAGE_TITLES = {
     "finetune": ("Fine-tuning", "the backbone learns from the tags"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igcam.report.figures import Frame, Line, line_chart, nice_ticks, share_bar
+from igcam.reporting.figures import Frame, Line, line_chart, nice_ticks, share_bar
 
 FRAME = Frame(200, 140, left=40, right=20, top=20, bottom=20)
 

@@ -8,7 +8,7 @@ from report_runs import ALL_STAGES, make_run
 
 from igcam.errors import IgcamError
 from igcam.files import read_json, write_array, write_json
-from igcam.report.run_data import read_run
+from igcam.reporting.run_data import read_run
 
 
 def test_a_run_is_read(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from igcam.errors import IgcamError
 from igcam.files import write_text
-from igcam.report.gallery import gallery_section
-from igcam.report.markup import Markup, element, escape, join
-from igcam.report.run_data import RunData, read_run
-from igcam.report.tables import class_section, stage_section
-from igcam.report.words import (
+from igcam.reporting.gallery import gallery_section
+from igcam.reporting.markup import Markup, element, escape, join
+from igcam.reporting.run_data import RunData, read_run
+from igcam.reporting.tables import class_section, stage_section
+from igcam.reporting.words import (
     STAGE_TITLES,
     count,
     duration,
@@ -61,7 +61,7 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
 def report_page(run: RunData, pictures: int = 3) -> str:
     """Return the page of a run."""
     name = run.folder.resolve().name
-    style = files("igcam.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("igcam.reporting").joinpath("page.css").read_text(encoding="utf-8")
     head = element(
         "head",
         element("meta", charset="utf-8"),

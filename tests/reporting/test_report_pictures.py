@@ -14,8 +14,8 @@ from report_runs import make_run
 
 from igcam.data.masks import write_mask
 from igcam.errors import IgcamError
-from igcam.report.pictures import choose, confidence, data_uri, draw
-from igcam.report.run_data import Entry, RunData, read_run
+from igcam.reporting.pictures import choose, confidence, data_uri, draw
+from igcam.reporting.run_data import Entry, RunData, read_run
 
 
 def run_with(scores: dict[str, float], images: int) -> RunData:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igcam.report.markup import Markup, element, escape, join
+from igcam.reporting.markup import Markup, element, escape, join
 
 ORDINARY = st.text(st.characters(exclude_categories=("Cs", "Cc")))
 

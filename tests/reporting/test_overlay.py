@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.report.overlay import (
+from igcam.reporting.overlay import (
     class_colours,
     heat_overlay,
     mask_overlay,

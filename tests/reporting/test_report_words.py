@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from igcam.metrics.ledger import Ledger
-from igcam.report.words import count, cue_words, duration, flattened, ledger_facts, listed, percent, signed
+from igcam.reporting.words import count, cue_words, duration, flattened, ledger_facts, listed, percent, signed
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from igcam.data.masks import BACKGROUND
-from igcam.report.figures import CURVE_FRAME, Line, line_chart, share_bar
-from igcam.report.markup import Markup, element
-from igcam.report.run_data import RunData, Stage
-from igcam.report.words import STAGE_TITLES, duration, percent, signed
+from igcam.reporting.figures import CURVE_FRAME, Line, line_chart, share_bar
+from igcam.reporting.markup import Markup, element
+from igcam.reporting.run_data import RunData, Stage
+from igcam.reporting.words import STAGE_TITLES, duration, percent, signed
 
 _STAGE_COLUMNS = (("miou", "mIoU"), ("boundary_iou", "Boundary IoU"), ("foreground_iou", "Foreground IoU"))
 

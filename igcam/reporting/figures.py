@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from igcam.report.markup import Markup, element, join
+from igcam.reporting.markup import Markup, element, join
 
 
 @dataclass(frozen=True)

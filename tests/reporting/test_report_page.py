@@ -11,7 +11,7 @@ from report_runs import ALL_STAGES, CLASSES, make_run
 from igcam.data.images import save_jpeg
 from igcam.errors import IgcamError
 from igcam.files import read_json, write_json
-from igcam.report import write_report
+from igcam.reporting import write_report
 
 VOID = {"img", "meta", "br"}
 HOSTILE = "<script>alert(1)</script>\"'&amp;"

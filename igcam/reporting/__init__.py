@@ -1,7 +1,7 @@
 """A run as one HTML page, and overlays of maps and masks on photos."""
 
-from igcam.report.overlay import class_colours, heat_overlay, mask_overlay, overlay_sheet, probability_overlay
-from igcam.report.page import write_report
+from igcam.reporting.overlay import class_colours, heat_overlay, mask_overlay, overlay_sheet, probability_overlay
+from igcam.reporting.page import write_report
 
 __all__ = [
     "write_report",

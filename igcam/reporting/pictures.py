@@ -15,8 +15,8 @@ from igcam.data.images import load_image
 from igcam.data.masks import IGNORE, MaskFile
 from igcam.data.sample import tag_to_mask_id
 from igcam.errors import IgcamError
-from igcam.report.overlay import heat_overlay, mask_overlay, probability_overlay, thumbnail
-from igcam.report.run_data import RunData
+from igcam.reporting.overlay import heat_overlay, mask_overlay, probability_overlay, thumbnail
+from igcam.reporting.run_data import RunData
 
 Picture = NDArray[np.uint8]
 
