@@ -28,7 +28,7 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.evaluate import evaluate
-from igcam.pipeline.features import last_level
+from igcam.pipeline.features import mean_level
 from igcam.pipeline.fit import fit
 from igcam.pipeline.label import Labeller, label
 from igcam.pipeline.options import FitOptions
@@ -176,7 +176,7 @@ def probe_maps(run: RunFolder, dataset: Dataset, bank: Path, weight: NDArray[np.
     features = Labeller.open(run, bank).bank
     maps = []
     for sample, tags in zip(dataset, dataset.tag_matrix(), strict=True):
-        activation = np.maximum(np.einsum("cd,dhw->chw", weight, last_level(features, sample.image)), 0)
+        activation = np.maximum(np.einsum("cd,dhw->chw", weight, mean_level(features, sample.image)), 0)
         activation /= activation.max(axis=(1, 2), keepdims=True) + 1e-5
         maps.append(activation * tags[:, None, None])
     return np.stack(maps)

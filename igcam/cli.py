@@ -151,14 +151,17 @@ def report(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
-    seeds: Annotated[int, typer.Option(help="Repetitions with other pictures and networks.")] = 3,
-    images: Annotated[int, typer.Option(help="Training pictures.")] = 400,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions with other pictures and networks.")] = 3,
+    images: Annotated[int, typer.Option(min=1, help="Training pictures.")] = 400,
 ) -> None:
     """Run everything on built-in pictures, in minutes on two cores, and compare the stages with full supervision."""
     from igcam.pipeline.demo import demo as run_demo
+    from igcam.reporting import write_report
 
     with _progress() as progress:
         run_demo(out, seeds=seeds, images=images, console=console, progress=progress)
+    reports = [write_report(out / f"seed-{seed}" / "igcam") for seed in range(seeds)]
+    console.print(f"report: {reports[0]}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -55,7 +55,9 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
         raise ValueError("feature: must be finite, got NaN or infinity")
     depth, height, width = feature.shape
     flat = np.asarray(feature, dtype=np.float32).reshape(depth, -1)
-    unit = flat / np.maximum(np.linalg.norm(flat, axis=0), 1e-6)
+    # The little constant makes places without any feature alike, instead of like nothing.
+    flat = np.concatenate([flat, np.full((1, height * width), 1e-6, np.float32)])
+    unit = flat / np.linalg.norm(flat, axis=0)
     affinity = np.maximum(unit.T @ unit, 0) ** options.power * _nearness(height, width, options.reach)
     # A little of everything keeps places that are like no other from being cut off alone.
     affinity += 1e-5
@@ -69,8 +71,10 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
 def _leading(symmetric: Array, count: int) -> Array:
     """Return the eigenvectors of the largest eigenvalues, the largest first, with a fixed sign."""
     try:
-        # A fixed start makes the answer repeatable.
-        values, vectors = eigsh(symmetric, k=count, which="LA", v0=np.ones(len(symmetric), np.float32), tol=1e-4)
+        # A fixed start makes the answer repeatable; from an even one, an image that is its own mirror image would
+        # never get the vectors that are odd.
+        start = np.random.default_rng(0).standard_normal(len(symmetric), np.float32)
+        values, vectors = eigsh(symmetric, k=count, which="LA", v0=start, tol=1e-4)
     except ArpackError:
         values, vectors = np.linalg.eigh(symmetric)
     vectors = vectors[:, np.argsort(values)[::-1][:count]]

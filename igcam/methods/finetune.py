@@ -36,6 +36,8 @@ class FinetuneOptions:
     """Peak of the one-cycle schedule of AdamW; a tenth of it or less suits pretrained weights."""
     weight_decay: float = 0.05
     """Decoupled weight decay."""
+    pooling: str = "average"
+    """From logit maps to image logits, see `igcam.models.pooling`; `top` finds small parts in fewer epochs."""
     scale: tuple[float, float] = (0.8, 1.25)
     """Range of the random size of the photo, as a multiple of the view's."""
     colour: float = 0.2

@@ -118,7 +118,7 @@ def _covered(inputs: Inputs, activations: NDArray[np.floating], index: int, opti
     inputs.progress("cut the photos into proposals", index + 1, len(inputs.tags))
     if not activation.any():
         return from_activation(activation, activation[0])
-    cuts = normalised_cut(inputs.last_level(index), options.cut)
+    cuts = normalised_cut(inputs.grouping(index), options.cut)
     return from_activation(activation, object_coverage(cuts, activation.max(axis=0), options.proposals))
 
 

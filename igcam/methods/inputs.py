@@ -31,6 +31,8 @@ class Inputs:
     """float16 (V, N, k, h, w): the reduced levels; the mirrored view is as computed, not mirrored back."""
     last_level: Callable[[int], Array]
     """Index -> float32 (D, h', w'): last level, mean over views, mirrored back."""
+    grouping: Callable[[int], Array]
+    """Index -> float32 (D', h', w'): the features that are grouped into proposals."""
     image: Callable[[int, int], NDArray[np.uint8]]
     """Index, size -> uint8 (size, size, 3): the photo squashed to a square."""
     masks: Mapping[int, Target] = field(default_factory=dict)

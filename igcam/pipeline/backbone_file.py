@@ -27,7 +27,7 @@ def run_backbone(run: RunFolder, options: FitOptions, dataset: Dataset, step: An
             torch.manual_seed(options.seed)
             # The tags train the last level; the inner ones are taken along.
             backbone = build_backbone(replace(options.backbone, levels=options.backbone.levels[-1:]))
-            localiser = Localiser(backbone, len(dataset.classes))
+            localiser = Localiser(backbone, len(dataset.classes), options.finetune.pooling)
             images = [sample.image for sample in dataset]
             facts["curve"] = finetune(
                 localiser,

@@ -88,12 +88,12 @@ def reduce_one(reduction: Reduction, levels: Sequence[NDArray[np.float16]]) -> N
     return reduced
 
 
-def last_level(bank: FeatureBank, image: Path) -> Array:
-    """Return the last level of an image, float32 (D, h, w), mean over the views, mirrored back."""
+def mean_level(bank: FeatureBank, image: Path, level: int = -1) -> Array:
+    """Return one level of an image, float32 (D, h, w), mean over the views, mirrored back."""
     total: Array | None = None
     for view in bank.views:
-        level = bank.read(image, view, unflip=True)[-1].astype(np.float32)
-        total = level if total is None else total + level
+        features = bank.read(image, view, unflip=True)[level].astype(np.float32)
+        total = features if total is None else total + features
     if total is None:
         raise ValueError("the bank has no views")
     return total / np.float32(len(bank.views))

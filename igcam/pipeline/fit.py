@@ -25,7 +25,7 @@ from igcam.models.backbone import Backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
 from igcam.pipeline.backbone_file import run_backbone
-from igcam.pipeline.features import build_features, last_level, load_features, views_of
+from igcam.pipeline.features import build_features, load_features, mean_level, views_of
 from igcam.pipeline.models_file import read_classifier, write_classifier, write_head
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
@@ -114,7 +114,8 @@ def _inputs(
         tags=dataset.tag_matrix(),
         pooled=pooled,
         reduced=reduced,
-        last_level=lambda index: last_level(bank, images[index]),
+        last_level=lambda index: mean_level(bank, images[index]),
+        grouping=lambda index: mean_level(bank, images[index], options.grouping_level),
         image=lambda index, size: View(size).apply(load_image(images[index])),
         masks=_mask_targets(dataset, (reduced.shape[3], reduced.shape[4])),
         seed=options.seed,

@@ -25,7 +25,7 @@ from igcam.models.bank import FeatureBank
 from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
 from igcam.pipeline.backbone_file import open_backbone
-from igcam.pipeline.features import last_level, reduce_one, views_of
+from igcam.pipeline.features import mean_level, reduce_one, views_of
 from igcam.pipeline.models_file import read_classifier, read_head
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.render import final_mask
@@ -81,7 +81,7 @@ class Labeller:
         evidence = self.classifier.image_logits(pooled[None])[0]
         if self.head is None:
             present = evidence > 0 if tags is None else tags
-            activation = self.classifier.activation_maps(last_level(self.bank, image))
+            activation = self.classifier.activation_maps(mean_level(self.bank, image))
             kept = normalise(torch.from_numpy(activation)).numpy() * np.asarray(present, np.float32)[:, None, None]
             method = self.options.igcam if self.options.method == "igcam" else self.options.cam
             return with_background(kept, method.background)

@@ -51,6 +51,9 @@ class FitOptions:
     """Use the mirrored view too."""
     components: tuple[int, ...] = (128, 256)
     """Principal components kept of each level, for the segmentation head."""
+    grouping_level: int = -1
+    """Which of the backbone's levels, by its place among them, is grouped into proposals: the last suits a
+    network trained on many classes, an inner one a network trained on the tags alone."""
     tag_evidence: float = 0.5
     """Without tags, this share of the image's class logits is added to the logits of its places."""
     finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
@@ -77,6 +80,11 @@ class FitOptions:
             )
         if min(self.components) < 1:
             raise IgcamError(f"components must be at least 1, got {min(self.components)}")
+        if not -len(self.backbone.levels) <= self.grouping_level < len(self.backbone.levels):
+            raise IgcamError(
+                f"grouping_level must be the place of one of the {len(self.backbone.levels)} levels, "
+                f"got {self.grouping_level}"
+            )
         _check_stages(self.stages)
         if self.crf not in CRF_PRESETS:
             raise IgcamError(f"crf must be one of {', '.join(CRF_PRESETS)}, got {self.crf!r}")

@@ -1,0 +1,46 @@
+"""One tiny run for all tests that need a finished one; do not write into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from igcam.data.sample import Dataset
+    from igcam.pipeline.run_folder import RunFolder
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos, tags.csv and masks of built-in scenes."""
+    from tiny_runs import COUNT, SCENES
+
+    from igcam.data.scenes import write_scenes
+
+    return write_scenes(tmp_path_factory.mktemp("tiny") / "scenes", COUNT, options=SCENES)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(scenes: Path) -> Dataset:
+    """The same, read."""
+    from tiny_runs import tiny_dataset
+
+    return tiny_dataset(scenes)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of all stages, whose backbone was trained in it."""
+    from tiny_runs import tiny_options
+
+    from igcam.pipeline.fit import fit
+
+    return fit(tiny_data, tmp_path_factory.mktemp("tiny") / "run", tiny_options(), split="scenes")
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_run: RunFolder) -> Path:
+    """The weights of its backbone."""
+    return tiny_run.file("stages", "finetune", "backbone.safetensors")

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from igcam.guidance.targets import from_activation, from_mask, margin, restrict_to_tags
+
+RELAXED = settings(max_examples=30, deadline=None)
+UNIT = st.floats(0, 1, width=32)
+
+
+@RELAXED
+@given(activation=arrays(np.float32, (3, 4, 5), elements=UNIT), coverage=arrays(np.float32, (4, 5), elements=UNIT))
+def test_activations_become_probabilities(activation: np.ndarray, coverage: np.ndarray) -> None:
+    activation[1] = 0
+    probability = from_activation(activation, coverage)
+    assert probability.shape == (4, 4, 5)
+    assert probability.dtype == np.float32
+    assert probability.min() >= 0
+    np.testing.assert_allclose(probability.sum(axis=0), 1, atol=1e-5)
+    assert not probability[2].any()
+
+
+def test_activation_by_hand() -> None:
+    activation = np.array([0.6, 0.2, 0.0], np.float32).reshape(3, 1, 1)
+    probability = from_activation(activation, np.array([[0.4]], np.float32))
+    foreground = 1 / (1 + np.exp(-8 * ((0.6 + 0.4) / 2 - 0.4)))
+    shares = np.array([0.601**2, 0.201**2]) / (0.601**2 + 0.201**2)
+    np.testing.assert_allclose(probability.ravel(), [1 - foreground, *(foreground * shares), 0], rtol=1e-5)
+    level = from_activation(activation, np.array([[0.4]], np.float32), level=0.5, slope=3)
+    assert level[0, 0, 0] == pytest.approx(0.5)
+
+
+def test_more_coverage_means_more_foreground() -> None:
+    activation = np.full((1, 1, 3), 0.5, np.float32)
+    background = from_activation(activation, np.array([[0.0, 0.5, 1.0]], np.float32))[0, 0]
+    assert background[0] > background[1] > background[2]
+
+
+def test_an_image_without_tags_is_background() -> None:
+    probability = from_activation(np.zeros((2, 3, 3), np.float32), np.ones((3, 3), np.float32))
+    assert (probability[0] == 1).all()
+    assert not probability[1:].any()
+
+
+def test_a_mask_becomes_shares_of_area() -> None:
+    mask = np.array(
+        [
+            [0, 0, 1, 1],
+            [0, 0, 1, 2],
+            [1, 255, 255, 255],
+            [2, 255, 255, 255],
+        ],
+        np.uint8,
+    )
+    target = from_mask(mask, 2, 2, 2)
+    assert target.probability.dtype == target.trust.dtype == np.float32
+    np.testing.assert_allclose(target.trust, [[1, 1], [0.5, 0]])
+    np.testing.assert_allclose(target.probability[:, 0, 0], [1, 0, 0])
+    np.testing.assert_allclose(target.probability[:, 0, 1], [0, 0.75, 0.25])
+    np.testing.assert_allclose(target.probability[:, 1, 0], [0, 0.5, 0.5])
+    np.testing.assert_allclose(target.probability[:, 1, 1], [1, 0, 0])
+
+
+@RELAXED
+@given(
+    mask=arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.sampled_from([0, 1, 2, 255])),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+)
+def test_a_mask_of_any_size_becomes_a_target(mask: np.ndarray, size: tuple[int, int]) -> None:
+    target = from_mask(mask, 2, *size)
+    assert target.probability.shape == (3, *size)
+    assert target.trust.shape == size
+    np.testing.assert_allclose(target.probability.sum(axis=0), 1, atol=1e-5)
+    assert target.trust.min() >= 0
+    assert target.trust.max() <= 1 + 1e-6
+    for index in {0, 1, 2} - set(np.unique(mask)):
+        if (mask != 255).all():
+            assert not target.probability[index].any()
+
+
+@RELAXED
+@given(
+    weights=arrays(np.float32, (2, 4, 3, 3), elements=st.floats(0.015625, 1, width=32)),
+    tags=arrays(np.float32, (2, 3), elements=st.sampled_from([0.0, 1.0])),
+)
+def test_untagged_classes_are_taken_out(weights: np.ndarray, tags: np.ndarray) -> None:
+    probability = weights / weights.sum(axis=1, keepdims=True)
+    kept = restrict_to_tags(probability, tags)
+    np.testing.assert_allclose(kept.sum(axis=1), 1, atol=1e-5)
+    for row in range(2):
+        allowed = [0, *(1 + np.flatnonzero(tags[row]))]
+        assert not np.delete(kept[row], allowed, axis=0).any()
+        np.testing.assert_allclose(
+            kept[row][allowed] * weights[row][:1], weights[row][allowed] * kept[row][:1], rtol=1e-4
+        )
+    np.testing.assert_array_equal(kept[0], restrict_to_tags(probability[0], tags[0]))
+
+
+def test_what_is_surely_an_untagged_class_is_still_a_probability() -> None:
+    probability = np.array([1e-20, 2e-20, 1.0], np.float32).reshape(3, 1, 1)
+    kept = restrict_to_tags(probability, np.array([1.0, 0.0], np.float32))
+    np.testing.assert_allclose(kept.ravel(), [1 / 3, 2 / 3, 0], rtol=1e-5)
+    nothing_left = np.array([0, 0, 1.0], np.float32).reshape(3, 1, 1)
+    np.testing.assert_array_equal(restrict_to_tags(nothing_left, np.array([1.0, 0.0])).ravel(), [1, 0, 0])
+
+
+def test_margin_by_hand() -> None:
+    probability = np.array([[0.5, 0.2], [0.3, 0.2], [0.2, 0.6]], np.float32)[:, :, None]
+    np.testing.assert_allclose(margin(probability).ravel(), [0.2, 0.4], atol=1e-6)
+    np.testing.assert_array_equal(margin(np.full((1, 2, 2), 0.3, np.float32)), np.ones((2, 2)))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from igcam.losses import guidance_loss
+
+
+def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 4, 5, 6, generator=generator)
+    labels = torch.randint(4, (2, 5, 6), generator=generator)
+    return logits, labels, F.one_hot(labels, 4).permute(0, 3, 1, 2).float()
+
+
+def test_equals_cross_entropy_on_hard_labels() -> None:
+    logits, labels, target = batch()
+    loss = guidance_loss(logits, target, torch.ones(2, 5, 6))
+    torch.testing.assert_close(loss, F.cross_entropy(logits, labels))
+
+
+def test_equals_cross_entropy_on_soft_labels() -> None:
+    logits, _, _ = batch()
+    target = torch.softmax(torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(1)), dim=1)
+    torch.testing.assert_close(guidance_loss(logits, target, torch.ones(2, 5, 6)), F.cross_entropy(logits, target))
+
+
+def test_places_without_trust_do_not_matter() -> None:
+    logits, labels, target = batch()
+    trust = torch.zeros(2, 5, 6)
+    trust[0, 1:3] = 1
+    loss = guidance_loss(logits, target, trust)
+    ignored = labels.masked_fill(trust == 0, -100)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, ignored))
+    other = torch.where(trust[:, None] > 0, logits, torch.full_like(logits, 1e4))
+    torch.testing.assert_close(guidance_loss(other, target, trust), loss)
+
+
+def test_trust_weighs_by_its_share() -> None:
+    logits = torch.tensor([[[[0.0, 2.0]], [[0.0, 0.0]]]])
+    target = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+    left, right = torch.log(torch.tensor(2.0)), torch.log1p(torch.exp(torch.tensor(2.0)))
+    loss = guidance_loss(logits, target, torch.tensor([[[3.0, 1.0]]]))
+    torch.testing.assert_close(loss, (3 * left + right) / 4)
+
+
+def test_gradients_are_exact_and_stop_where_nothing_is_trusted() -> None:
+    logits, _, target = batch()
+    trust = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    trust[:, 0] = 0
+    double = logits.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: guidance_loss(z, target.double(), trust), double)
+    guidance_loss(double, target.double(), trust).backward()
+    assert not double.grad[:, :, 0].any()
+    assert double.grad[:, :, 1:].any()
+
+
+def test_no_trust_at_all_is_no_loss() -> None:
+    logits, _, target = batch()
+    logits.requires_grad_()
+    loss = guidance_loss(logits, target, torch.zeros(2, 5, 6))
+    loss.backward()
+    assert loss == 0
+    assert not logits.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("logits", "target", "trust"),
+    [
+        ((2, 4, 5, 6), (2, 3, 5, 6), (2, 5, 6)),
+        ((2, 4, 5, 6), (2, 4, 5, 6), (2, 4, 5, 6)),
+        ((2, 4, 5, 6), (2, 4, 5, 6), (5, 6)),
+        ((2, 4, 5, 6), (2, 4, 5, 6), (2, 6, 5)),
+    ],
+)
+def test_wrong_shapes_are_refused(logits: tuple, target: tuple, trust: tuple) -> None:
+    with pytest.raises(ValueError, match="logits, target, trust: must be"):
+        guidance_loss(torch.zeros(logits), torch.zeros(target), torch.zeros(trust))

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import importlib
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tiny_runs import tiny_options
+
+from igcam.methods.inputs import no_progress
+from igcam.metrics.results import read_results
+from igcam.pipeline.demo import NAMES, demo
+
+
+def test_the_demonstration_compares_all_stages_with_full_supervision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("igcam.pipeline.demo")
+    monkeypatch.setattr(module, "demo_options", lambda seed: tiny_options(seed=seed))
+    console = Console(file=io.StringIO(), width=120)
+    summary = demo(tmp_path / "demo", seeds=1, images=10, console=console, progress=no_progress)
+    ledger, rows = read_results(summary)
+    assert ledger.seed is None
+    assert ledger.split_size == 10
+    values = {row.id: row.value for row in rows}
+    assert {"cam/miou", "igcam/miou", "igcam-crf/miou", "full/miou", "full/boundary-iou", "seconds"} <= set(values)
+    assert all(0 <= value <= 100 for name, value in values.items() if name != "seconds")
+    printed = console.file.getvalue()
+    for name in NAMES.values():
+        assert name in printed
+    full = read_results(tmp_path / "demo/seed-0/full/stages/guide/metrics.json")[0]
+    assert full.cues == {"mask": 10}
+    demo(tmp_path / "demo", seeds=1, images=10, console=console, progress=lambda *_: pytest.fail("all was done"))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from killed_runs import Moment, exit_code
+from tiny_runs import COUNT, contents
+
+from igcam.pipeline.run_folder import RunFolder
+
+MOMENTS: list[Moment] = [
+    ("before", "run.json", 1),
+    ("progress", "train the backbone on the tags", 1),
+    ("before", "finetune/backbone.safetensors", 1),
+    ("before", "/bank/", 15),
+    ("before", "features/reduced.npy", 1),
+    ("seen", "stages/features/stage.json", 1),
+    ("before", "classify/stage.json", 1),
+    ("progress", "refine the targets", 9),
+    ("before", "guide/stage.json", 1),
+    ("after", "reweight/targets.npy", 1),
+    ("progress", "draw masks", 3),
+    ("before", "/masks/", 20),
+    ("seen", "masks/scene-00009.png", 1),
+    ("before", "sharpen/metrics.json", 1),
+]
+OUTCOME = ("masks/*", "stages/*/masks/*", "stages/*/*.npy", "stages/*/*.safetensors")
+
+
+def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
+    tiny_run: RunFolder, scenes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    for moment in MOMENTS:
+        assert exit_code(scenes, out, moment) == -signal.SIGKILL, moment
+        if moment == ("progress", "draw masks", 3):
+            assert 0 < len(list((out / "masks").glob("*.png"))) < COUNT
+    assert exit_code(scenes, out, None) == 0
+    expected, found = contents(tiny_run.path, *OUTCOME), contents(out, *OUTCOME)
+    assert len(expected) > 6 * COUNT
+    assert {name for name in expected if expected[name] != found.get(name)} == set()
+    assert {name for name in found if name not in expected and ".part" not in name} == set()
+    done = RunFolder(out).file("log.txt").read_text()
+    assert done.count("features: done") == 1
+    assert done.count("reweight: done") == 1

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_runs import contents, tiny_options
+
+from igcam.data.images import save_jpeg, save_png
+from igcam.data.masks import read_mask_file, tags_in_mask
+from igcam.data.sample import Dataset, Sample
+from igcam.errors import IgcamError
+from igcam.methods.background import BackgroundOptions
+from igcam.methods.cam import CamOptions
+from igcam.pipeline.fit import fit
+from igcam.pipeline.label import label
+from igcam.pipeline.run_folder import RunFolder
+
+SIZES = [(37, 91), (64, 64), (101, 40), (16, 16), (200, 33)]
+
+
+def agreement(data: Dataset, first: Path, second: Path) -> float:
+    """Return the share of pixels with the same class in both folders."""
+    masks = [[read_mask_file(folder / f"{name}.png").ravel() for folder in (first, second)] for name in data.names]
+    one, other = (np.concatenate(part) for part in zip(*masks, strict=True))
+    return float((one == other).mean())
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Photos of odd sizes without tags, one of them grey."""
+    folder, samples = tmp_path_factory.mktemp("odd"), []
+    random = np.random.default_rng(0)
+    for index, (height, width) in enumerate(SIZES):
+        path = folder / (f"{index}.png" if index == 0 else f"{index}.jpg")
+        image = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        if index == 0:
+            save_png(path, image[..., 0])
+        else:
+            save_jpeg(path, image)
+        samples.append(Sample(f"odd/{index}", path))
+    return Dataset((), tuple(samples))
+
+
+@pytest.fixture(scope="module")
+def with_tags(tiny_run: RunFolder, tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("labelled")
+    files = label(tiny_data, tiny_run, out)
+    assert files == [out / f"{name}.png" for name in tiny_data.names]
+    return out
+
+
+def test_labels_of_the_training_images_are_the_masks_of_the_run(
+    tiny_run: RunFolder, tiny_data: Dataset, with_tags: Path
+) -> None:
+    # The run keeps its features and its maps in half precision, which decides a few pixels between two classes.
+    assert agreement(tiny_data, with_tags, tiny_run.file("masks")) >= 0.995
+    for sample in tiny_data:
+        assert set(tags_in_mask(read_mask_file(with_tags / f"{sample.name}.png"))) <= set(sample.tags or ())
+
+
+def test_without_tags_photos_of_any_size_get_a_mask(tiny_run: RunFolder, odd: Dataset, tmp_path: Path) -> None:
+    files = label(odd, tiny_run.path, tmp_path / "masks")
+    for file, size in zip(files, SIZES, strict=True):
+        mask = read_mask_file(file)
+        assert mask.shape == size
+        assert mask.max() <= len(tiny_run.classes)
+
+
+def test_tags_can_be_left_unused(tiny_run: RunFolder, tiny_data: Dataset, with_tags: Path, tmp_path: Path) -> None:
+    few = Dataset(tiny_data.classes, tiny_data.samples[:6])
+    blind = Dataset(tiny_data.classes, tuple(replace(sample, tags=None) for sample in few))
+    label(few, tiny_run, tmp_path / "unused", use_tags=False)
+    label(blind, tiny_run, tmp_path / "unknown")
+    assert contents(tmp_path / "unused", "*") == contents(tmp_path / "unknown", "*")
+    assert agreement(few, tmp_path / "unused", with_tags) < 1
+
+
+def test_masks_that_are_there_are_left_as_they_are(
+    tiny_run: RunFolder, tiny_data: Dataset, with_tags: Path, tmp_path: Path
+) -> None:
+    few = Dataset(tiny_data.classes, tiny_data.samples[:3])
+    (tmp_path / f"{few.names[1]}.png").write_bytes(b"mine")
+    seen: list[tuple[int, int]] = []
+    files = label(few, tiny_run, tmp_path, progress=lambda task, done, total: seen.append((done, total)))
+    assert files[1].read_bytes() == b"mine"
+    assert seen == [(1, 2), (2, 2)]
+    for file in (files[0], files[2]):
+        assert file.read_bytes() == (with_tags / file.name).read_bytes()
+    label(few, tiny_run, tmp_path, progress=lambda *_: pytest.fail("nothing was left to do"))
+
+
+def test_drawing_stages_can_be_chosen(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
+    few = Dataset(tiny_data.classes, tiny_data.samples[:5])
+    for stages, stage in (((), "reweight"), (("sharpen",), "sharpen"), (("sharpen", "crf"), "crf")):
+        label(few, tiny_run, tmp_path / stage, stages=stages)
+        assert agreement(few, tmp_path / stage, tiny_run.file("stages", stage, "masks")) >= 0.995
+
+
+@pytest.mark.parametrize("method", ["cam", "igcam"])
+def test_activation_maps_alone_label_too(
+    method: str, tiny_data: Dataset, odd: Dataset, trained: Path, tiny_run: RunFolder, tmp_path: Path
+) -> None:
+    # Each method has a background rule of its own.
+    rule = BackgroundOptions("constant", 0.6)
+    options = tiny_options(trained, method=method).without(["guide", "reweight", "sharpen", "crf"])
+    if method == "cam":
+        options = replace(options, cam=CamOptions(background=rule))
+    else:
+        options = replace(options, igcam=replace(options.igcam, background=rule))
+    bank = tiny_run.file("bank")
+    run = fit(tiny_data, tmp_path / "run", options, bank=bank)
+    label(tiny_data, run, tmp_path / "masks", bank=bank)
+    assert agreement(tiny_data, tmp_path / "masks", run.file("masks")) >= 0.995
+    for file, size in zip(label(odd, run, tmp_path / "odd", bank=bank), SIZES, strict=True):
+        assert read_mask_file(file).shape == size
+
+
+def test_broken_photos_are_all_named_and_the_others_labelled(
+    tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    good = tiny_data.samples[0]
+    samples = (
+        Sample("broken", tmp_path / "broken.jpg"),
+        good,
+        Sample("lost", tmp_path / "lost.jpg"),
+    )
+    with pytest.raises(IgcamError) as caught:
+        label(Dataset(tiny_data.classes, samples), tiny_run, tmp_path / "masks")
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{tmp_path / 'masks'}: 2 photos cannot be labelled:"
+    assert [Path(line.split(": ")[0].strip()).name for line in lines] == ["broken.jpg", "lost.jpg"]
+    assert [file.name for file in (tmp_path / "masks").iterdir()] == [f"{good.name}.png"]
+
+
+def test_a_run_that_does_not_fit_is_refused(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
+    other = Dataset(tiny_data.classes[::-1], ())
+    with pytest.raises(IgcamError, match=r"label: the classes must be those of the run, fox, .*, got pig, ") as caught:
+        label(other, tiny_run, tmp_path)
+    assert "\n" not in str(caught.value)
+    begun = RunFolder.begin(tmp_path / "begun", tiny_options(), tiny_data)
+    with pytest.raises(IgcamError, match="begun: is not finished: no classify, guide, reweight; run igcam fit again"):
+        label(tiny_data, begun, tmp_path)
+    with pytest.raises(IgcamError, match="is not a run folder"):
+        label(tiny_data, tmp_path / "nowhere", tmp_path)

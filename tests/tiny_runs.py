@@ -1,0 +1,58 @@
+"""The smallest runs that go through everything: 16 built-in scenes of 64 pixels and a tiny network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from igcam.data.folder import read_folder
+from igcam.data.sample import Dataset
+from igcam.data.scenes import SceneOptions
+from igcam.methods.finetune import FinetuneOptions
+from igcam.methods.guide import GuideOptions
+from igcam.methods.head_training import HeadOptions
+from igcam.methods.igcam import IgcamOptions
+from igcam.methods.retarget import RetargetOptions
+from igcam.methods.reweight import ReweightOptions
+from igcam.models.backbone import BackboneOptions
+from igcam.pipeline.options import FitOptions
+
+# What is compared bit by bit must be computed alike, whatever ran before.
+torch.set_num_threads(1)
+
+SCENES = SceneOptions(size=64)
+COUNT = 16
+
+
+def tiny_dataset(scenes: Path) -> Dataset:
+    """Read scenes that `write_scenes` wrote, with their masks as truth."""
+    return read_folder(scenes / "photos", scenes / "tags.csv", scenes / "masks", SCENES.classes)
+
+
+def tiny_options(weights: Path | None = None, **changes: Any) -> FitOptions:
+    """Return options: with weights of an earlier run they take the place of training the backbone."""
+    head, targets = HeadOptions(hidden=16, epochs=1, least_steps=4), RetargetOptions(size=32)
+    options = FitOptions(
+        regime="finetune" if weights is None else "frozen",
+        backbone=BackboneOptions("resnet10t", output_stride=8, weights=weights, pretrained=False, levels=(-2, -1)),
+        size=64,
+        components=(8, 8),
+        finetune=FinetuneOptions(epochs=1, learning_rate=3e-3),
+        igcam=IgcamOptions(
+            guide=GuideOptions(head=head, retarget=targets), reweight=ReweightOptions(head=head, retarget=targets)
+        ),
+    )
+    return replace(options, **changes)
+
+
+def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
+    """Return the content of all files that match, by their path in the folder."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for pattern in patterns
+        for file in sorted(folder.glob(pattern))
+        if file.is_file()
+    }
