@@ -44,12 +44,13 @@ def run_backbone(run: RunFolder, options: FitOptions, dataset: Dataset, step: An
 
 def open_backbone(run: RunFolder, options: FitOptions) -> Backbone:
     """Build the backbone that a run has used."""
+    chosen = options.backbone
     if options.regime == "finetune":
-        return build_backbone(replace(options.backbone, weights=_weights(run), pretrained=False))
+        chosen = replace(chosen, weights=_weights(run), pretrained=False)
     with torch.random.fork_rng(devices=[]):
         # Random weights, where no others are asked for, must be the same in every process.
         torch.manual_seed(options.seed)
-        return build_backbone(options.backbone)
+        return build_backbone(chosen)
 
 
 def _weights(run: RunFolder) -> Path:

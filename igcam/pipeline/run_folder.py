@@ -128,6 +128,8 @@ class RunFolder:
 
     def _check_same(self, asked: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
         held = read_json(self.file("run.json"))
+        # Options that came later have their defaults in older runs.
+        held["options"] = to_plain(self.options)
         differing = [
             f"{name}: {_short(ours)} here, {_short(theirs)} asked"
             for name, ours, theirs in _differences(held, asked)

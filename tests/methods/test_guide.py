@@ -15,7 +15,7 @@ from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions
 
 HEAD = HeadOptions(hidden=16, epochs=1, least_steps=20, batch_size=4, learning_rate=0.02)
-OPTIONS = GuideOptions(head=HEAD, retarget=RetargetOptions(size=32))
+OPTIONS = GuideOptions(head=HEAD, retarget=RetargetOptions(size=32), teacher_share=0.5)
 
 
 def activations(inputs: Inputs) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_enough_masks_train_a_teacher_first(trained: list[list[int]]) -> None:
     guided = guide(inputs, activations(inputs), OPTIONS)
     assert trained == [[0, 3, 4, 7], list(range(12))]
     assert not guided.targets[:, 1:][inputs.tags == 0].any()
-    assert (guided.probabilities.argmax(axis=1) == masks).mean() > 0.95
+    assert (guided.probabilities.argmax(axis=1) == masks).mean() > 0.9
     guide(inputs, activations(inputs), replace(OPTIONS, teacher_share=0))
     assert trained[2:] == [list(range(12))]
 
