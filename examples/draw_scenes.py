@@ -29,9 +29,7 @@ def main() -> None:
     options = SceneOptions()
     indices = arguments.first + np.arange(arguments.rows * arguments.columns).reshape(arguments.rows, -1)
     scenes = [[make_scene(int(index), arguments.seed, options) for index in row] for row in indices]
-    lines = [
-        line for row in scenes for line in ([scene.image for scene in row], [truth(scene) for scene in row])
-    ]
+    lines = [line for row in scenes for line in ([scene.image for scene in row], [truth(scene) for scene in row])]
     sheet = np.concatenate([np.concatenate(line, axis=1) for line in lines])
     # Without the two lowest bits, which hold little but grain, the file is a third smaller.
     Image.fromarray(sheet & 0xFC | 0x02).save(arguments.sheet, optimize=True)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from igcam.pipeline import FitOptions, evaluate, fit, label
+    from igcam.pipeline.evaluate import evaluate
+    from igcam.pipeline.fit import fit
+    from igcam.pipeline.label import label
+    from igcam.pipeline.options import FitOptions
     from igcam.reporting import write_report as report
 
 __all__ = ["FitOptions", "__version__", "evaluate", "fit", "label", "report"]

@@ -184,9 +184,15 @@ def _convert(hint: Any, value: Any, source: str, path: str) -> Any:
         raise IgcamError(f"{source}: {path} must be {WORDS.get(form, form.__name__)}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise IgcamError(f"{source}: {path} must be finite, got {value}")
+    return _checked(hint, value, source, path)
+
+
+def _checked(hint: Any, value: Any, source: str, path: str) -> Any:
+    """Convert a value whose form has been found to fit."""
     if dataclasses.is_dataclass(hint):
         return from_plain(hint, value, source, f"{path}.")  # type: ignore[arg-type]
-    if origin is tuple:
+    if get_origin(hint) is tuple:
+        arguments = get_args(hint)
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(kinds) != len(value):
             raise IgcamError(f"{source}: {path} must have {len(kinds)} values, got {len(value)}")

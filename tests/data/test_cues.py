@@ -282,9 +282,7 @@ def test_masks_that_are_no_plain_files_are_stored(tmp_path, dataset):
 
 def test_files_elsewhere_are_named_relative(tmp_path, dataset):
     mask(tmp_path / "masks" / "whole.png", 1)
-    write_cues(
-        tmp_path / "out" / "cues.jsonl", {"a": [MaskCue(source=MaskFile(tmp_path / "masks/whole.png"))]}, ()
-    )
+    write_cues(tmp_path / "out" / "cues.jsonl", {"a": [MaskCue(source=MaskFile(tmp_path / "masks/whole.png"))]}, ())
     assert json.loads((tmp_path / "out" / "cues.jsonl").read_text())["file"] == "../masks/whole.png"
     assert read_cues(tmp_path / "out" / "cues.jsonl", dataset)["a"][0].region(HEIGHT, WIDTH).all()
 

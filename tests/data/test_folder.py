@@ -18,11 +18,7 @@ def write(path: Path, *lines: str) -> Path:
 
 
 def found(findings, level="error"):
-    return [
-        (Path(finding.file).name, finding.line, finding.rule)
-        for finding in findings
-        if finding.level == level
-    ]
+    return [(Path(finding.file).name, finding.line, finding.rule) for finding in findings if finding.level == level]
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +27,7 @@ def list_dataset(tmp_path_factory):
     photos(folder / "photos", *NAMES)
     mask(folder / "masks" / "a.png", 1, 2, 255)
     mask(folder / "masks" / "sub" / "d.bmp.png", 2)
-    table = write(
-        folder / "tags.csv", "image,tags", "b,", "sub/c.webp.jpg,dog", r"sub\d.bmp,dog", "./a.jpg,dog;cat"
-    )
+    table = write(folder / "tags.csv", "image,tags", "b,", "sub/c.webp.jpg,dog", r"sub\d.bmp,dog", "./a.jpg,dog;cat")
     return read_folder(folder / "photos", table, folder / "masks")
 
 
@@ -168,9 +162,7 @@ def test_a_single_error_is_one_line(tmp_path):
 
 def test_misspelt_classes(tmp_path):
     photos(tmp_path / "photos", *(f"{number}.jpg" for number in range(5)))
-    table = write(
-        tmp_path / "tags.csv", "image,tags", "0,horse", "1,horse;cat", "2,horse", "3,cat", "4,hosre"
-    )
+    table = write(tmp_path / "tags.csv", "image,tags", "0,horse", "1,horse;cat", "2,horse", "3,cat", "4,hosre")
     with pytest.raises(IgcamError, match=r"csv:6: 'hosre' looks like a misspelt 'horse' .*--classes"):
         read_folder(tmp_path / "photos", table)
     assert examine_folder(tmp_path / "photos", table)[0].classes == ("cat", "horse")

@@ -95,9 +95,7 @@ def test_instances_make_up_the_mask_and_the_tags(scenes: list[Scene]) -> None:
     index=st.integers(0, 2**40),
     texture=st.floats(0, 1),
 )
-def test_masks_hold_for_any_options(
-    size: int, classes: list[str], most: int, index: int, texture: float
-) -> None:
+def test_masks_hold_for_any_options(size: int, classes: list[str], most: int, index: int, texture: float) -> None:
     options = SceneOptions(
         size=size,
         classes=tuple(classes),
@@ -223,9 +221,7 @@ def test_one_class_is_bound_to_one_background(many: list[Scene]) -> None:
 def test_no_class_is_bound_on_request() -> None:
     options = SceneOptions(size=48, bound_class=None)
     scenes = [make_scene(index, 0, options) for index in range(80)]
-    assert np.mean([scene.background == "pond" for scene in scenes]) == pytest.approx(
-        1 / len(GROUNDS), abs=0.1
-    )
+    assert np.mean([scene.background == "pond" for scene in scenes]) == pytest.approx(1 / len(GROUNDS), abs=0.1)
 
 
 def test_suit_and_body_do_not_depend_on_the_class() -> None:
@@ -258,9 +254,7 @@ def test_every_background_is_textured_and_can_be_flat(name: str) -> None:
 
 
 def test_patterns_repeat_once_a_unit() -> None:
-    u, v = np.meshgrid(
-        np.linspace(0.013, 2, 80, dtype=np.float32), np.linspace(0.017, 2, 80, dtype=np.float32)
-    )
+    u, v = np.meshgrid(np.linspace(0.013, 2, 80, dtype=np.float32), np.linspace(0.017, 2, 80, dtype=np.float32))
     for name, pattern in PATTERNS.items():
         assert np.mean(pattern(u, v) == pattern(u + 2, v + 2)) > 0.98, name
         assert (name == "plain") == (not pattern(u, v).any())

@@ -118,17 +118,11 @@ names = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
-@given(
-    st.dictionaries(
-        names.map(clean_name), st.lists(names.map(clean_name), unique=True, max_size=3), min_size=1
-    )
-)
+@given(st.dictionaries(names.map(clean_name), st.lists(names.map(clean_name), unique=True, max_size=3), min_size=1))
 def test_written_tables_are_read_back(tmp_path, tags):
     write_tag_table(tmp_path / "tags.csv", tags)
     found = read_tag_table(tmp_path / "tags.csv")
-    good = {
-        image: tuple(names) for image, names in tags.items() if "background" not in map(str.casefold, names)
-    }
+    good = {image: tuple(names) for image, names in tags.items() if "background" not in map(str.casefold, names)}
     assert {row.image: row.tags for row in found.rows} == good
 
 

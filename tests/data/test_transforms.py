@@ -28,9 +28,7 @@ def smooth_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("shape", [(60, 90), (90, 60), (40, 40)])
 def test_image_and_masks_stay_together(shape, seed):
     image, ids = smooth_pair(*shape)
-    picture, masks = PairedAugment(STILL)(
-        image, {"ids": ids, "trust": (ids / 4).astype(np.float32)}, generator(seed)
-    )
+    picture, masks = PairedAugment(STILL)(image, {"ids": ids, "trust": (ids / 4).astype(np.float32)}, generator(seed))
     beside = (picture[2] > 0.5).numpy()
     level = (picture[0] * 255).numpy()
     shown = masks["ids"].numpy()
@@ -81,18 +79,14 @@ def test_a_seed_decides_everything():
 def test_masks_do_not_change_the_image():
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     augment = PairedAugment(AugmentOptions(size=32))
-    assert torch.equal(
-        augment(image, None, generator(1))[0], augment(image, {"m": image[..., 0]}, generator(1))[0]
-    )
+    assert torch.equal(augment(image, None, generator(1))[0], augment(image, {"m": image[..., 0]}, generator(1))[0])
 
 
 def test_nothing_to_vary_is_the_image_itself():
     image = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
     options = AugmentOptions(20, (1, 1), 0, 0, 0, 0, 0, 0)
     picture, masks = PairedAugment(options)(image, {"m": image[..., 1]})
-    torch.testing.assert_close(
-        picture, torch.from_numpy(image / 255).float().permute(2, 0, 1), check_dtype=False
-    )
+    torch.testing.assert_close(picture, torch.from_numpy(image / 255).float().permute(2, 0, 1), check_dtype=False)
     np.testing.assert_array_equal(masks["m"], image[..., 1])
     mirrored, masks = PairedAugment(AugmentOptions(20, (1, 1), 0, 1, 0, 0, 0, 0))(image, {"m": image[..., 1]})
     assert torch.equal(mirrored, picture.flip(-1))

@@ -15,9 +15,7 @@ L2 = 0.02
 EXACT = 1e-12
 
 
-def make_problem(
-    count: int = 60, width: int = 8, classes: int = 3, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def make_problem(count: int = 60, width: int = 8, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw from one task: another seed gives other images of the same classes."""
     planted = np.random.default_rng(1000).standard_normal((width, classes))
     random = np.random.default_rng(seed)
@@ -31,9 +29,7 @@ def tag_loss(head: LinearHead, features: np.ndarray, tags: np.ndarray) -> np.nda
     return (np.logaddexp(0, logits) - tags * logits).mean(0)
 
 
-def influence_of(
-    features: np.ndarray, tags: np.ndarray, head: LinearHead, **options: object
-) -> HeadInfluence:
+def influence_of(features: np.ndarray, tags: np.ndarray, head: LinearHead, **options: object) -> HeadInfluence:
     return HeadInfluence(features, tags, head.weight, head.bias, head.l2, **options)  # type: ignore[arg-type]
 
 
@@ -137,9 +133,7 @@ def test_the_hessian_of_the_whole_head_is_the_one_of_the_loss(width: int) -> Non
     hessian = torch.autograd.functional.hessian(total, theta).reshape(size, size)
     gradient = torch.from_numpy(np.random.default_rng(0).standard_normal((3, width + 1)))
     expected = torch.linalg.solve(hessian, gradient.reshape(-1)).reshape(3, width + 1).numpy()
-    solved = influence_of(features, tags, head).solve(
-        HeadVector(gradient[:, :-1].numpy(), gradient[:, -1].numpy())
-    )
+    solved = influence_of(features, tags, head).solve(HeadVector(gradient[:, :-1].numpy(), gradient[:, -1].numpy()))
     np.testing.assert_allclose(solved.weight, expected[:, :-1], rtol=1e-9)
     np.testing.assert_allclose(solved.bias, expected[:, -1], rtol=1e-9)
 
@@ -167,9 +161,7 @@ def test_chunks_equal_the_whole() -> None:
     whole, chunked = influence_of(features, tags, head), influence_of(features, tags, head, chunk=7)
     each = whole.on_each(clean, clean_tags)
     np.testing.assert_allclose(chunked.on_each(clean, clean_tags, chunk=5), each, rtol=1e-10)
-    np.testing.assert_allclose(
-        chunked.on_loss(clean, clean_tags), whole.on_loss(clean, clean_tags), rtol=1e-10
-    )
+    np.testing.assert_allclose(chunked.on_loss(clean, clean_tags), whole.on_loss(clean, clean_tags), rtol=1e-10)
     np.testing.assert_allclose(chunked.self_influence(), whole.self_influence(), rtol=1e-10)
     np.testing.assert_allclose(each.mean(0), whole.on_loss(clean, clean_tags).sum(1), rtol=1e-9)
 
@@ -248,9 +240,7 @@ def test_permuting_images_and_classes_permutes_influence(
     head = fit_linear_head(features, tags, l2, tolerance=1e-11)
     moved = fit_linear_head(features[images], tags[images][:, order], l2, tolerance=1e-11)
     plain = influence_of(features, tags, head).on_loss(clean, clean_tags)
-    permuted = influence_of(features[images], tags[images][:, order], moved).on_loss(
-        clean, clean_tags[:, order]
-    )
+    permuted = influence_of(features[images], tags[images][:, order], moved).on_loss(clean, clean_tags[:, order])
     np.testing.assert_allclose(permuted, plain[images][:, order], rtol=1e-5, atol=1e-6)
 
 

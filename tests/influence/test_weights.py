@@ -9,9 +9,7 @@ from hypothesis.extra import numpy as hnp
 from igcam.errors import IgcamError
 from igcam.influence.weights import WeightOptions, influence_weights, robust_scale, shuffled_weights
 
-INFLUENCES = hnp.arrays(
-    np.float64, hnp.array_shapes(min_dims=1, max_dims=3, max_side=6), elements=st.floats(-1e6, 1e6)
-)
+INFLUENCES = hnp.arrays(np.float64, hnp.array_shapes(min_dims=1, max_dims=3, max_side=6), elements=st.floats(-1e6, 1e6))
 
 
 def test_worked_by_hand() -> None:
@@ -114,9 +112,7 @@ def test_shuffling_keeps_the_values_within_groups() -> None:
         np.testing.assert_array_equal(np.sort(shuffled[tags == tag]), np.sort(weights[tags == tag]))
     np.testing.assert_array_equal(shuffled, shuffled_weights(weights, seed=3, groups=tags))
     assert (shuffled_weights(weights, seed=3) != shuffled_weights(weights, seed=4)).any()
-    np.testing.assert_array_equal(
-        np.sort(shuffled_weights(weights, 1), axis=None), np.sort(weights, axis=None)
-    )
+    np.testing.assert_array_equal(np.sort(shuffled_weights(weights, 1), axis=None), np.sort(weights, axis=None))
 
 
 def test_wrong_options_and_values_are_named() -> None:

@@ -60,9 +60,7 @@ def test_score_rows_are_in_percent_and_skip_absent_classes() -> None:
 
 def test_no_foreground_has_no_row() -> None:
     empty = np.zeros((1, 2), dtype=np.uint8)
-    assert "foreground_iou" not in {
-        row.id for row in score_rows(scores(confusion(empty, empty, 1)), ("cat",))
-    }
+    assert "foreground_iou" not in {row.id for row in score_rows(scores(confusion(empty, empty, 1)), ("cat",))}
 
 
 def test_ambiguous_and_endless_numbers_are_refused(tmp_path: Path) -> None:

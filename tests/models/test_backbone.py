@@ -41,16 +41,11 @@ def test_every_family_gives_nchw_maps_of_any_image(name, arguments, stride, mult
     for feature, channels, cell in zip(maps, backbone.channels, backbone.strides, strict=True):
         sides = [-(-side // multiple) * multiple for side in (40, 53)]
         assert feature.shape[:2] == (2, channels)
-        assert all(
-            side // cell <= got <= -(-side // cell)
-            for side, got in zip(sides, feature.shape[2:], strict=True)
-        )
+        assert all(side // cell <= got <= -(-side // cell) for side, got in zip(sides, feature.shape[2:], strict=True))
         assert feature.isfinite().all()
     backbone.train()
     backbone(images)[-1].square().sum().backward()
-    assert any(
-        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in backbone.parameters()
-    )
+    assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in backbone.parameters())
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "efficientnet_b0"])

@@ -55,9 +55,7 @@ def test_two_images_by_hand() -> None:
     l2=st.sampled_from([1e-4, 1e-2, 1.0]),
     scale=st.sampled_from([0.1, 1.0, 30.0]),
 )
-def test_the_gradient_vanishes(
-    seed: int, count: int, width: int, classes: int, l2: float, scale: float
-) -> None:
+def test_the_gradient_vanishes(seed: int, count: int, width: int, classes: int, l2: float, scale: float) -> None:
     features, tags = make_problem(count, width, classes, seed)
     features *= scale
     weights = np.random.default_rng(seed).uniform(0, 2, tags.shape)
@@ -98,15 +96,11 @@ def test_weight_zero_is_absence_and_two_is_twice() -> None:
     without = np.delete(np.arange(20), 3)
     # n stays 20, so 19 rows need 20/19 of the weight
     expected = fit_linear_head(features[without], tags[without], 0.1, np.full(19, 19 / 20))
-    np.testing.assert_allclose(
-        fit_linear_head(features, tags, 0.1, weights).weight, expected.weight, atol=1e-6
-    )
+    np.testing.assert_allclose(fit_linear_head(features, tags, 0.1, weights).weight, expected.weight, atol=1e-6)
     weights[3] = 2
     twice = np.append(np.arange(20), 3)
     expected = fit_linear_head(features[twice], tags[twice], 0.1, np.full(21, 21 / 20))
-    np.testing.assert_allclose(
-        fit_linear_head(features, tags, 0.1, weights).weight, expected.weight, atol=1e-6
-    )
+    np.testing.assert_allclose(fit_linear_head(features, tags, 0.1, weights).weight, expected.weight, atol=1e-6)
 
 
 def test_a_class_without_positives_has_a_finite_head() -> None:
@@ -147,9 +141,7 @@ def test_cross_fitted_influence_is_the_mean_over_the_folds_that_trained_on_an_im
         out = fitted.fold == k
         assert out.sum() == 10
         head = fit_linear_head(features[~out], tags[~out], 0.01, weights[~out])
-        exact = HeadInfluence(
-            features[~out], tags[~out], head.weight, head.bias, 0.01, sample_weight=weights[~out]
-        )
+        exact = HeadInfluence(features[~out], tags[~out], head.weight, head.bias, 0.01, sample_weight=weights[~out])
         total[~out] += exact.on_loss(features[out], tags[out])
     np.testing.assert_allclose(fitted.influence, total / 2, rtol=1e-9, atol=1e-12)
     only = cross_fitted_influence(features, tags, 0.01, folds=3, seed=1, sample_weight=weights)

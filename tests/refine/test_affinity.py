@@ -45,9 +45,7 @@ def test_neighbours_of_like_colour_get_more() -> None:
 
 
 def test_dilations_reach_that_far() -> None:
-    row = local_affinity(np.zeros((21, 21, 3), np.uint8), None, AffinityOptions(dilations=(2, 7))).toarray()[
-        220
-    ]
+    row = local_affinity(np.zeros((21, 21, 3), np.uint8), None, AffinityOptions(dilations=(2, 7))).toarray()[220]
     y, x = np.nonzero(row.reshape(21, 21))
     assert {(int(a - 10), int(b - 10)) for a, b in zip(y, x, strict=True)} == {
         (dy * d, dx * d) for d in (2, 7) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)

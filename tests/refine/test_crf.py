@@ -72,9 +72,7 @@ def test_agrees_with_exact_mean_field(parameters: CRFParameters) -> None:
     "parameters",
     [
         CRFParameters(3, 5, bilateral_weight=0, iterations=1),
-        CRFParameters(
-            gaussian_weight=0, bilateral_width=6, bilateral_colour=20, bilateral_weight=5, iterations=1
-        ),
+        CRFParameters(gaussian_weight=0, bilateral_width=6, bilateral_colour=20, bilateral_weight=5, iterations=1),
     ],
 )
 def test_each_kernel_has_its_width_and_weight(parameters: CRFParameters) -> None:
@@ -159,9 +157,7 @@ def test_parameters() -> None:
 
 
 class TestDenseCRF(RefinerSuite):
-    refine = staticmethod(
-        lambda image, probability: dense_crf(image, probability, CRFParameters(3, 3, 20, 20, 4))
-    )
+    refine = staticmethod(lambda image, probability: dense_crf(image, probability, CRFParameters(3, 3, 20, 20, 4)))
 
 
 class TestPublishedCRF(RefinerSuite):

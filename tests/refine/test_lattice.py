@@ -64,9 +64,7 @@ def test_is_linear_and_keeps_columns_apart() -> None:
     values = generator.random((200, 4)).astype(np.float32)
     whole = lattice.filter(values)
     np.testing.assert_allclose(lattice.filter(values[:, 2:3]), whole[:, 2:3], rtol=1e-5)
-    np.testing.assert_allclose(
-        lattice.filter(2 * values + 1), 2 * whole + lattice.filter(values * 0 + 1), rtol=1e-4
-    )
+    np.testing.assert_allclose(lattice.filter(2 * values + 1), 2 * whole + lattice.filter(values * 0 + 1), rtol=1e-4)
 
 
 def test_far_groups_do_not_mix() -> None:

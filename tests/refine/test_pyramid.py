@@ -120,9 +120,7 @@ class TestPyramid(RefinerSuite):
 
 
 class TestPyramidWithoutCompetition(RefinerSuite):
-    refine = staticmethod(
-        lambda image, probability: sharpen(image, probability, options=LINEAR)[-1].probability
-    )
+    refine = staticmethod(lambda image, probability: sharpen(image, probability, options=LINEAR)[-1].probability)
     stride = 4
     keeps_constant_maps = True
 

@@ -59,9 +59,7 @@ def test_rows_of_the_free_nodes_are_enough() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(value=st.floats(-5, 5), steps=st.integers(0, 8), restart=st.floats(0, 1), seed=st.integers(0, 99))
-def test_constant_maps_stay_and_scores_keep_their_range(
-    value: float, steps: int, restart: float, seed: int
-) -> None:
+def test_constant_maps_stay_and_scores_keep_their_range(value: float, steps: int, restart: float, seed: int) -> None:
     transition = random_transition(10, seed)
     constant = walk(transition, np.full((2, 10), value), steps, restart=restart)
     np.testing.assert_allclose(constant, value, atol=1e-4)
