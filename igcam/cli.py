@@ -174,7 +174,9 @@ def main() -> None:
 
 
 def _names(classes: str | None) -> list[str] | None:
-    return None if classes is None else [name.strip() for name in classes.split(",")]
+    from igcam.data.sample import named_once
+
+    return None if classes is None else list(named_once([name.strip() for name in classes.split(",")]))
 
 
 @contextmanager
@@ -188,17 +190,23 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn(),
     )
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True) as bars:
+    bars = Progress(*columns, console=console, transient=True)
 
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total, rate="")
-            speed = next(task.speed for task in bars.tasks if task.id == tasks[name])
-            bars.update(tasks[name], completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
-            if done >= total:
-                bars.remove_task(tasks.pop(name))
+    def show(name: str, done: int, total: int) -> None:
+        # Started by the first task, as starting and stopping writes a line of its own.
+        bars.start()
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=total, rate="")
+        speed = next(task.speed for task in bars.tasks if task.id == tasks[name])
+        bars.update(tasks[name], completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+        if done >= total:
+            bars.remove_task(tasks.pop(name))
 
+    try:
         yield show
+    finally:
+        if bars.live.is_started:
+            bars.stop()
 
 
 if __name__ == "__main__":

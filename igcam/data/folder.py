@@ -153,6 +153,8 @@ def _match_rows(
         message = f"none of its {len(rows)} images is in {photos}; the first is '{rows[0].image}'"
         findings.append(Finding("error", table, "tags-without-image", message))
         return []
+    if not images:
+        return entries
     by_stem = {_stem(name): name for name in images}
     for row in rows:
         if normal_name(row.image) not in index:

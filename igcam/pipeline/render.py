@@ -47,11 +47,15 @@ def render(
     labels = np.flatnonzero(strongest >= min(options.least_probability, float(strongest.max())))
     labels = np.union1d(0, labels).astype(np.uint8)
     kept = np.asarray(scores[labels], np.float32)
-    probability = kept / np.maximum(kept.sum(axis=0), 1e-12)
+    # What no class claims is background.
+    kept[0] += kept.sum(axis=0) == 0
+    probability = kept / kept.sum(axis=0)
     full = _resized(probability, height, width)
     yield "plain", labels[full.argmax(axis=0)]
     if options.sharpen is not None:
-        full = sharpen(image, probability, options=options.sharpen)[-1].probability
+        # A small photo can be smaller than its map.
+        coarse = _resized(probability, min(height, scores.shape[1]), min(width, scores.shape[2]))
+        full = sharpen(image, coarse, options=options.sharpen)[-1].probability
         if full.shape[1:] != (height, width):
             full = _resized(full, height, width)
         yield "sharpen", labels[full.argmax(axis=0)]

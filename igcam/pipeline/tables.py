@@ -17,7 +17,9 @@ def print_stages(run: RunFolder, console: Console) -> None:
         return
     stages = read_json(run.file("metrics.json"))["stages"]
     ledger = next(iter(stages.values()))["ledger"]
-    table = Table(title=f"{run.path}: {ledger['split_size']} images of {ledger['split']}, tags known")
+    title = f"{run.path}: {ledger['split_size']} images of {ledger['split']}, tags known"
+    console.print(title, highlight=False, soft_wrap=True)
+    table = Table()
     table.add_column("after")
     for name in ("mIoU", "Boundary IoU", "foreground IoU", "seconds so far"):
         table.add_column(name, justify="right")

@@ -29,12 +29,14 @@ class MethodSuite:
     changes: ClassVar[dict[str, Any]] = {}
     """Fields of `FitOptions` that are not the defaults."""
 
-    def options(self, weights: Path) -> FitOptions:
-        return tiny_options(weights, method=self.method, **self.changes)
+    @classmethod
+    def options(cls, weights: Path) -> FitOptions:
+        return tiny_options(weights, method=cls.method, **cls.changes)
 
     @pytest.fixture(scope="class")
-    def run(self, tiny_data: Dataset, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-        return fit(tiny_data, tmp_path_factory.mktemp(self.method) / "run", self.options(trained), split="scenes")
+    @classmethod
+    def run(cls, tiny_data: Dataset, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+        return fit(tiny_data, tmp_path_factory.mktemp(cls.method) / "run", cls.options(trained), split="scenes")
 
     def test_options_make_the_round_trip_through_json(self, trained: Path) -> None:
         options = self.options(trained)

@@ -64,7 +64,7 @@ def test_a_single_view_is_enough() -> None:
     inputs = toy_inputs(8)
     plain = replace(inputs, reduced=inputs.reduced[:1])
     head, _ = train(plain, np.arange(8))
-    assert (predict_all(plain, head, np.arange(8)).argmax(axis=1) == toy_masks(8)).mean() > 0.97
+    assert (predict_all(plain, head, np.arange(8)).argmax(axis=1) == toy_masks(8)).mean() > 0.95
 
 
 def test_targets_are_mirrored_with_their_view() -> None:

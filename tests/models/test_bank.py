@@ -115,13 +115,13 @@ def test_a_second_run_computes_nothing(tmp_path, backbone, photos):
     seen = []
     bank = FeatureBank(tmp_path, counting, VIEWS)
     assert bank.fill(photos, batch_size=4, progress=lambda done, total: seen.append((done, total))) == 10
-    assert counting.sizes == [4, 4, 2]
+    assert counting.sizes == [4, 4, 4], "the last batch is filled up"
     assert seen == [(4, 10), (8, 10), (10, 10)]
     again = FeatureBank(tmp_path, counting, VIEWS)
     assert again.missing(photos) == []
     assert again.fill(photos) == 0
     again.read(photos[0])
-    assert counting.sizes == [4, 4, 2]
+    assert counting.sizes == [4, 4, 4], "the last batch is filled up"
     more = FeatureBank(tmp_path, counting, (*VIEWS, View(48)))
     assert more.missing(photos) == [(path, View(48)) for path in photos]
     assert more.fill(photos) == 5
@@ -138,7 +138,7 @@ def test_the_content_counts_and_not_the_name(tmp_path, backbone, photos):
     os.utime(photos[0], ns=(1, 1))
     assert not np.array_equal(bank.read(photos[0])[0], before)
     np.testing.assert_array_equal(bank.read(copy)[0], before)
-    assert sum(counting.sizes) == 5
+    assert counting.sizes == [8], "five images in one batch that is filled up"
 
 
 def test_another_backbone_has_another_folder(tmp_path, backbone, photos):

@@ -63,6 +63,15 @@ def test_weak_classes_are_left_out_but_background_never_is() -> None:
     assert (final_mask(image, np.zeros((3, 6, 6), np.float32), ALL) == 0).all()
 
 
+@pytest.mark.parametrize("size", [(5, 5), (40, 4), (3, 50), (6, 6), (1, 1)])
+def test_photos_may_be_smaller_than_their_map(size: tuple[int, int]) -> None:
+    _, scores, _ = scene()
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    for name, mask in render(image, scores, ALL):
+        assert mask.shape == size, name
+        assert set(np.unique(mask)) <= {0, 2}
+
+
 def test_names_of_stages_become_options() -> None:
     pyramid = PyramidOptions(band=2)
     assert render_options(("classify",), pyramid, "irn") == RenderOptions()
