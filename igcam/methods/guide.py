@@ -67,7 +67,7 @@ def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptio
 
     Args:
         inputs: Features, tags, masks.
-        activations: (N, C, h, w) in 0..1, zero for untagged classes.
+        activations: (N, C, h', w') in 0..1 of any size, zero for untagged classes.
         options: See there.
     """
     indices = np.arange(len(inputs.tags))
@@ -115,11 +115,11 @@ def with_masks(inputs: Inputs, targets: Array, trust: Array) -> tuple[Array, Arr
 
 
 def _covered(inputs: Inputs, activations: NDArray[np.floating], index: int, options: GuideOptions) -> Array:
-    activation = np.asarray(activations[index], np.float32)
+    activation = inputs.at_map_size(activations[index])
     inputs.progress("cut the photos into proposals", index + 1, len(inputs.tags))
     if not activation.any():
         return from_activation(activation, activation[0])
-    cuts = normalised_cut(inputs.grouping(index), options.cut)
+    cuts = inputs.at_map_size(normalised_cut(inputs.grouping(index), options.cut))
     return from_activation(activation, object_coverage(cuts, activation.max(axis=0), options.proposals))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,3 +47,10 @@ class Inputs:
     def map_size(self) -> tuple[int, int]:
         """Height and width of the reduced maps."""
         return self.reduced.shape[3], self.reduced.shape[4]
+
+    def at_map_size(self, maps: NDArray[np.floating]) -> Array:
+        """Return maps (K, h', w') of any level at the size of the reduced maps, float32 (K, h, w)."""
+        height, width = self.map_size
+        if maps.shape[1:] == (height, width):
+            return np.asarray(maps, np.float32)
+        return np.stack([cv2.resize(np.asarray(layer, np.float32), (width, height)) for layer in maps])

@@ -125,6 +125,8 @@ def _inputs(
 
 def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: Inputs, step: _Steps) -> None:
     method = options.igcam if options.method == "igcam" else options.cam
+    if "guide" in options.stages:
+        _check_map_size(options, inputs)
     classifier = _classify(run, inputs, method.classify, method.background, step)
     if options.method == "cam":
         return
@@ -137,7 +139,7 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
                 if name == "guide":
                     guided = guide(inputs, _activations(run), options.igcam.guide)
                 else:
-                    base = _coverage_by_activation(run) if probabilities is None else probabilities
+                    base = _coverage_by_activation(run, inputs) if probabilities is None else probabilities
                     guided = reweight(inputs, classifier, base, options.igcam.reweight)
                 _write_guided(run, name, guided)
                 facts["curve"] = guided.curve
@@ -167,9 +169,10 @@ def _activations(run: RunFolder) -> Array:
     return read_array(run.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
 
 
-def _coverage_by_activation(run: RunFolder) -> Array:
+def _coverage_by_activation(run: RunFolder, inputs: Inputs) -> Array:
     """Return what stands in for guided probabilities where the guide stage is off: the activation alone."""
-    return np.stack([from_activation(maps, maps.max(axis=0)) for maps in _activations(run)])
+    resized = (inputs.at_map_size(maps) for maps in _activations(run))
+    return np.stack([from_activation(maps, maps.max(axis=0)) for maps in resized])
 
 
 def _write_guided(run: RunFolder, name: str, guided: Guided) -> None:
@@ -197,3 +200,13 @@ def _check_tags(dataset: Dataset) -> None:
     empty = [name for name, count in zip(dataset.classes, counts, strict=True) if count == 0]
     if empty:
         raise IgcamError(f"fit: no image is tagged with {', '.join(empty)}; leave the class out of --classes")
+
+
+def _check_map_size(options: FitOptions, inputs: Inputs) -> None:
+    height, width = inputs.grouping(0).shape[1:]
+    needed = options.igcam.guide.cut.cuts + 2
+    if height * width < needed:
+        raise IgcamError(
+            f"size: gives feature maps of {height} x {width} places with {options.size} pixels, "
+            f"but the guide stage needs {needed} places or more"
+        )

@@ -112,6 +112,23 @@ def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: P
     assert after.annotation_seconds == pytest.approx(20 * FEW + 4 * 219.7 + 18.1)
 
 
+def test_levels_may_differ_in_size(few: Dataset, trained: Path, tmp_path: Path) -> None:
+    backbone = replace(tiny_options(trained).backbone, output_stride=32)
+    for grouping, stages in ((-1, ["crf"]), (0, ["guide", "crf"]), (0, ["reweight", "crf"])):
+        options = tiny_options(trained, backbone=backbone, size=96, grouping_level=grouping).without(stages)
+        run = fit(few, tmp_path / f"{grouping} {stages[0]}", options, bank=tmp_path / "bank")
+        assert read_array(run.file("stages", "classify", "maps.npy")).shape[2:] == (3, 3)
+        assert read_array(run.file("stages", options.stages[1], "maps.npy")).shape[2:] == (6, 6)
+        assert len(list(run.file("masks").iterdir())) == len(few)
+
+
+def test_maps_that_are_too_small_to_be_cut_are_one_line(few: Dataset, trained: Path, tmp_path: Path) -> None:
+    options = tiny_options(trained, size=32, backbone=replace(tiny_options(trained).backbone, output_stride=16))
+    with pytest.raises(IgcamError, match="size: gives feature maps of 2 x 2 places") as caught:
+        fit(few, tmp_path / "run", options)
+    assert "\n" not in str(caught.value)
+
+
 def test_images_without_tags_and_without_truth_are_left_out(
     few: Dataset, trained: Path, bank: Path, tmp_path: Path
 ) -> None:

@@ -32,15 +32,18 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_undisturbed_one(
     tiny_run: RunFolder, scenes: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
+    drawn: dict[Path, int] = {}
     for moment in MOMENTS:
         assert exit_code(scenes, out, moment) == -signal.SIGKILL, moment
         if moment == ("progress", "draw masks", 3):
-            assert 0 < len(list((out / "masks").glob("*.png"))) < COUNT
+            drawn = {mask: mask.stat().st_mtime_ns for mask in (out / "masks").glob("*.png")}
+            assert 0 < len(drawn) < COUNT
     assert exit_code(scenes, out, None) == 0
     expected, found = contents(tiny_run.path, *OUTCOME), contents(out, *OUTCOME)
     assert len(expected) > 6 * COUNT
     assert {name for name in expected if expected[name] != found.get(name)} == set()
     assert {name for name in found if name not in expected and ".part" not in name} == set()
+    assert drawn == {mask: mask.stat().st_mtime_ns for mask in drawn}, "what is drawn is not drawn again"
     done = RunFolder(out).file("log.txt").read_text()
     assert done.count("features: done") == 1
     assert done.count("reweight: done") == 1
