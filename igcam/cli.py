@@ -152,7 +152,7 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions with other pictures and networks.")] = 3,
-    images: Annotated[int, typer.Option(min=1, help="Training pictures.")] = 400,
+    images: Annotated[int, typer.Option(min=1, help="Training pictures.")] = 300,
 ) -> None:
     """Run everything on built-in pictures, in minutes on two cores, and compare the stages with full supervision."""
     from igcam.pipeline.demo import demo as run_demo

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, eigsh
 
 from igcam.errors import check_ranges
+from igcam.guidance.places import PlaceOptions, place_affinity
 
 Array = NDArray[np.float32]
 
@@ -51,16 +51,10 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
     options = options or NormalisedCutOptions()
     if feature.ndim != 3 or feature.shape[1] * feature.shape[2] < options.cuts + 2:
         raise ValueError(f"feature: must be (D, h, w) of {options.cuts + 2} places or more, got {feature.shape}")
-    if not np.isfinite(feature).all():
-        raise ValueError("feature: must be finite, got NaN or infinity")
-    depth, height, width = feature.shape
-    flat = np.asarray(feature, dtype=np.float32).reshape(depth, -1)
-    # The little constant makes places without any feature alike, instead of like nothing.
-    flat = np.concatenate([flat, np.full((1, height * width), 1e-6, np.float32)])
-    unit = flat / np.linalg.norm(flat, axis=0)
-    affinity = np.maximum(unit.T @ unit, 0) ** options.power * _nearness(height, width, options.reach)
+    height, width = feature.shape[1:]
+    affinity = place_affinity(feature, None, PlaceOptions(power=options.power, reach=options.reach))
     # A little of everything keeps places that are like no other from being cut off alone.
-    affinity += 1e-5
+    affinity = affinity + np.float32(1e-5)
     scale = 1 / np.sqrt(affinity.sum(axis=1))
     symmetric = scale[:, None] * affinity * scale
     vectors = _leading(symmetric, options.cuts + 1)[:, 1:] * scale[:, None]
@@ -80,12 +74,3 @@ def _leading(symmetric: Array, count: int) -> Array:
     vectors = vectors[:, np.argsort(values)[::-1][:count]]
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(count)]
     return np.asarray(vectors * np.where(largest < 0, -1, 1), dtype=np.float32)
-
-
-@lru_cache(maxsize=4)
-def _nearness(height: int, width: int, reach: float) -> Array:
-    """Return the Gaussian of the distance between any two places, float32 (h * w, h * w)."""
-    rows, columns = np.mgrid[:height, :width].reshape(2, -1).astype(np.float32)
-    rows, columns = rows * (24 / height), columns * (24 / width)
-    squared = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
-    return np.exp(-squared / np.float32(2 * reach**2))

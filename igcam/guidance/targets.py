@@ -27,17 +27,20 @@ def from_activation(
     activation: NDArray[np.floating],
     coverage: NDArray[np.floating],
     *,
+    spread: NDArray[np.floating] | None = None,
     level: float = 0.4,
     slope: float = 8.0,
 ) -> Array:
     """Join activation maps and the coverage by proposals to probabilities.
 
     The foreground is sigmoid(slope * (m - level)) with m the mean of the coverage and the strongest
-    activation; it is shared among the classes by the squares of their activations.
+    activation; it is shared among the classes by the squares of their activations, or of what they spread to.
 
     Args:
         activation: Float (C, h, w) in 0..1, zero for classes that the image is not tagged with.
         coverage: Float (h, w) in 0..1.
+        spread: Float (C, h, w), at least 0: activations spread over their surroundings, which tell the class
+            where no activation is near; None for the activations themselves.
         level: Where foreground and background are equally probable.
         slope: How fast certainty grows beside that.
 
@@ -52,7 +55,7 @@ def from_activation(
     evidence = (activation.max(axis=0) + coverage) / 2
     foreground = 1 / (1 + np.exp(-slope * (evidence - level)))
     # Shares stay defined where every map is zero.
-    shares = (activation[tagged] + 1e-3) ** 2
+    shares = (activation[tagged] + 1e-3) ** 2 if spread is None else (spread[tagged] + 1e-6) ** 2
     result[1:][tagged] = foreground * shares / shares.sum(axis=0)
     result[0] = 1 - foreground
     return result

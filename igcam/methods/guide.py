@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.errors import check_ranges
 from igcam.guidance.normalised_cut import NormalisedCutOptions, normalised_cut
+from igcam.guidance.places import PlaceOptions, border_distance, place_affinity, spread
 from igcam.guidance.proposals import ProposalOptions, object_coverage
 from igcam.guidance.targets import from_activation
 from igcam.methods.head_training import Curve, HeadOptions, predict_all, train_head
@@ -28,6 +30,14 @@ class GuideOptions:
     """Grouping by the network's features."""
     proposals: ProposalOptions = field(default_factory=ProposalOptions)
     """Choice among the segments."""
+    places: PlaceOptions = field(default_factory=PlaceOptions)
+    """Which places are alike: objects are less alike to the image's border, and of one class."""
+    segment_share: float = 0.5
+    """Share of the segments in the coverage, 0 to 1; the rest is distance from the image's border."""
+    border_width: float = 0.6
+    """Connection to the border at which that distance has fallen to 0.61."""
+    foreground_level: float = 0.4
+    """Mean of activation and coverage at which a place is as probably an object as not."""
     head: HeadOptions = field(default_factory=HeadOptions)
     """The head that learns the targets."""
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
@@ -40,6 +50,7 @@ class GuideOptions:
 
     def __post_init__(self) -> None:
         check_ranges(self, least_masks=(1, math.inf), teacher_share=(0, 1))
+        check_ranges(self, segment_share=(0, 1), foreground_level=(0, 1), border_width=(1e-3, math.inf))
 
 
 @dataclass(frozen=True)
@@ -98,9 +109,11 @@ def learn(
         weights: float32 (N, h, w), factors of the trust; None for one.
     """
     indices = np.arange(len(inputs.tags))
-    targets, trust = retarget(inputs, indices, probabilities, retarget_options)
+    targets, trust = np.empty_like(probabilities), np.empty_like(probabilities[:, 0])
+    guessed = np.array([index for index in indices if index not in inputs.masks], np.int64)
+    targets[guessed], trust[guessed] = retarget(inputs, guessed, probabilities[guessed], retarget_options)
     if weights is not None:
-        trust = trust * weights
+        trust *= weights
     targets, trust = with_masks(inputs, targets, trust)
     head, curve = train_head(inputs, indices, targets, trust, head_options)
     predicted = predict_all(inputs, head, indices)
@@ -117,10 +130,24 @@ def with_masks(inputs: Inputs, targets: Array, trust: Array) -> tuple[Array, Arr
 def _covered(inputs: Inputs, activations: NDArray[np.floating], index: int, options: GuideOptions) -> Array:
     activation = inputs.at_map_size(activations[index])
     inputs.progress("cut the photos into proposals", index + 1, len(inputs.tags))
+    if index in inputs.masks:
+        return inputs.masks[index].probability
     if not activation.any():
         return from_activation(activation, activation[0])
-    cuts = inputs.at_map_size(normalised_cut(inputs.grouping(index), options.cut))
-    return from_activation(activation, object_coverage(cuts, activation.max(axis=0), options.proposals))
+    feature = inputs.grouping(index)
+    height, width = feature.shape[1:]
+    affinity = place_affinity(feature, inputs.image(index, height), options.places)
+    share = options.segment_share
+    coverage = np.zeros(inputs.map_size, np.float32)
+    if share > 0:
+        cuts = inputs.at_map_size(normalised_cut(feature, options.cut))
+        coverage += share * object_coverage(cuts, activation.max(axis=0), options.proposals)
+    if share < 1:
+        distance = border_distance(affinity, height, width, options.border_width)
+        coverage += (1 - share) * inputs.at_map_size(distance[None])[0]
+    resized = np.stack([cv2.resize(layer, (width, height)) for layer in activation])
+    surroundings = inputs.at_map_size(spread(affinity, resized))
+    return from_activation(activation, coverage, spread=surroundings, level=options.foreground_level)
 
 
 def _geometric_mean(first: Array, second: Array, share: float) -> Array:

@@ -59,7 +59,7 @@ def retarget(
 
     for done, _ in enumerate(_parallel(work, len(indices), options.workers)):
         inputs.progress("refine the targets", done + 1, len(indices))
-    trust = np.stack([margin(target) for target in targets])
+    trust = np.array([margin(target) for target in targets], np.float32).reshape(len(targets), *targets.shape[2:])
     return targets, options.trust_floor + (1 - options.trust_floor) * trust
 
 

@@ -15,10 +15,12 @@ from igcam.data.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.scenes import SceneOptions, write_scenes
 from igcam.files import read_json
-from igcam.guidance.proposals import ProposalOptions
+from igcam.guidance.places import PlaceOptions
 from igcam.methods.finetune import FinetuneOptions
 from igcam.methods.guide import GuideOptions
 from igcam.methods.igcam import IgcamOptions
+from igcam.methods.retarget import RetargetOptions
+from igcam.methods.reweight import ReweightOptions
 from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.fit import fit
@@ -51,13 +53,22 @@ def demo_options(seed: int) -> FitOptions:
         finetune=FinetuneOptions(
             epochs=6, batch_size=8, learning_rate=3e-3, weight_decay=1e-3, pooling="top", scale=(1, 1), colour=0
         ),
-        grouping_level=0,
-        igcam=IgcamOptions(guide=GuideOptions(proposals=ProposalOptions(border=1.0))),
+        igcam=IgcamOptions(
+            # A small network that has seen tags alone groups heads at best: colours tell the objects here.
+            guide=GuideOptions(
+                segment_share=0,
+                places=PlaceOptions(power=0, colour=14),
+                border_width=0.9,
+                foreground_level=0.3,
+                retarget=RetargetOptions(size=128),
+            ),
+            reweight=ReweightOptions(retarget=RetargetOptions(size=128)),
+        ),
         seed=seed,
     )
 
 
-def demo(out: str | Path, *, seeds: int = 3, images: int = 400, console: Console, progress: Progress) -> Path:
+def demo(out: str | Path, *, seeds: int = 3, images: int = 300, console: Console, progress: Progress) -> Path:
     """Run the demonstration, print its table, and write OUT/summary.json.
 
     Args:
