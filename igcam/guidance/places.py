@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.errors import check_ranges
+from igcam.errors import IgcamError, check_ranges
 
 Array = NDArray[np.float32]
 
@@ -27,7 +27,9 @@ class PlaceOptions:
     """Standard deviation of the Gaussian of the distance, in places of a 24 x 24 map; scales with others."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, power=(0, math.inf), colour=(0, math.inf), reach=(1e-3, math.inf))
+        check_ranges(self, power=(0, math.inf), reach=(1e-3, math.inf))
+        if not (self.colour == 0 or self.colour >= 0.01):
+            raise IgcamError(f"colour must be 0 or at least 0.01, got {self.colour}")
 
 
 def place_affinity(
@@ -104,10 +106,9 @@ def _cosine(feature: NDArray[np.floating]) -> Array:
 
 
 def _colour_likeness(image: NDArray[np.uint8], deviation: float) -> Array:
-    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab).reshape(-1, 3)
-    norm = (lab**2).sum(axis=1)
-    squared = np.maximum(norm[:, None] + norm - 2 * (lab @ lab.T), 0)
-    return np.asarray(np.exp(-squared / np.float32(2 * deviation**2)), np.float32)
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab).reshape(-1, 3).T / np.float32(deviation)
+    squared = sum((channel[:, None] - channel) ** 2 for channel in lab)
+    return np.asarray(np.exp(-squared / 2), np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ import pytest
 from toy_inputs import toy_inputs, toy_masks, toy_target
 
 from igcam.errors import IgcamError
+from igcam.guidance.places import PlaceOptions
 from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
 from igcam.methods.guide import GuideOptions, guide, learn, with_masks
 from igcam.methods.head_training import HeadOptions
@@ -52,6 +53,31 @@ def test_tags_alone_find_the_objects(trained: list[list[int]]) -> None:
     assert not guided.probabilities[:, 1:][inputs.tags == 0].any()
     assert (guided.probabilities.argmax(axis=1) == masks).mean() > 0.9
     assert trained == [list(range(12))]
+
+
+def test_objects_are_found_by_their_distance_from_the_border() -> None:
+    inputs, masks = toy_inputs(6), toy_masks(6)
+    weak = activations(inputs) * (np.indices((8, 8)).sum(axis=0) % 5 == 0)
+    options = replace(OPTIONS, segment_share=0, retarget=RetargetOptions(size=0), places=PlaceOptions(4, 0))
+    alike = replace(inputs, grouping=lambda index: np.ones((6, 8, 8), np.float32))
+    found, blind = (((guide(given, weak, options).targets[:, 0] < 0.5) == (masks > 0)) for given in (inputs, alike))
+    assert found.mean() > 0.95
+    assert blind.mean() < 0.9
+
+
+def test_given_masks_are_not_refined(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("igcam.methods.guide")
+    refined: list[int] = []
+    refine = module.retarget
+
+    def noting(inputs, indices, *rest):
+        refined.extend(indices.tolist())
+        return refine(inputs, indices, *rest)
+
+    monkeypatch.setattr(module, "retarget", noting)
+    inputs = toy_inputs(6, taught=(1, 4))
+    guide(inputs, activations(inputs), OPTIONS)
+    assert refined == [0, 2, 3, 5]
 
 
 def test_the_same_inputs_give_the_same() -> None:
