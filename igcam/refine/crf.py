@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -112,13 +111,20 @@ def dense_crf_from_unary(
     _check_stack(image, unary, "unary")
     parameters = parameters or CRFParameters()
     classes, height, width = unary.shape
+    if classes == 1:
+        return np.ones((1, height, width), np.float32)
+    log_unary = np.negative(unary, dtype=np.float32).reshape(classes, -1)
     kernels = _kernels(image, parameters)
-    log_unary = _transposed(np.negative(unary, dtype=np.float32).reshape(classes, -1))
-    belief = _softmax(log_unary)
+    belief = _softmax(log_unary.copy())
     for _ in range(parameters.iterations):
-        values, energy = _transposed(belief), log_unary.copy()
+        # Filters are linear, and what is equal for all labels does not matter: deviations from the uniform belief
+        # are filtered, and as these sum to zero, the first label's follows from the others.
+        deviation = belief[1:] - np.float32(1 / classes)
+        energy = np.zeros_like(log_unary)
         for weight, lattice in kernels:
-            energy += np.float32(weight) * lattice.filter(values)
+            lattice.add_filtered(deviation, weight, energy[1:])
+        energy[0] = -energy[1:].sum(axis=0)
+        energy += log_unary
         belief = _softmax(energy)
     return belief.reshape(classes, height, width)
 
@@ -175,18 +181,12 @@ def _positions(height: int, width: int) -> Array:
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
-def _transposed(table: Array) -> Array:
-    """Return the transpose in memory order; OpenCV goes block by block, numpy does not."""
-    return np.asarray(cv2.transpose(table), dtype=np.float32)
-
-
 def _softmax(energy: Array) -> Array:
-    """Normalise (N, K) over K; return (K, N), where passes over the short axis are fast."""
-    belief = _transposed(energy)
-    belief -= belief.max(axis=0)
-    np.exp(belief, out=belief)
-    belief /= belief.sum(axis=0)
-    return belief
+    """Normalise energies (K, N) over K, in place."""
+    energy -= energy.max(axis=0)
+    np.exp(energy, out=energy)
+    energy /= energy.sum(axis=0)
+    return energy
 
 
 def _check_stack(image: NDArray[np.uint8], stack: NDArray[np.floating], name: str) -> None:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.refine.lattice import PermutohedralLattice, _barycentric, _elevate, _enclosing_simplex
+from igcam.refine.lattice import PermutohedralLattice, _scale, _strides
+from igcam.refine.lattice_kernels import locate
 
 
 def exact(features: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -16,24 +17,46 @@ def exact(features: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def averaged(lattice: PermutohedralLattice, values: np.ndarray) -> np.ndarray:
-    return lattice.filter(values) / lattice.filter(np.ones((len(values), 1), dtype=np.float32))
+    """Filter the columns of `values` (N, L), divided by the filtered ones."""
+    return (lattice.filter(values.T) / lattice.filter(np.ones(len(values), np.float32))).T
+
+
+def elevate(points: np.ndarray) -> np.ndarray:
+    """Embed (N, d) points in the plane of d + 1 coordinates that sum to 0, in float64."""
+    scaled = points.astype(np.float64) * _scale(points.shape[1])
+    after = np.cumsum(scaled[:, ::-1], axis=1)[:, ::-1]
+    elevated = np.pad(after, ((0, 0), (0, 1)))
+    elevated[:, 1:] -= np.arange(1, points.shape[1] + 1) * scaled
+    return elevated
 
 
 @settings(max_examples=30, deadline=None)
-@given(dimensions=st.integers(1, 6), width=st.floats(0.1, 50), seed=st.integers(0, 999))
+@given(dimensions=st.integers(1, 5), width=st.floats(0.1, 50), seed=st.integers(0, 999))
 def test_points_lie_within_their_simplex(dimensions: int, width: float, seed: int) -> None:
-    points = np.random.default_rng(seed).normal(0, width, (dimensions, 50)).astype(np.float32)
-    elevated = _elevate(points)
-    corner, rank, offset = _enclosing_simplex(elevated)
-    weights = _barycentric(offset, rank)
+    points = np.random.default_rng(seed).normal(0, width, (50, dimensions)).astype(np.float32)
+    size, scale = dimensions + 1, _scale(dimensions)
+    strides = _strides(points, scale)
+    weights, keys = np.empty((50, size), np.float32), np.empty((50, size), np.int64)
+    locate(points, scale, strides, weights, keys)
     assert weights.min() > -1e-3
-    np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-5)
-    np.testing.assert_array_equal(corner.sum(axis=0), 0)
-    np.testing.assert_array_equal(np.sort(rank, axis=0), np.tile(np.arange(dimensions + 1)[:, None], 50))
-    size = dimensions + 1
-    vertices = [size * corner + k - size * (rank >= size - k) for k in range(size)]
-    rebuilt = sum(w * v for w, v in zip(weights, vertices, strict=True))
-    np.testing.assert_allclose(rebuilt, elevated, atol=1e-3 * (1 + width))
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
+    assert all(len(set(row)) == size for row in keys.tolist())
+    # Numbers of vertices are linear in their coordinates, so that the point's own number is the weighted mean.
+    expected = elevate(points) @ strides
+    error = np.abs((weights.astype(np.float64) * keys).sum(axis=1) - expected)
+    assert (error <= 1e-5 * (1 + width) * size * strides.sum()).all()
+
+
+def test_vertices_are_numbered_apart() -> None:
+    points = np.random.default_rng(1).normal(0, 3, (400, 3)).astype(np.float32)
+    scale = _scale(3)
+    strides = _strides(points, scale)
+    weights, keys = np.empty((400, 4), np.float32), np.empty((400, 4), np.int64)
+    locate(points, scale, strides, weights, keys)
+    large = np.array([10**12, 10**8, 10**4, 0], np.int64)
+    apart = np.empty_like(keys)
+    locate(points, scale, large, weights, apart)
+    assert len(np.unique(keys)) == len(np.unique(apart))
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 5])
@@ -50,35 +73,37 @@ def test_approximates_the_gaussian_filter(dimensions: int) -> None:
 
 def test_one_dimension_has_the_width_of_the_gaussian() -> None:
     features = np.linspace(-6, 6, 601, dtype=np.float32)[:, None]
-    impulse = np.zeros((601, 1), dtype=np.float32)
+    impulse = np.zeros(601, dtype=np.float32)
     impulse[300] = 1
-    response = PermutohedralLattice(features).filter(impulse)[:, 0].astype(np.float64)
+    response = PermutohedralLattice(features).filter(impulse).astype(np.float64)
     response /= response.sum()
     spread = np.sqrt((response * features[:, 0].astype(np.float64) ** 2).sum())
     assert spread == pytest.approx(1, abs=0.1)
 
 
-def test_is_linear_and_keeps_columns_apart() -> None:
+def test_is_linear_and_keeps_rows_apart() -> None:
     generator = np.random.default_rng(0)
     lattice = PermutohedralLattice(generator.normal(size=(200, 3)))
-    values = generator.random((200, 4)).astype(np.float32)
+    values = generator.random((4, 200)).astype(np.float32)
     whole = lattice.filter(values)
-    np.testing.assert_allclose(lattice.filter(values[:, 2:3]), whole[:, 2:3], rtol=1e-5)
+    np.testing.assert_allclose(lattice.filter(values[2]), whole[2], rtol=1e-5)
+    onto = np.ones_like(values)
+    lattice.add_filtered(values, 0.5, onto)
+    np.testing.assert_allclose(onto, 1 + 0.5 * whole, rtol=1e-5)
     np.testing.assert_allclose(lattice.filter(2 * values + 1), 2 * whole + lattice.filter(values * 0 + 1), rtol=1e-4)
 
 
 def test_far_groups_do_not_mix() -> None:
     features = np.concatenate([np.zeros((5, 2)), np.full((5, 2), 1000.0)])
-    values = np.repeat([[0.0], [1.0]], 5, axis=0).astype(np.float32)
+    values = np.repeat([0.0, 1.0], 5).astype(np.float32)
     np.testing.assert_array_equal(PermutohedralLattice(features).filter(values)[:5], 0)
 
 
 def test_moving_all_points_by_a_lattice_vector_changes_nothing() -> None:
     generator = np.random.default_rng(0)
     features = generator.normal(size=(100, 2)).astype(np.float32)
-    values = generator.random((100, 1)).astype(np.float32)
-    basis = _elevate(np.eye(2, dtype=np.float32))  # (3, 2): features -> elevated
-    shift = np.linalg.lstsq(basis, np.array([3.0, 0, -3]), rcond=None)[0]
+    values = generator.random(100).astype(np.float32)
+    shift = np.linalg.lstsq(elevate(np.eye(2)).T, np.array([3.0, 0, -3]), rcond=None)[0]
     moved = PermutohedralLattice(features + shift.astype(np.float32)).filter(values)
     np.testing.assert_allclose(moved, PermutohedralLattice(features).filter(values), rtol=1e-3)
 
@@ -86,7 +111,7 @@ def test_moving_all_points_by_a_lattice_vector_changes_nothing() -> None:
 def test_normalised_rows_sum_to_about_one() -> None:
     y, x = np.mgrid[:30, :40]
     features = np.stack([x.ravel(), y.ravel()], axis=1) / 3
-    ones = np.ones((1200, 1), dtype=np.float32)
+    ones = np.ones(1200, dtype=np.float32)
     sums = PermutohedralLattice(features, normalise=True).filter(ones)
     assert abs(sums.mean() - 1) < 0.05
     raw = PermutohedralLattice(features)
@@ -98,9 +123,7 @@ def test_equal_points_share_their_vertices() -> None:
     lattice = PermutohedralLattice(np.tile([[0.3, 0.1, 0.7]], (50, 1)))
     assert lattice.vertices == 4
     assert lattice.points == 50
-    np.testing.assert_allclose(
-        np.ptp(lattice.filter(np.random.default_rng(0).random((50, 1), np.float32))), 0, atol=1e-5
-    )
+    np.testing.assert_allclose(np.ptp(lattice.filter(np.random.default_rng(0).random(50, np.float32))), 0, atol=1e-5)
 
 
 def test_bad_input_is_refused() -> None:
@@ -112,5 +135,5 @@ def test_bad_input_is_refused() -> None:
         PermutohedralLattice(np.array([[np.nan]]))
     with pytest.raises(ValueError, match="features: must span fewer lattice cells"):
         PermutohedralLattice(np.array([[0.0] * 5, [1e6] * 5]))
-    with pytest.raises(ValueError, match=r"values: must be \(2, L\), got \(3, 1\)"):
-        PermutohedralLattice(np.zeros((2, 1))).filter(np.zeros((3, 1), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"values: must be \(L, 2\) like result, got \(3,\)"):
+        PermutohedralLattice(np.zeros((2, 1))).filter(np.zeros(3, dtype=np.float32))

@@ -1,0 +1,177 @@
+"""The loops of the permutohedral lattice, compiled on first use and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Numbers = NDArray[np.uint32]
+
+EMPTY = np.int64(-(2**63))
+
+
+@njit(cache=True, nogil=True)
+def locate(features: Array, scale: Array, strides: NDArray[np.int64], weights: Array, keys: NDArray[np.int64]) -> None:
+    """Find the d + 1 vertices around each point: write their weights and numbers, (N, d + 1) each.
+
+    A point is embedded in the plane of d + 1 coordinates that sum to zero. The corner of its simplex has
+    multiples of d + 1 as coordinates; vertex k adds k to all of them, and takes d + 1 off the k that rank last.
+    """
+    count, dimensions = features.shape
+    size = dimensions + 1
+    elevated = np.empty(size, np.float32)
+    corner = np.empty(size, np.int64)
+    offset = np.empty(size, np.float32)
+    rank = np.empty(size, np.int64)
+    spread = np.empty(size + 1, np.float32)
+    step = strides.sum()
+    for point in range(count):
+        total = np.float32(0)
+        for axis in range(dimensions, 0, -1):
+            along = features[point, axis - 1] * scale[axis - 1]
+            elevated[axis] = total - np.float32(axis) * along
+            total += along
+        elevated[0] = total
+        excess = 0
+        for axis in range(size):
+            nearest = np.rint(elevated[axis] / np.float32(size))
+            corner[axis] = np.int64(nearest)
+            offset[axis] = elevated[axis] / np.float32(size) - nearest
+            excess += corner[axis]
+            rank[axis] = 0
+        for first in range(size):
+            for second in range(first + 1, size):
+                if offset[first] < offset[second]:
+                    rank[first] += 1
+                else:
+                    rank[second] += 1
+        for axis in range(size):
+            rank[axis] += excess
+            if rank[axis] < 0:
+                rank[axis] += size
+                corner[axis] += 1
+                offset[axis] -= np.float32(1)
+            elif rank[axis] >= size:
+                rank[axis] -= size
+                corner[axis] -= 1
+                offset[axis] += np.float32(1)
+        for axis in range(size + 1):
+            spread[axis] = 0
+        key = np.int64(0)
+        for axis in range(size):
+            spread[dimensions - rank[axis]] += offset[axis]
+            spread[size - rank[axis]] -= offset[axis]
+            key += corner[axis] * strides[axis] * size
+        spread[0] += np.float32(1) + spread[size]
+        keys[point, 0] = key
+        weights[point, 0] = spread[0]
+        for vertex in range(1, size):
+            key += step
+            for axis in range(size):
+                if rank[axis] == size - vertex:
+                    key -= strides[axis] * size
+            keys[point, vertex] = key
+            weights[point, vertex] = spread[vertex]
+
+
+@njit(cache=True, nogil=True)
+def number(keys: NDArray[np.int64], vertex_of: Numbers) -> tuple[NDArray[np.int64], NDArray[np.int64], Numbers]:
+    """Number vertices from 1 on in the order in which points meet them.
+
+    Returns:
+        The keys by number, and an open hash table from keys to numbers; number 0 stays free.
+    """
+    count, size = keys.shape
+    capacity = 1 << 12
+    table, numbers = np.full(capacity, EMPTY), np.zeros(capacity, np.uint32)
+    found = np.empty(capacity // 2 + 1, np.int64)
+    used = 0
+    for point in range(count):
+        for vertex in range(size):
+            key = keys[point, vertex]
+            # Neighbouring pixels often share their simplex.
+            if point > 0 and keys[point - 1, vertex] == key:
+                vertex_of[point, vertex] = vertex_of[point - 1, vertex]
+                continue
+            slot = _slot(key, capacity)
+            while table[slot] != EMPTY and table[slot] != key:
+                slot = (slot + 1) & (capacity - 1)
+            if table[slot] == EMPTY:
+                used += 1
+                table[slot], numbers[slot], found[used] = key, used, key
+            vertex_of[point, vertex] = numbers[slot]
+            if 2 * used >= capacity:
+                capacity *= 4
+                table, numbers = np.full(capacity, EMPTY), np.zeros(capacity, np.uint32)
+                larger = np.empty(capacity // 2 + 1, np.int64)
+                larger[: used + 1] = found[: used + 1]
+                found = larger
+                for known in range(1, used + 1):
+                    slot = _slot(found[known], capacity)
+                    while table[slot] != EMPTY:
+                        slot = (slot + 1) & (capacity - 1)
+                    table[slot], numbers[slot] = found[known], known
+    return found[: used + 1].copy(), table, numbers
+
+
+@njit(cache=True, nogil=True)
+def link(
+    vertices: NDArray[np.int64], table: NDArray[np.int64], numbers: Numbers, steps: NDArray[np.int64]
+) -> tuple[Numbers, Numbers]:
+    """Return the neighbours before and after each vertex along each direction, (d + 1, M); 0 for none."""
+    capacity = len(table)
+    before = np.zeros((len(steps), len(vertices)), np.uint32)
+    after = np.zeros((len(steps), len(vertices)), np.uint32)
+    for direction in range(len(steps)):
+        for vertex in range(1, len(vertices)):
+            key = vertices[vertex] + steps[direction]
+            slot = _slot(key, capacity)
+            while table[slot] != EMPTY and table[slot] != key:
+                slot = (slot + 1) & (capacity - 1)
+            if table[slot] == key:
+                after[direction, vertex] = numbers[slot]
+                before[direction, numbers[slot]] = vertex
+    return before, after
+
+
+@njit(cache=True, nogil=True)
+def _slot(key: np.int64, capacity: int) -> np.int64:
+    mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((mixed >> np.uint64(24)) & np.uint64(capacity - 1))
+
+
+def _filter_of(size: int) -> Callable[..., None]:
+    """Return the filter for points with so many vertices each; a constant number is unrolled and twice as fast."""
+
+    @njit(cache=True, nogil=True)
+    def filter_onto(
+        values: Array, weights: Array, vertex_of: Numbers, before: Numbers, after: Numbers, factor: float, result: Array
+    ) -> None:
+        """Add the filtered values (N,), times a factor, to the result (N,): splat, blur, slice."""
+        at = np.zeros(before.shape[1], np.float32)
+        for point in range(len(values)):
+            value = values[point]
+            for corner in range(size):
+                at[vertex_of[point, corner]] += weights[point, corner] * value
+        blurred = np.zeros_like(at)
+        half = np.float32(0.5)
+        for direction in range(size):
+            for vertex in range(1, len(at)):
+                blurred[vertex] = at[vertex] + half * (at[before[direction, vertex]] + at[after[direction, vertex]])
+            at, blurred = blurred, at
+        for point in range(len(values)):
+            total = np.float32(0)
+            for corner in range(size):
+                total += weights[point, corner] * at[vertex_of[point, corner]]
+            result[point] += np.float32(factor) * total
+
+    compiled: Callable[..., None] = filter_onto
+    return compiled
+
+
+filter_of = cache(_filter_of)
