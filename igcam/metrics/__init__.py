@@ -5,7 +5,9 @@ Result files are in `igcam.metrics.results`, which loads torch by way of `igcam.
 
 from igcam.metrics.boundary import BoundaryScores, boundary_counts, boundary_iou
 from igcam.metrics.confusion import IGNORE, Confusion, Scores, confusion, scores
+from igcam.metrics.contour import ContourScores, contour_counts, contour_scores
 from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger, annotation_seconds
+from igcam.metrics.trimap import trimap_counts, trimap_iou
 
 __all__ = [
     "IGNORE",
@@ -16,6 +18,11 @@ __all__ = [
     "BoundaryScores",
     "boundary_counts",
     "boundary_iou",
+    "ContourScores",
+    "contour_counts",
+    "contour_scores",
+    "trimap_counts",
+    "trimap_iou",
     "ANNOTATION_SECONDS",
     "Ledger",
     "annotation_seconds",

@@ -1,0 +1,114 @@
+"""Contour F: how many contour pixels of one side have a counterpart near on the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.metrics.confusion import IGNORE, share
+
+
+@dataclass(frozen=True)
+class ContourScores:
+    """Shares between 0 and 1; the arrays are indexed by mask id, background first, NaN for absent classes."""
+
+    mean_f: float
+    """Mean F over the classes that have a contour on either side of the whole set, background left out unless
+    nothing else has one."""
+    f: NDArray[np.float64]
+    """2 precision recall / (precision + recall), float64 (K,); 0 where one side alone has a contour."""
+    precision: NDArray[np.float64]
+    """Share of the predicted contour that is near the true one, float64 (K,); NaN where nothing is predicted."""
+    recall: NDArray[np.float64]
+    """Share of the true contour that is near the predicted one, float64 (K,); NaN where there is no true one."""
+
+
+def contour_counts(
+    truth: NDArray[np.integer],
+    prediction: NDArray[np.integer],
+    classes: int,
+    tolerance: float = 0.008,
+) -> NDArray[np.int64]:
+    """Count the contour pixels of one image that are matched; add the counts of the images of a data set.
+
+    The contour of a class are the pixels of its mask that have a pixel of another class above, below, left or
+    right. The border of the image is no contour. Pixels whose truth is 255 belong to no class on either side, and
+    what touches them is no contour either: nobody knows where it lies. A contour pixel is matched if the other
+    side has one of the same class within `ceil(tolerance * diagonal)` pixels.
+
+    Args:
+        truth: Integers (H, W), 0 = background, 1..classes, 255 = ignore.
+        prediction: Integers of the same shape; 255 counts as background.
+        classes: Number of classes besides the background.
+        tolerance: Share of the diagonal; 0.008 is that of DAVIS.
+
+    Returns:
+        int64 (K, 4), K = classes + 1: predicted pixels matched, predicted, true pixels matched, true.
+
+    Raises:
+        ValueError: Shapes differ, or an id is above `classes` and not 255.
+
+    Source:
+        Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation", CVPR 2016,
+        with matching by distance. Here the counts of a data set are added before they are divided.
+    """
+    if truth.ndim != 2 or truth.shape != prediction.shape:
+        raise ValueError(f"prediction: must be (H, W) like truth, got {prediction.shape} and {truth.shape}")
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance: must lie between 0 and 1, got {tolerance}")
+    reach = math.ceil(tolerance * math.hypot(*truth.shape))
+    ignored = truth == IGNORE
+    sides = [np.where(ignored, IGNORE, np.where(side == IGNORE, 0, side)) for side in (prediction, truth)]
+    contours = [_on_contour(side) for side in sides]
+    counts = np.zeros((classes + 1, 4), np.int64)
+    for index in np.union1d(sides[0][~ignored], sides[1][~ignored]):
+        if not 0 <= index <= classes:
+            raise ValueError(f"truth and prediction: ids must be 0..{classes} or 255, got {index}")
+        predicted, true = (contour & (side == index) for side, contour in zip(sides, contours, strict=True))
+        counts[index] = _near(predicted, true, reach), predicted.sum(), _near(true, predicted, reach), true.sum()
+    return counts
+
+
+def contour_scores(counts: NDArray[np.int64]) -> ContourScores:
+    """Turn the added counts of a data set, int64 (K, 4), into scores.
+
+    Raises:
+        ValueError: No class has a contour.
+    """
+    numbers = counts.astype(np.float64)
+    if not counts[:, [1, 3]].any():
+        raise ValueError("counts: must hold at least one contour pixel, got none")
+    precision, recall = share(numbers[:, 0], numbers[:, 1]), share(numbers[:, 2], numbers[:, 3])
+    total = np.nan_to_num(precision) + np.nan_to_num(recall)
+    product = np.nan_to_num(precision) * np.nan_to_num(recall)
+    f = np.divide(2 * product, total, out=np.zeros(len(counts)), where=total > 0)
+    f[counts[:, [1, 3]].sum(axis=1) == 0] = np.nan
+    objects = f[1:]
+    mean = np.nanmean(objects) if not np.isnan(objects).all() else f[0]
+    return ContourScores(mean_f=float(mean), f=f, precision=precision, recall=recall)
+
+
+def _on_contour(mask: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Mark pixels next to one of another id; not those next to 255, nor 255 itself."""
+    changes, unknown = np.zeros(mask.shape, bool), mask == IGNORE
+    beside_unknown = unknown.copy()
+    for axis in (0, 1):
+        first, second = (np.s_[:-1], np.s_[1:]) if axis == 0 else (np.s_[:, :-1], np.s_[:, 1:])
+        differ = mask[first] != mask[second]
+        changes[first] |= differ
+        changes[second] |= differ
+        beside_unknown[first] |= unknown[second]
+        beside_unknown[second] |= unknown[first]
+    return changes & ~beside_unknown
+
+
+def _near(these: NDArray[np.bool_], those: NDArray[np.bool_], reach: int) -> int:
+    """Count the pixels of `these` with one of `those` within `reach` pixels, by one distance transform."""
+    if not these.any() or not those.any():
+        return 0
+    distance = cv2.distanceTransform((~those).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return int(np.count_nonzero(distance[these] <= reach + 1e-4))
