@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from igcam.refine.lattice import PermutohedralLattice
 
 Array = NDArray[np.float32]
+Kernel = tuple[float, PermutohedralLattice]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class CRFParameters:
     """Its weight; 0 leaves it out."""
     iterations: int = 10
     """Mean-field updates."""
+    settled: float = 0.0
+    """Updates end before that once no pixel's belief moves by more than this; 0 does all of them, as comparisons
+    with other code need."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            least = "at least 0" if name.endswith("weight") or name == "iterations" else "above 0"
+            least = "above 0" if name.endswith(("width", "colour")) else "at least 0"
             if not (np.isfinite(value) and (value > 0 or (value == 0 and least == "at least 0"))):
                 raise ValueError(f"{name}: must be {least}, got {value}")
 
@@ -75,6 +79,7 @@ def dense_crf(
     parameters: CRFParameters | None = None,
     *,
     floor: float = 1e-5,
+    compatibility: NDArray[np.floating] | None = None,
 ) -> Array:
     """Sharpen class probabilities along the edges of the image.
 
@@ -85,6 +90,8 @@ def dense_crf(
         probability: Float (K, H, W) in 0..1; need not sum to one.
         parameters: Defaults to `CRFParameters()`, the parameters of IRN.
         floor: Smallest probability that is told from 0.
+        compatibility: Float (K, K), the cost of label k beside label l, symmetric; None is that of Potts, 1 for
+            two different labels and 0 for the same.
 
     Returns:
         float32 (K, H, W) in 0..1, summing to one over the classes.
@@ -101,32 +108,56 @@ def dense_crf(
     if low < -1e-4 or high > 1 + 1e-4:
         raise ValueError(f"probability: must lie in 0..1, got {low:.6g}..{high:.6g}")
     unary = -np.log(np.clip(probability, floor, 1), dtype=np.float32)
-    return dense_crf_from_unary(image, unary, parameters)
+    return dense_crf_from_unary(image, unary, parameters, compatibility=compatibility)
 
 
 def dense_crf_from_unary(
-    image: NDArray[np.uint8], unary: NDArray[np.floating], parameters: CRFParameters | None = None
+    image: NDArray[np.uint8],
+    unary: NDArray[np.floating],
+    parameters: CRFParameters | None = None,
+    *,
+    compatibility: NDArray[np.floating] | None = None,
 ) -> Array:
     """Do the same from unary energies, float (K, H, W): negative logs of probabilities up to a constant."""
     _check_stack(image, unary, "unary")
     parameters = parameters or CRFParameters()
     classes, height, width = unary.shape
+    costs = None if compatibility is None else _checked_costs(compatibility, classes)
     if classes == 1:
         return np.ones((1, height, width), np.float32)
     log_unary = np.negative(unary, dtype=np.float32).reshape(classes, -1)
     kernels = _kernels(image, parameters)
     belief = _softmax(log_unary.copy())
     for _ in range(parameters.iterations):
-        # Filters are linear, and what is equal for all labels does not matter: deviations from the uniform belief
-        # are filtered, and as these sum to zero, the first label's follows from the others.
-        deviation = belief[1:] - np.float32(1 / classes)
-        energy = np.zeros_like(log_unary)
-        for weight, lattice in kernels:
-            lattice.add_filtered(deviation, weight, energy[1:])
-        energy[0] = -energy[1:].sum(axis=0)
+        message = _messages(kernels, belief)
+        energy = message if costs is None else -(costs @ (message + _uniform_message(kernels, belief)))
         energy += log_unary
-        belief = _softmax(energy)
+        before, belief = belief, _softmax(energy)
+        if parameters.settled > 0 and np.abs(belief - before).max() <= parameters.settled:
+            break
     return belief.reshape(classes, height, width)
+
+
+def _messages(kernels: list[Kernel], belief: Array) -> Array:
+    """Return what the pixels collect of each label, (K, N), less what a uniform belief would give.
+
+    That difference is the same for all labels and does not matter to Potts. Filters are linear, so that the
+    deviations from uniform are filtered; as these sum to zero, the first label's follows from the others.
+    """
+    deviation = belief[1:] - np.float32(1 / len(belief))
+    message = np.zeros_like(belief)
+    for weight, lattice in kernels:
+        lattice.add_filtered(deviation, weight, message[1:])
+    message[0] = -message[1:].sum(axis=0)
+    return message
+
+
+def _uniform_message(kernels: list[Kernel], belief: Array) -> Array:
+    """Return what the pixels collect of each label of a uniform belief, (N,)."""
+    message = np.zeros(belief.shape[1], np.float32)
+    for weight, lattice in kernels:
+        lattice.add_filtered(np.full_like(message, 1 / len(belief)), weight, message)
+    return message
 
 
 def unary_from_labels(labels: NDArray[np.integer], classes: int, certainty: float = 0.7) -> Array:
@@ -150,9 +181,6 @@ def unary_from_labels(labels: NDArray[np.integer], classes: int, certainty: floa
     is_class = labels == np.arange(classes, dtype=np.int64)[:, None, None]
     energy = np.where(is_class, -np.log(certainty), -np.log((1 - certainty) / (classes - 1)))
     return np.where(is_class.any(axis=0), energy, np.log(classes)).astype(np.float32)
-
-
-Kernel = tuple[float, PermutohedralLattice]
 
 
 def _kernels(image: NDArray[np.uint8], parameters: CRFParameters) -> list[Kernel]:
@@ -187,6 +215,13 @@ def _softmax(energy: Array) -> Array:
     np.exp(energy, out=energy)
     energy /= energy.sum(axis=0)
     return energy
+
+
+def _checked_costs(compatibility: NDArray[np.floating], classes: int) -> Array:
+    costs = np.asarray(compatibility, np.float32)
+    if costs.shape != (classes, classes) or not np.isfinite(costs).all() or not np.allclose(costs, costs.T):
+        raise ValueError(f"compatibility: must be finite, symmetric and ({classes}, {classes}), got {costs.shape}")
+    return costs
 
 
 def _check_stack(image: NDArray[np.uint8], stack: NDArray[np.floating], name: str) -> None:

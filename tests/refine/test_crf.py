@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
+from igcam.refine import crf
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
 
 
-def mean_field(image: np.ndarray, unary: np.ndarray, parameters: CRFParameters) -> np.ndarray:
+def mean_field(
+    image: np.ndarray, unary: np.ndarray, parameters: CRFParameters, costs: np.ndarray | None = None
+) -> np.ndarray:
     """Mean field with exact kernels over all pairs, in float64."""
     classes, height, width = unary.shape
     y, x = np.mgrid[:height, :width]
@@ -35,7 +38,7 @@ def mean_field(image: np.ndarray, unary: np.ndarray, parameters: CRFParameters) 
 
     belief = softmax(energy)
     for _ in range(parameters.iterations):
-        belief = softmax(energy + message @ belief)
+        belief = softmax(energy + message @ belief if costs is None else energy - message @ belief @ costs)
     return belief.T.reshape(unary.shape)
 
 
@@ -89,6 +92,34 @@ def test_each_kernel_has_its_width_and_weight(parameters: CRFParameters) -> None
         for wrong in (weaker, parameters.scaled(other)):
             difference = np.abs(dense_crf_from_unary(image, unary, wrong) - expected).mean()
             assert difference > 1.5 * np.abs(result - expected).mean()
+
+
+def test_costs_of_labels_beside_each_other() -> None:
+    image, unary = hard_case()
+    parameters = CRFParameters(2, 1, 8, 25, 3)
+    costs = np.array([[0, 1, 2, 1], [1, 0, 0.3, 1], [2, 0.3, 0, 0.1], [1, 1, 0.1, -0.5]])
+    expected = mean_field(image, unary, parameters, costs)
+    result = dense_crf_from_unary(image, unary, parameters, compatibility=costs)
+    potts = dense_crf_from_unary(image, unary, parameters)
+    assert np.abs(result - expected).mean() <= 0.025
+    assert np.abs(potts - expected).mean() > 4 * np.abs(result - expected).mean()
+    same = dense_crf_from_unary(image, unary, parameters, compatibility=1 - np.eye(4))
+    np.testing.assert_allclose(same, potts, atol=1e-4)
+    with pytest.raises(ValueError, match=r"compatibility: must be finite, symmetric and \(4, 4\), got \(3, 3\)"):
+        dense_crf_from_unary(image, unary, parameters, compatibility=np.eye(3))
+
+
+def test_it_stops_when_beliefs_have_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, unary = hard_case()
+    updates = []
+    messages = crf._messages
+    monkeypatch.setattr(crf, "_messages", lambda *rest: updates.append(1) or messages(*rest))
+    many = dense_crf_from_unary(image, unary, CRFParameters(3, 3, 12, 20, 4, iterations=100))
+    assert len(updates) == 100
+    updates.clear()
+    early = dense_crf_from_unary(image, unary, CRFParameters(3, 3, 12, 20, 4, iterations=100, settled=1e-3))
+    assert 3 < len(updates) < 60
+    np.testing.assert_allclose(early, many, atol=0.02)
 
 
 @pytest.mark.parametrize("name", CRF_PRESETS)

@@ -1,0 +1,40 @@
+"""The same work for many images, on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+    """Yield the results of `work` in the order of the items, computed in threads.
+
+    Refinement spends its time in compiled loops, which leave other threads free to run. A few items at most are
+    under way, so that memory stays bounded however many there are.
+
+    Args:
+        work: Called with one item at a time; may be called from several threads at once.
+        items: Any number; read as results are taken.
+        workers: Threads; None is one a core that this process may use.
+
+    Raises:
+        ValueError: There is less than one worker.
+    """
+    count = len(os.sched_getaffinity(0)) if workers is None and hasattr(os, "sched_getaffinity") else workers
+    count = count if count is not None else os.cpu_count() or 1
+    if count < 1:
+        raise ValueError(f"workers: must be at least 1, got {count}")
+    with ThreadPoolExecutor(count) as threads:
+        under_way: deque[Future[Result]] = deque()
+        for item in items:
+            under_way.append(threads.submit(work, item))
+            if len(under_way) > 2 * count:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
