@@ -117,6 +117,36 @@ def label(
 
 
 @app.command()
+def refine(
+    given: Annotated[Path, typer.Argument(help="Folder of masks NAME.png or maps NAME.npy.", show_default=False)],
+    images: Annotated[Path, typer.Option("--images", help="Folder of their photos.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the refined masks, NAME.png.")],
+    crf: Annotated[
+        str, typer.Option(help="Preset of the dense CRF: afa, deeplab, hfpl, irn, seam, toco, weaktr.")
+    ] = "afa",
+    without: Annotated[list[str] | None, typer.Option(help="Switch a step off: sharpen or crf. Repeatable.")] = None,
+) -> None:
+    """Sharpen masks or maps of any origin along the colours of their photos; nothing is learnt."""
+    from igcam.pipeline.refine import refine_folder
+    from igcam.pipeline.render import render_options
+    from igcam.refine.crf import CRF_PRESETS
+    from igcam.refine.pyramid import PyramidOptions
+
+    if crf not in CRF_PRESETS:
+        raise IgcamError(f"--crf must be one of {', '.join(CRF_PRESETS)}, got {crf}")
+    steps = ["sharpen", "crf"]
+    for name in without or []:
+        if name not in steps:
+            raise IgcamError(f"--without must be sharpen or crf, each once, got {name}")
+        steps.remove(name)
+    if not steps:
+        raise IgcamError("--without: leaves nothing to do")
+    with _progress() as progress:
+        files = refine_folder(given, images, out, render_options(steps, PyramidOptions(), crf), progress=progress)
+    console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def evaluate(
     masks: Annotated[Path, typer.Argument(help="Folder with NAME.png for each image.", show_default=False)],
     truth: Annotated[Path, typer.Option("--truth", help="A VOC root, or a folder of true masks NAME.png.")],

@@ -98,13 +98,14 @@ def test_a_broken_mask_stops_a_fit_too(igcam: Command, folder: Path) -> None:
     assert "scene-00003.png: is not a mask that can be read" in output
 
 
-@pytest.mark.parametrize("command", ["check", "fit", "label", "evaluate", "report"])
+@pytest.mark.parametrize("command", ["check", "fit", "label", "refine", "evaluate", "report"])
 def test_a_missing_folder_is_one_line(
     igcam: Command, command: str, tiny_run: RunFolder, scenes: Path, tmp_path: Path
 ) -> None:
     more: dict[str, list[object]] = {
         "fit": ["--tags", scenes / "tags.csv", "--out", tmp_path / "run"],
         "label": ["--run", tiny_run.path, "--out", tmp_path / "masks"],
+        "refine": ["--images", scenes / "photos", "--out", tmp_path / "masks"],
         "evaluate": ["--truth", tmp_path / "nowhere"],
     }
     status, output = igcam(command, tmp_path / "nowhere", *more.get(command, []))
@@ -208,6 +209,29 @@ def test_broken_photos_cannot_be_labelled_but_the_others_are(igcam: Command, tin
     assert len(list((folder / "out").iterdir())) == 14
 
 
+def test_masks_are_refined(igcam: Command, scenes: Path, tmp_path: Path) -> None:
+    words = ["refine", scenes / "masks", "--images", scenes / "photos", "--out", tmp_path / "out"]
+    status, output = igcam(*words, "--crf", "deeplab", "--without", "sharpen")
+    assert status == 0
+    assert output.splitlines()[-1].startswith("16 masks in ")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 16
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--crf", "magic"], "--crf must be one of irn, seam, deeplab, toco, afa, weaktr, hfpl, got magic"),
+        (["--without", "guide"], "--without must be sharpen or crf, each once, got guide"),
+        (["--without", "crf", "--without", "sharpen"], "--without: leaves nothing to do"),
+    ],
+)
+def test_wrong_options_of_refine_are_one_line(
+    igcam: Command, scenes: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    status, output = igcam("refine", scenes / "masks", "--images", scenes / "photos", "--out", tmp_path / "o", *words)
+    assert (status, output) == (2, message + "\n")
+
+
 def test_cues_take_part(igcam: Command, scenes: Path, trained: Path, tmp_path: Path) -> None:
     masks = scenes / "masks"
     rows = [f'{{"image": "scene-0000{n}.jpg", "kind": "mask", "file": "{masks}/scene-0000{n}.png"}}' for n in range(4)]
@@ -223,5 +247,5 @@ def test_cues_take_part(igcam: Command, scenes: Path, trained: Path, tmp_path: P
 def test_help_names_the_commands(igcam: Command) -> None:
     status, output = igcam("--help")
     assert status == 0
-    for command in ("check", "fit", "label", "evaluate", "report", "demo"):
+    for command in ("check", "fit", "label", "refine", "evaluate", "report", "demo"):
         assert command in output
