@@ -92,7 +92,7 @@ def test_a_mask_of_another_size_and_an_empty_folder(tmp_path: Path, truth: dict[
     with pytest.raises(IgcamError, match=r"scene-0\.png: is 30 x 20 pixels, its photo 128 x 128"):
         refine_folder(tmp_path / "small", tmp_path / "photos", tmp_path / "out", OPTIONS)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(IgcamError, match="empty: has no masks NAME.png and no maps"):
+    with pytest.raises(IgcamError, match=r"empty: has no masks NAME\.png and no maps"):
         refine_folder(tmp_path / "empty", tmp_path / "photos", tmp_path / "out", OPTIONS)
     with pytest.raises(IgcamError, match="must not be the folder"):
         refine_folder(tmp_path / "small", tmp_path / "photos", tmp_path / "small", OPTIONS)
