@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, eigsh
 
 from igcam.errors import check_ranges
-from igcam.guidance.places import PlaceOptions, place_affinity
+from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
 
@@ -52,7 +52,7 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
     if feature.ndim != 3 or feature.shape[1] * feature.shape[2] < options.cuts + 2:
         raise ValueError(f"feature: must be (D, h, w) of {options.cuts + 2} places or more, got {feature.shape}")
     height, width = feature.shape[1:]
-    affinity = place_affinity(feature, None, PlaceOptions(power=options.power, reach=options.reach))
+    affinity = dense_affinity(feature, None, DenseAffinityOptions(power=options.power, reach=options.reach))
     # A little of everything keeps places that are like no other from being cut off alone.
     affinity = affinity + np.float32(1e-5)
     scale = 1 / np.sqrt(affinity.sum(axis=1))

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from igcam.errors import check_ranges
 from igcam.guidance.normalised_cut import NormalisedCutOptions, normalised_cut
-from igcam.guidance.places import PlaceOptions, border_distance, place_affinity, spread
+from igcam.guidance.places import border_distance, spread
 from igcam.guidance.proposals import ProposalOptions, object_coverage
 from igcam.guidance.targets import from_activation
 from igcam.methods.head_training import Curve, HeadOptions, predict_all, train_head
 from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions, retarget
 from igcam.models.segmentation_head import SegmentationHead
+from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
 
@@ -30,7 +31,7 @@ class GuideOptions:
     """Grouping by the network's features."""
     proposals: ProposalOptions = field(default_factory=ProposalOptions)
     """Choice among the segments."""
-    places: PlaceOptions = field(default_factory=PlaceOptions)
+    places: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
     """Which places are alike: objects are less alike to the image's border, and of one class."""
     segment_share: float = 0.5
     """Share of the segments in the coverage, 0 to 1; the rest is distance from the image's border."""
@@ -136,7 +137,7 @@ def _covered(inputs: Inputs, activations: NDArray[np.floating], index: int, opti
         return from_activation(activation, activation[0])
     feature = inputs.grouping(index)
     height, width = feature.shape[1:]
-    affinity = place_affinity(feature, inputs.image(index, height), options.places)
+    affinity = dense_affinity(feature, inputs.image(index, height), options.places)
     share = options.segment_share
     coverage = np.zeros(inputs.map_size, np.float32)
     if share > 0:

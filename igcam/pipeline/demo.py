@@ -15,7 +15,6 @@ from igcam.data.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.scenes import SceneOptions, write_scenes
 from igcam.files import read_json
-from igcam.guidance.places import PlaceOptions
 from igcam.methods.finetune import FinetuneOptions
 from igcam.methods.guide import GuideOptions
 from igcam.methods.igcam import IgcamOptions
@@ -27,6 +26,7 @@ from igcam.pipeline.fit import fit
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
+from igcam.refine.dense_affinity import DenseAffinityOptions
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,7 +57,7 @@ def demo_options(seed: int) -> FitOptions:
             # A small network that has seen tags alone groups heads at best: colours tell the objects here.
             guide=GuideOptions(
                 segment_share=0,
-                places=PlaceOptions(power=0, colour=14),
+                places=DenseAffinityOptions(power=0, colour=14),
                 border_width=0.9,
                 foreground_level=0.3,
                 retarget=RetargetOptions(size=128),

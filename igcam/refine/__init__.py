@@ -1,14 +1,21 @@
 """From coarse scores to sharp ones: affinities, walks, the multi-scale pyramid, the dense CRF."""
 
 from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.batch import in_parallel
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
+from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 from igcam.refine.lattice import PermutohedralLattice
+from igcam.refine.normalise import by_rows, symmetrically
 from igcam.refine.pyramid import Level, PyramidOptions, sharpen
 from igcam.refine.walk import walk
 
 __all__ = [
     "AffinityOptions",
     "local_affinity",
+    "DenseAffinityOptions",
+    "dense_affinity",
+    "by_rows",
+    "symmetrically",
     "walk",
     "PyramidOptions",
     "Level",
@@ -19,4 +26,5 @@ __all__ = [
     "dense_crf_from_unary",
     "unary_from_labels",
     "PermutohedralLattice",
+    "in_parallel",
 ]

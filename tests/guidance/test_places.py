@@ -6,61 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.errors import IgcamError
-from igcam.guidance.places import PlaceOptions, border_distance, place_affinity, spread
+from igcam.guidance.places import border_distance, spread
+from igcam.refine.dense_affinity import dense_affinity
 
 RELAXED = settings(max_examples=30, deadline=None)
 VALUES = st.floats(-5, 5, width=32)
-FLAT = np.ones((1, 8, 8), np.float32)
 
 
 def same_region(labels: np.ndarray) -> np.ndarray:
     """Return an affinity of one within a region and zero between regions."""
     return (labels.ravel()[:, None] == labels.ravel()).astype(np.float32)
-
-
-@RELAXED
-@given(
-    feature=arrays(np.float32, (3, 4, 5), elements=VALUES),
-    image=arrays(np.uint8, (4, 5, 3)),
-    power=st.floats(0, 4),
-    colour=st.just(0) | st.floats(0.01, 50),
-)
-def test_affinities_are_symmetric_and_largest_with_oneself(
-    feature: np.ndarray, image: np.ndarray, power: float, colour: float
-) -> None:
-    affinity = place_affinity(feature, image, PlaceOptions(power=power, colour=colour))
-    assert affinity.shape == (20, 20)
-    assert affinity.dtype == np.float32
-    np.testing.assert_allclose(affinity, affinity.T, atol=1e-6)
-    assert affinity.min() >= 0
-    assert affinity.max() <= 1
-    np.testing.assert_allclose(np.diag(affinity), 1, atol=1e-4)
-
-
-def test_distance_alone_by_hand() -> None:
-    affinity = place_affinity(FLAT, None, PlaceOptions(power=0, colour=0, reach=6))
-    # Places of an 8 x 8 map are three apart in a 24 x 24 map.
-    assert affinity[0, 2] == pytest.approx(np.exp(-(6**2) / (2 * 6**2)))
-    assert affinity[0, 9] == pytest.approx(np.exp(-2 * 3**2 / (2 * 6**2)))
-
-
-def test_cosines_by_hand() -> None:
-    feature = np.array([[[1, 2, 0, 1]], [[0, 0, 3, 1]]], np.float32)
-    affinity = place_affinity(feature, None, PlaceOptions(power=3, colour=0, reach=1e6))
-    np.testing.assert_allclose(affinity[0], [1, 1, 0, 0.5**1.5], atol=1e-5)
-
-
-def test_opposite_features_are_not_alike() -> None:
-    feature = np.array([[[1, -1]]], np.float32)
-    assert place_affinity(feature, None, PlaceOptions(power=1, colour=0))[0, 1] == 0
-
-
-def test_colours_by_hand() -> None:
-    image = np.array([[[0, 0, 0], [255, 255, 255], [0, 0, 0]]], np.uint8)
-    affinity = place_affinity(np.ones((1, 1, 3)), image, PlaceOptions(power=0, colour=50, reach=1e6))
-    # Black and white are 100 apart in lightness.
-    np.testing.assert_allclose(affinity[0], [1, np.exp(-(100**2) / (2 * 50**2)), 1], rtol=1e-3)
 
 
 def test_what_does_not_touch_the_border_is_farthest_from_it() -> None:
@@ -90,7 +45,7 @@ def test_the_size_of_the_map_does_not_matter() -> None:
 @RELAXED
 @given(feature=arrays(np.float32, (2, 3, 4), elements=VALUES), maps=arrays(np.float32, (2, 3, 4), elements=VALUES))
 def test_spreading_is_a_mean(feature: np.ndarray, maps: np.ndarray) -> None:
-    affinity = place_affinity(feature, None)
+    affinity = dense_affinity(feature, None)
     result = spread(affinity, maps)
     assert result.shape == maps.shape
     assert result.dtype == np.float32
@@ -103,12 +58,3 @@ def test_spreading_stays_within_regions() -> None:
     labels = np.array([[0, 0, 1, 1]])
     maps = np.array([[[1.0, 0.0, 0.0, 0.5]]])
     np.testing.assert_allclose(spread(same_region(labels), maps), [[[0.5, 0.5, 0.25, 0.25]]])
-
-
-def test_wrong_shapes_and_values_are_named() -> None:
-    with pytest.raises(ValueError, match="feature: must be finite"):
-        place_affinity(np.full((1, 2, 2), np.nan), None)
-    with pytest.raises(ValueError, match=r"image: must be uint8 \(8, 8, 3\), got uint8 \(4, 8, 3\)"):
-        place_affinity(FLAT, np.zeros((4, 8, 3), np.uint8))
-    with pytest.raises(IgcamError, match=r"colour must be 0 or at least 0\.01, got -1"):
-        PlaceOptions(colour=-1)

@@ -8,12 +8,12 @@ import pytest
 from toy_inputs import toy_inputs, toy_masks, toy_target
 
 from igcam.errors import IgcamError
-from igcam.guidance.places import PlaceOptions
 from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
 from igcam.methods.guide import GuideOptions, guide, learn, with_masks
 from igcam.methods.head_training import HeadOptions
 from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions
+from igcam.refine.dense_affinity import DenseAffinityOptions
 
 HEAD = HeadOptions(hidden=16, epochs=1, least_steps=20, batch_size=4, learning_rate=0.02)
 OPTIONS = GuideOptions(head=HEAD, retarget=RetargetOptions(size=32), teacher_share=0.5)
@@ -58,7 +58,7 @@ def test_tags_alone_find_the_objects(trained: list[list[int]]) -> None:
 def test_objects_are_found_by_their_distance_from_the_border() -> None:
     inputs, masks = toy_inputs(6), toy_masks(6)
     weak = activations(inputs) * (np.indices((8, 8)).sum(axis=0) % 5 == 0)
-    options = replace(OPTIONS, segment_share=0, retarget=RetargetOptions(size=0), places=PlaceOptions(4, 0))
+    options = replace(OPTIONS, segment_share=0, retarget=RetargetOptions(size=0), places=DenseAffinityOptions(4, 0))
     alike = replace(inputs, grouping=lambda index: np.ones((6, 8, 8), np.float32))
     found, blind = (((guide(given, weak, options).targets[:, 0] < 0.5) == (masks > 0)) for given in (inputs, alike))
     assert found.mean() > 0.95

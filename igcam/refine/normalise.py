@@ -1,0 +1,48 @@
+"""From affinities to the transitions of a walk."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+Affinity = TypeVar("Affinity", NDArray[np.float32], scipy.sparse.csr_array)
+
+
+def by_rows(affinity: Affinity) -> Affinity:
+    """Divide every row by its sum; a row of zeros stays.
+
+    A walk with it takes means, so that constant maps stay constant.
+
+    Args:
+        affinity: (n, n), at least 0, dense or sparse.
+    """
+    factor = _inverse(affinity.sum(axis=1))
+    return _scaled(affinity, factor, np.ones_like(factor))
+
+
+def symmetrically(affinity: Affinity) -> Affinity:
+    """Divide by the roots of the sums of row and column: `D^(-1/2) W D^(-1/2)`, as manifold ranking does.
+
+    A symmetric affinity stays so, and its largest eigenvalue is one.
+
+    Args:
+        affinity: (n, n), at least 0, dense or sparse.
+
+    Source:
+        Zhou et al., "Ranking on data manifolds", 2003.
+    """
+    return _scaled(affinity, np.sqrt(_inverse(affinity.sum(axis=1))), np.sqrt(_inverse(affinity.sum(axis=0))))
+
+
+def _inverse(sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    total = np.asarray(sums, np.float32).ravel()
+    return np.divide(1, total, out=np.zeros_like(total), where=total > 0)
+
+
+def _scaled(affinity: Affinity, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Affinity:
+    if isinstance(affinity, np.ndarray):
+        return affinity * rows[:, None] * columns
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(rows) @ affinity @ scipy.sparse.diags_array(columns))
