@@ -37,7 +37,7 @@ class PermutohedralLattice:
 
         points = np.ascontiguousarray(features, dtype=np.float32)
         size = points.shape[1] + 1
-        scale = _scale(points.shape[1])
+        scale = lattice_scale(points.shape[1])
         strides = _strides(points, scale)
         self._weights = np.empty((len(points), size), np.float32)
         keys = np.empty((len(points), size), np.int64)
@@ -84,7 +84,7 @@ class PermutohedralLattice:
             self._filter_onto(row, self._weights, self._vertex_of, self._before, self._after, factor, target)
 
 
-def _scale(dimensions: int) -> Array:
+def lattice_scale(dimensions: int) -> Array:
     """Return the factors that give the blur of the lattice, in its plane of d + 1 coordinates, unit width."""
     index = np.arange(1, dimensions + 1)
     return (np.sqrt(2 / 3) * (dimensions + 1) / np.sqrt(index * (index + 1))).astype(np.float32)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.refine.lattice import PermutohedralLattice, _scale, _strides
+from igcam.refine.lattice import PermutohedralLattice, _strides, lattice_scale
 from igcam.refine.lattice_kernels import locate
 
 
@@ -23,7 +23,7 @@ def averaged(lattice: PermutohedralLattice, values: np.ndarray) -> np.ndarray:
 
 def elevate(points: np.ndarray) -> np.ndarray:
     """Embed (N, d) points in the plane of d + 1 coordinates that sum to 0, in float64."""
-    scaled = points.astype(np.float64) * _scale(points.shape[1])
+    scaled = points.astype(np.float64) * lattice_scale(points.shape[1])
     after = np.cumsum(scaled[:, ::-1], axis=1)[:, ::-1]
     elevated = np.pad(after, ((0, 0), (0, 1)))
     elevated[:, 1:] -= np.arange(1, points.shape[1] + 1) * scaled
@@ -34,7 +34,7 @@ def elevate(points: np.ndarray) -> np.ndarray:
 @given(dimensions=st.integers(1, 5), width=st.floats(0.1, 50), seed=st.integers(0, 999))
 def test_points_lie_within_their_simplex(dimensions: int, width: float, seed: int) -> None:
     points = np.random.default_rng(seed).normal(0, width, (50, dimensions)).astype(np.float32)
-    size, scale = dimensions + 1, _scale(dimensions)
+    size, scale = dimensions + 1, lattice_scale(dimensions)
     strides = _strides(points, scale)
     weights, keys = np.empty((50, size), np.float32), np.empty((50, size), np.int64)
     locate(points, scale, strides, weights, keys)
@@ -49,7 +49,7 @@ def test_points_lie_within_their_simplex(dimensions: int, width: float, seed: in
 
 def test_vertices_are_numbered_apart() -> None:
     points = np.random.default_rng(1).normal(0, 3, (400, 3)).astype(np.float32)
-    scale = _scale(3)
+    scale = lattice_scale(3)
     strides = _strides(points, scale)
     weights, keys = np.empty((400, 4), np.float32), np.empty((400, 4), np.int64)
     locate(points, scale, strides, weights, keys)
