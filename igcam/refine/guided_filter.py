@@ -39,10 +39,42 @@ def guided_filter(
         raise ValueError("probability: must be at least 0 and sum to one over the classes")
     if radius < 1 or not contrast > 0:
         raise ValueError(f"radius, contrast: must be at least 1 and above 0, got {radius} and {contrast}")
-    guide = image.astype(np.float32) / 255
-    layers = [
-        cv2.ximgproc.guidedFilter(guide, np.ascontiguousarray(layer, np.float32), radius, contrast**2)
-        for layer in probability
-    ]
-    kept = np.clip(np.stack(layers), 0, 1) + np.float32(1e-8)
+    guide = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)
+    size = (2 * radius + 1, 2 * radius + 1)
+    count = _sums(np.ones((1, *image.shape[:2]), np.float32), size)
+
+    def mean(layers: Array) -> Array:
+        """Average (n, H, W) over the part of the window that lies within the image."""
+        return _sums(layers, size) / count
+
+    mean_guide = mean(guide)
+    pairs = [(first, second) for first in range(3) for second in range(first, 3)]
+    covariance = mean(np.stack([guide[a] * guide[b] for a, b in pairs]))
+    covariance -= np.stack([mean_guide[a] * mean_guide[b] for a, b in pairs])
+    covariance[[0, 3, 5]] += np.float32(contrast**2)
+    inverse = _inverse(covariance)
+    result = np.empty(probability.shape, np.float32)
+    for index, layer in enumerate(np.asarray(probability, np.float32)):
+        mean_layer = mean(layer[None])
+        shared = mean(guide * layer) - mean_guide * mean_layer
+        slope = np.einsum("abyx,byx->ayx", inverse, shared)
+        offset = mean_layer - (slope * mean_guide).sum(axis=0)
+        result[index] = (mean(slope) * guide).sum(axis=0) + mean(offset)[0]
+    kept = np.clip(result, 0, 1) + np.float32(1e-8)
     return np.asarray(kept / kept.sum(axis=0), np.float32)
+
+
+def _sums(layers: Array, size: tuple[int, int]) -> Array:
+    return np.stack(
+        [cv2.boxFilter(layer, cv2.CV_32F, size, normalize=False, borderType=cv2.BORDER_CONSTANT) for layer in layers]
+    )
+
+
+def _inverse(symmetric: Array) -> Array:
+    """Invert 3 x 3 matrices, given as (6, H, W) in the order 00, 01, 02, 11, 12, 22; return (3, 3, H, W)."""
+    a, b, c, d, e, f = symmetric.astype(np.float64)
+    cofactors = np.array([[d * f - e * e, c * e - b * f, b * e - c * d]] * 3)
+    cofactors[1] = c * e - b * f, a * f - c * c, b * c - a * e
+    cofactors[2] = b * e - c * d, b * c - a * e, a * d - b * b
+    determinant = a * cofactors[0, 0] + b * cofactors[0, 1] + c * cofactors[0, 2]
+    return np.asarray(cofactors / determinant, np.float32)

@@ -35,9 +35,7 @@ def naive(guide: np.ndarray, layer: np.ndarray, radius: int, epsilon: float) -> 
 def test_agrees_with_its_equations() -> None:
     image, probability = photo(18, 22), stack(2, 18, 22)
     expected = naive(image / 255.0, probability[0].astype(np.float64), 3, 0.05**2)
-    inner = np.s_[6:-6, 6:-6]  # the windows of the library are mirrored at the border
-    found = guided_filter(image, probability, 3, 0.05)[0]
-    np.testing.assert_allclose(found[inner], expected[inner], atol=2e-3)
+    np.testing.assert_allclose(guided_filter(image, probability, 3, 0.05)[0], expected, atol=1e-4)
 
 
 def test_bad_numbers_are_refused() -> None:
