@@ -1,6 +1,6 @@
 """Draw a sheet of a run: photo, activation map, guidance target, mask, truth.
 
-python examples/draw_demo.py runs/demo/seed-0/igcam docs/images/demo.png
+python examples/draw_demo.py runs/demo/seed-0/igcam docs/images/demo.jpg
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igcam.data.images import load_image, save_png
+from igcam.data.images import load_image, save_jpeg
 from igcam.data.masks import read_mask_file
 from igcam.files import read_array
 from igcam.pipeline.dataset_file import read_dataset_file
@@ -40,7 +40,7 @@ def draw(run: RunFolder, output: Path, pictures: int = 4) -> None:
             ]
         )
     columns = ("photo", "activation map", "guidance target", "mask", "truth")
-    save_png(output, overlay_sheet(rows, columns, classes=dataset.classes, width=150))
+    save_jpeg(output, overlay_sheet(rows, columns, classes=dataset.classes, width=150))
 
 
 if __name__ == "__main__":
