@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -155,7 +156,8 @@ def oracle_threshold(run: RunFolder, dataset: Dataset) -> tuple[float, float]:
 def short_probe(run: RunFolder, dataset: Dataset, bank: Path, steps: int = 100) -> tuple[float, float]:
     """Return the same for a head that is far from its optimum: 100 steps of Adam at 1e-3 on all images.
 
-    This reproduces the first measurements of this project, made before the head was fitted to its optimum.
+    This repeats the first measurement of this project, 41.7 mIoU, which was made so and counted on a grid of
+    96 x 96 pixels. It lacked the dilation that the network needs at stride 16, which is worth two points.
     """
     pooled = torch.from_numpy(read_array(run.file("stages", "features", "pooled.npy")))
     tags = torch.from_numpy(dataset.tag_matrix())
@@ -168,7 +170,7 @@ def short_probe(run: RunFolder, dataset: Dataset, bank: Path, steps: int = 100) 
         loss.backward()
         optimiser.step()
     maps = probe_maps(run, dataset, bank, head.weight.detach().numpy())
-    return max(constant_background(maps, dataset, 0.05 * step) for step in range(2, 7))
+    return max(constant_background(maps, dataset, 0.05 * step, side=96) for step in range(2, 7))
 
 
 def probe_maps(run: RunFolder, dataset: Dataset, bank: Path, weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -182,12 +184,19 @@ def probe_maps(run: RunFolder, dataset: Dataset, bank: Path, weight: NDArray[np.
     return np.stack(maps)
 
 
-def constant_background(maps: NDArray[np.float32], dataset: Dataset, level: float) -> tuple[float, float]:
-    """Return mIoU and Boundary IoU in percent of maps (N, C, h, w) beside a constant background."""
+def constant_background(
+    maps: NDArray[np.float32], dataset: Dataset, level: float, side: int | None = None
+) -> tuple[float, float]:
+    """Return mIoU and Boundary IoU in percent of maps (N, C, h, w) beside a constant background.
+
+    They are counted at the size of each image, or on a square grid of `side` pixels.
+    """
     total = Confusion.zeros(len(dataset.classes))
     bands = np.zeros((len(dataset.classes) + 1, 2), np.int64)
     for sample, activation in zip(dataset, maps, strict=True):
         truth = sample.truth.read() if sample.truth else np.zeros((1, 1), np.uint8)
+        if side is not None:
+            truth = np.asarray(cv2.resize(truth, (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
         stack = np.concatenate([np.full((1, *activation.shape[1:]), level, np.float32), activation])
         mask = final_mask(np.zeros((*truth.shape, 3), np.uint8), stack, RenderOptions(least_probability=0))
         total = total + confusion(truth, mask, len(dataset.classes))
@@ -209,7 +218,9 @@ def progress() -> Callable[[str, int, int], None]:
 
 NOTES = {
     "cam/oracle-threshold/train/tags/miou": "background constant picked with the true masks",
-    "cam/short-probe/train/tags/miou": "100 steps of Adam, background constant picked with the true masks",
+    "cam/short-probe/train/tags/miou": (
+        "100 steps of Adam, constant picked with the true masks, 96 x 96 grid; first measured as 41.7"
+    ),
 }
 
 if __name__ == "__main__":
