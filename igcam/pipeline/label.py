@@ -30,7 +30,7 @@ from igcam.pipeline.models_file import read_classifier, read_head
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.render import final_mask
 from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.stage_masks import mask_options
+from igcam.pipeline.stage_masks import deep_features, mask_options
 
 Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -68,25 +68,30 @@ class Labeller:
             read_head(run.file("stages", learnt[-1], "head.safetensors")) if learnt else None,
         )
 
-    def scores(self, image: Path, tags: NDArray[np.floating] | None) -> Array:
-        """Return the scores of one photo, float32 (C + 1, h, w), not negative, background first.
+    def maps(self, image: Path, tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
+        """Return the scores of one photo, float32 (C + 1, h, w), not negative, background first, and its features.
 
         Args:
             image: The photo's file.
             tags: (C,) of 0 and 1; None where they are not known. Then the evidence of the whole image for
                 each class is added to that of its places, or decides on the classes of a plain CAM.
+
+        Returns:
+            The scores, and the reduced last level, float32 (D, h, w).
         """
         views = [self.bank.read(image, view) for view in self.bank.views]
         pooled = np.mean([levels[-1].astype(np.float32).mean(axis=(1, 2)) for levels in views], axis=0)
         evidence = self.classifier.image_logits(pooled[None])[0]
+        reduced = [reduce_one(self.reduction, levels) for levels in views]
+        deep = deep_features(np.stack(reduced), self.options)
         if self.head is None:
             present = evidence > 0 if tags is None else tags
             activation = self.classifier.activation_maps(mean_level(self.bank, image))
             kept = normalise(torch.from_numpy(activation)).numpy() * np.asarray(present, np.float32)[:, None, None]
             method = self.options.igcam if self.options.method == "igcam" else self.options.cam
-            return with_background(kept, method.background)
+            return with_background(kept, method.background), deep
         with torch.inference_mode():
-            logits = [self.head(torch.from_numpy(reduce_one(self.reduction, levels))[None]) for levels in views]
+            logits = [self.head(torch.from_numpy(layers)[None]) for layers in reduced]
             total = sum(
                 layer.flip(-1) if view.flip else layer for layer, view in zip(logits, self.bank.views, strict=True)
             ) / len(logits)
@@ -94,7 +99,7 @@ class Labeller:
                 share = self.options.tag_evidence * torch.from_numpy(evidence)
                 total = torch.cat([total[:, :1], total[:, 1:] + share[None, :, None, None]], dim=1)
             probability: Array = torch.softmax(total, dim=1)[0].numpy()
-        return probability if tags is None else restrict_to_tags(probability, np.asarray(tags, np.float32))
+        return probability if tags is None else restrict_to_tags(probability, np.asarray(tags, np.float32)), deep
 
 
 def label(
@@ -138,8 +143,8 @@ def label(
     options = mask_options(run.options, stages)
     problems: list[str] = []
 
-    def draw(sample: Sample, file: Path, scores: Array) -> None:
-        write_mask(file, final_mask(load_image(sample.image), scores, options))
+    def draw(sample: Sample, file: Path, scores: Array, deep: Array) -> None:
+        write_mask(file, final_mask(load_image(sample.image), scores, options, deep))
 
     with ThreadPoolExecutor(max(1, workers)) as threads:
         waiting = []
@@ -148,7 +153,7 @@ def label(
             if use_tags and sample.tags is not None:
                 tags = np.isin(np.arange(len(run.classes)), sample.tags).astype(np.float32)
             try:
-                waiting.append(threads.submit(draw, sample, file, labeller.scores(sample.image, tags)))
+                waiting.append(threads.submit(draw, sample, file, *labeller.maps(sample.image, tags)))
             except IgcamError as error:
                 problems.append(str(error))
             # The queue holds soft maps, so it is kept short.

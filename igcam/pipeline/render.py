@@ -28,7 +28,10 @@ class RenderOptions:
 
 
 def render(
-    image: NDArray[np.uint8], scores: NDArray[np.floating], options: RenderOptions
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield the mask after each step with its name: `plain`, then `sharpen` and `crf` where they are on.
 
@@ -38,6 +41,7 @@ def render(
         image: uint8 (H, W, 3).
         scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
         options: What to do.
+        deep: Float (D, h', w'), features for the first level of the pyramid.
 
     Yields:
         Name and uint8 (H, W) mask with ids 0..C.
@@ -55,7 +59,7 @@ def render(
     if options.sharpen is not None:
         # A small photo can be smaller than its map.
         coarse = _resized(probability, min(height, scores.shape[1]), min(width, scores.shape[2]))
-        full = sharpen(image, coarse, options=options.sharpen)[-1].probability
+        full = sharpen(image, coarse, options=options.sharpen, deep=deep)[-1].probability
         if full.shape[1:] != (height, width):
             full = _resized(full, height, width)
         yield "sharpen", labels[full.argmax(axis=0)]
@@ -63,9 +67,14 @@ def render(
         yield "crf", labels[dense_crf(image, np.clip(full, 0, 1), options.crf).argmax(axis=0)]
 
 
-def final_mask(image: NDArray[np.uint8], scores: NDArray[np.floating], options: RenderOptions) -> NDArray[np.uint8]:
+def final_mask(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
+) -> NDArray[np.uint8]:
     """Return the mask after the last step of `render`."""
-    return list(render(image, scores, options))[-1][1]
+    return list(render(image, scores, options, deep))[-1][1]
 
 
 def render_options(stages: Sequence[str], pyramid: PyramidOptions, crf: str) -> RenderOptions:

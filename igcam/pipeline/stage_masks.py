@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
 from igcam.files import read_array, write_bytes
+from igcam.pipeline.features import views_of
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.render import RenderOptions, render, render_options
 from igcam.pipeline.run_folder import RunFolder
@@ -39,6 +41,7 @@ def write_stage_masks(
     drawing = [stage for stage in DRAWING_STAGES if stage in options.stages]
     if all(run.is_done(stage) for stage in ("masks", *drawing)):
         return
+    reduced = read_array(run.file("stages", "features", "reduced.npy"), mmap=True)
     spent = dict.fromkeys([*maps, *drawing], 0.0)
     begun = time.perf_counter()
 
@@ -50,7 +53,8 @@ def write_stage_masks(
         for stage, stack in maps.items():
             detail = mask_options(options) if stage == last else RenderOptions()
             start = time.perf_counter()
-            for step_name, mask in render(image, np.asarray(stack[index], np.float32), detail):
+            deep = deep_features(reduced[:, index], options) if detail.sharpen is not None else None
+            for step_name, mask in render(image, np.asarray(stack[index], np.float32), detail, deep):
                 drawn = stage if step_name == "plain" else step_name
                 spent[drawn] += (time.perf_counter() - start) / workers
                 write_mask(run.file("stages", drawn, "masks", f"{name}.png"), mask)
@@ -64,6 +68,13 @@ def write_stage_masks(
     for stage in drawing:
         run.finish(stage, spent[stage], curve=[])
     run.finish("masks", time.perf_counter() - begun, curve=[])
+
+
+def deep_features(reduced: NDArray[np.floating], options: FitOptions) -> NDArray[np.float32]:
+    """Return the reduced last level of one image, float32 (D, h, w), from its views (V, k, h, w), mirrored back."""
+    last = np.asarray(reduced[:, -options.components[-1] :], np.float32)
+    mirrored = [view.flip for view in views_of(options.size, options.flip)]
+    return np.mean([view[..., ::-1] if flip else view for view, flip in zip(last, mirrored, strict=True)], axis=0)
 
 
 def mask_options(options: FitOptions, stages: Sequence[str] | None = None) -> RenderOptions:

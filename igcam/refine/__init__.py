@@ -4,6 +4,7 @@ from igcam.refine.affinity import AffinityOptions, local_affinity
 from igcam.refine.batch import in_parallel
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
+from igcam.refine.dense_level import DenseLevelOptions, dense_level
 from igcam.refine.lattice import PermutohedralLattice
 from igcam.refine.normalise import by_rows, symmetrically
 from igcam.refine.pyramid import Level, PyramidOptions, sharpen
@@ -17,6 +18,8 @@ __all__ = [
     "by_rows",
     "symmetrically",
     "walk",
+    "DenseLevelOptions",
+    "dense_level",
     "PyramidOptions",
     "Level",
     "sharpen",

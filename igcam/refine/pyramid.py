@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.dense_level import DenseLevelOptions, dense_level
 from igcam.refine.walk import walk
 
 Array = NDArray[np.float32]
@@ -19,6 +20,8 @@ Array = NDArray[np.float32]
 class PyramidOptions:
     """Levels, what counts as certain, and how far the rest is propagated."""
 
+    dense: DenseLevelOptions = field(default_factory=DenseLevelOptions)
+    """The first level, on a grid of places that are all compared."""
     strides: tuple[int, ...] = (8, 4, 2, 1)
     """Levels from coarse to fine, in pixels of the image; those coarser than the input are skipped."""
     certain: float = 0.6
@@ -27,11 +30,13 @@ class PyramidOptions:
     """So are those within this many pixels of a change of the best class, at every level."""
     steps: int = 10
     """Steps of the walk at every level."""
-    restart: float = 0.3
+    restart: float = 0.02
     """Share of the upsampled map in every step where its margin is 0; it grows to 1 with the margin."""
     competition: float = 1.5
     """Sharpening after every step; 1 is none. Without it a walk shrinks thin parts."""
-    affinity: AffinityOptions = field(default_factory=lambda: AffinityOptions(dilations=(1, 2, 4), colour_width=0.15))
+    affinity: AffinityOptions = field(
+        default_factory=lambda: AffinityOptions(dilations=(1, 2, 4, 8), colour_width=0.15)
+    )
     """Neighbours and their likeness at every level."""
 
     def __post_init__(self) -> None:
@@ -46,7 +51,7 @@ class Level:
     """The map after one level."""
 
     stride: int
-    """Pixels of the image per pixel of the map."""
+    """Pixels of the image per pixel of the map; of the dense level, rounded up."""
     probability: Array
     """float32 (K, h, w) in 0..1, summing to one over the classes."""
     uncertainty: Array
@@ -60,17 +65,21 @@ def sharpen(
     probability: NDArray[np.floating],
     features: Mapping[int, NDArray[np.floating]] | None = None,
     options: PyramidOptions | None = None,
+    *,
+    deep: NDArray[np.floating] | None = None,
 ) -> list[Level]:
     """Bring a coarse map to the size of the image, moving its boundaries to those of colours and features.
 
-    At every level the map is upsampled; pixels that are certain keep their probabilities, and a walk along
-    the affinities of that level carries them into the uncertain ones.
+    First a dense level compares all places of a coarse grid. At the levels after it the map is upsampled; pixels
+    that are certain keep their probabilities, and a walk along the affinities of that level carries them into the
+    uncertain ones.
 
     Args:
         image: uint8 (H, W, 3).
         probability: Float (K, h, w) in 0..1, summing to one over the classes, h <= H and w <= W.
         features: Stride -> float (D, h', w'), resized to that level; levels that are not named go by colour.
         options: Defaults to `PyramidOptions()`.
+        deep: Float (D, h', w'), features of a deep level for the dense level; None goes by colours there too.
 
     Returns:
         The levels from coarse to fine; the last has the size of the image if its stride is 1.
@@ -80,8 +89,15 @@ def sharpen(
     """
     options = options or PyramidOptions()
     _check(image, probability, features, options)
+    if deep is not None and (deep.ndim != 3 or 0 in deep.shape or not np.isfinite(deep).all()):
+        raise ValueError(f"deep: must be finite (D, h, w), got {deep.shape}")
     current = np.clip(probability, 0, 1).astype(np.float32)
     levels: list[Level] = []
+    side = options.dense.side
+    if current.shape[1] <= side and current.shape[2] <= side and len(current) > 1:
+        current = dense_level(image, current, deep, options.dense)
+        stride = -(-max(image.shape[:2]) // max(current.shape[1:]))
+        levels.append(Level(stride, current, 1 - _margin(current), np.ones(current.shape[1:], bool)))
     for stride in options.strides:
         height, width = (-(-side // stride) for side in image.shape[:2])
         if (height < current.shape[1] or width < current.shape[2]) and stride != options.strides[-1]:

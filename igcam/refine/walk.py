@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def walk(
-    transition: scipy.sparse.csr_array,
+    transition: scipy.sparse.csr_array | NDArray[np.floating],
     seeds: NDArray[np.floating],
     steps: int,
     *,
@@ -24,7 +24,7 @@ def walk(
     rows, so that the best gains.
 
     Args:
-        transition: Sparse (n, n), or (m, n) with the rows of the m nodes that are not clamped, in order.
+        transition: (n, n), sparse or dense, or (m, n) with the rows of the m nodes that are not clamped, in order.
         seeds: Float (K, n).
         steps: At least 0.
         restart: Share of the seeds in every step, in 0..1: one number, or (n,) with one for each node.
@@ -51,7 +51,7 @@ def walk(
     share = np.broadcast_to(restarts, (nodes,))[free, None]
     pull, keep = share * scores[free], 1 - share
     for _ in range(steps):
-        spread = transition @ scores
+        spread = np.asarray(transition @ scores, np.float32)
         if restarts.any():
             spread = keep * spread + pull
         scores[free] = _compete(spread, competition) if competition > 1 else spread

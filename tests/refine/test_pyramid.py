@@ -8,9 +8,12 @@ import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
 from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.dense_affinity import DenseAffinityOptions
+from igcam.refine.dense_level import DenseLevelOptions, dense_level
 from igcam.refine.pyramid import PyramidOptions, sharpen
 
-LINEAR = PyramidOptions(competition=1.0)
+LINEAR = PyramidOptions(competition=1.0, dense=DenseLevelOptions(competition=1.0))
+LOCAL = PyramidOptions(dense=DenseLevelOptions(side=0))
 
 
 def disk_on_two_colours() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -40,14 +43,16 @@ def test_features_lead_where_colours_are_alike() -> None:
     image, mask, coarse = disk_on_two_colours()
     grey = np.full_like(image, 128)
     features = {s: np.stack([mask, ~mask]).astype(np.float32)[:, ::s, ::s] for s in (8, 4, 2, 1)}
-    without = sharpen(grey, coarse)[-1].probability.argmax(axis=0) == 1
-    led = sharpen(grey, coarse, features)[-1].probability.argmax(axis=0) == 1
+    without = sharpen(grey, coarse, options=LOCAL)[-1].probability.argmax(axis=0) == 1
+    led = sharpen(grey, coarse, features, LOCAL)[-1].probability.argmax(axis=0) == 1
     assert iou(led, mask) > iou(without, mask) + 0.03
     assert iou(led, mask) > 0.95
+    deep = sharpen(grey, coarse, deep=features[8])[-1].probability.argmax(axis=0) == 1
+    assert iou(deep, mask) > iou(without, mask) + 0.01
 
 
 def test_levels_have_their_sizes_and_contents() -> None:
-    levels = sharpen(photo(75, 101), stack(3, 5, 7))
+    levels = sharpen(photo(75, 101), stack(3, 5, 7), options=LOCAL)
     assert [level.stride for level in levels] == [8, 4, 2, 1]
     assert [level.probability.shape for level in levels] == [
         (3, 10, 13),
@@ -61,9 +66,32 @@ def test_levels_have_their_sizes_and_contents() -> None:
         assert level.solved.shape == level.uncertainty.shape
 
 
+def test_the_dense_level_comes_first_and_coarser_ones_are_skipped() -> None:
+    levels = sharpen(photo(75, 101), stack(3, 5, 7))
+    assert [level.stride for level in levels] == [3, 1]
+    assert levels[0].probability.shape == (3, 48, 48)
+    assert levels[0].solved.all()
+    fine = sharpen(photo(75, 101), stack(3, 49, 49))
+    assert [level.stride for level in fine] == [1]
+
+
+def test_the_dense_level_by_hand() -> None:
+    # Four places in a row: the first two and the last two have the same feature; the second is uncertain.
+    feature = np.array([[[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]]])
+    probability = np.array([[[1.0, 0.4, 0.0, 0.0]], [[0.0, 0.6, 1.0, 1.0]]], np.float32)
+    image = np.full((1, 4, 3), 99, np.uint8)
+    options = DenseLevelOptions(
+        affinity=DenseAffinityOptions(power=1, colour=0, reach=1e6), steps=1, restart=0.5, competition=1.0
+    )
+    result = dense_level(image, probability, feature, options)
+    share = 0.5 + 0.5 * 0.2
+    np.testing.assert_allclose(result[0, 0, 1], (1 - share) * 1.0 + share * 0.4, rtol=1e-5)
+    np.testing.assert_allclose(result[:, 0, [0, 2, 3]], probability[:, 0, [0, 2, 3]], atol=1e-6)
+
+
 def test_certain_pixels_keep_their_upsampled_values() -> None:
     image, _, coarse = disk_on_two_colours()
-    level = sharpen(image, coarse, options=PyramidOptions(strides=(4,)))[0]
+    level = sharpen(image, coarse, options=dataclasses.replace(LOCAL, strides=(4,)))[0]
     upsampled = np.stack([cv2.resize(layer, (56, 40)) for layer in coarse])
     assert 0.05 < level.solved.mean() < 0.9
     np.testing.assert_allclose(level.probability[:, ~level.solved], upsampled[:, ~level.solved], atol=1e-5)
@@ -72,7 +100,7 @@ def test_certain_pixels_keep_their_upsampled_values() -> None:
 
 def test_the_less_certain_the_more_a_pixel_moves() -> None:
     image, _, coarse = disk_on_two_colours()
-    options = PyramidOptions(strides=(16,), steps=1, restart=0.2, competition=1.0, certain=1.0)
+    options = dataclasses.replace(LOCAL, strides=(16,), steps=1, restart=0.2, competition=1.0, certain=1.0)
     level = sharpen(image, coarse, options=options)[0]
     small = cv2.resize(image.astype(np.float32), (14, 10), interpolation=cv2.INTER_AREA)
     spread = (local_affinity(small, None, options.affinity) @ coarse.reshape(2, -1).T).T.reshape(coarse.shape)
@@ -83,7 +111,7 @@ def test_the_less_certain_the_more_a_pixel_moves() -> None:
 def test_pixels_near_a_change_are_solved_however_certain() -> None:
     hard = np.zeros((2, 16, 16), dtype=np.float32)
     hard[0, :, :8], hard[1, :, 8:] = 1, 1
-    options = PyramidOptions(strides=(1,), band=2)
+    options = dataclasses.replace(LOCAL, strides=(1,), band=2)
     solved = sharpen(photo(16, 16), hard, options=options)[0].solved
     np.testing.assert_array_equal(np.flatnonzero(solved[5]), [6, 7, 8, 9])
     without = dataclasses.replace(options, band=0)
@@ -91,7 +119,7 @@ def test_pixels_near_a_change_are_solved_however_certain() -> None:
 
 
 def test_levels_coarser_than_the_map_are_skipped() -> None:
-    levels = sharpen(photo(32, 32), stack(2, 16, 16))
+    levels = sharpen(photo(32, 32), stack(2, 16, 16), options=LOCAL)
     assert [level.stride for level in levels] == [2, 1]
 
 
@@ -131,7 +159,7 @@ class TestOneLevel(RefinerSuite):
             sharpen(
                 image,
                 probability,
-                options=PyramidOptions(strides=(1,), certain=1.0, affinity=AffinityOptions(), restart=0.0),
+                options=dataclasses.replace(LOCAL, strides=(1,), certain=1.0, affinity=AffinityOptions(), restart=0.0),
             )[-1].probability
         )
     )
