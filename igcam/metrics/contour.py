@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.metrics.confusion import IGNORE, share
+from igcam.metrics.unknown import filled
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ def contour_counts(
     """Count the contour pixels of one image that are matched; add the counts of the images of a data set.
 
     The contour of a class are the pixels of its mask that have a pixel of another class above, below, left or
-    right. The border of the image is no contour. Pixels whose truth is 255 belong to no class on either side, and
-    what touches them is no contour either: nobody knows where it lies. A contour pixel is matched if the other
-    side has one of the same class within `ceil(tolerance * diagonal)` pixels.
+    right. The border of the image is no contour. Where the truth is 255 its contour runs along the middle, as in
+    the rings around VOC's objects; contours of either side that lie deeper in the unknown than the reach do not
+    count. A contour pixel is matched if the other side has one of the same class within the reach,
+    `ceil(tolerance * diagonal)` pixels.
 
     Args:
         truth: Integers (H, W), 0 = background, 1..classes, 255 = ignore.
@@ -61,11 +63,12 @@ def contour_counts(
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance: must lie between 0 and 1, got {tolerance}")
     reach = math.ceil(tolerance * math.hypot(*truth.shape))
-    ignored = truth == IGNORE
-    sides = [np.where(ignored, IGNORE, np.where(side == IGNORE, 0, side)) for side in (prediction, truth)]
-    contours = [_on_contour(side) for side in sides]
+    whole, depth = filled(truth)
+    counted = depth <= reach
+    sides = [np.where(prediction == IGNORE, 0, prediction), whole]
+    contours = [_on_contour(side) & counted for side in sides]
     counts = np.zeros((classes + 1, 4), np.int64)
-    for index in np.union1d(sides[0][~ignored], sides[1][~ignored]):
+    for index in np.union1d(sides[0][counted], sides[1][counted]):
         if not 0 <= index <= classes:
             raise ValueError(f"truth and prediction: ids must be 0..{classes} or 255, got {index}")
         predicted, true = (contour & (side == index) for side, contour in zip(sides, contours, strict=True))
@@ -93,17 +96,13 @@ def contour_scores(counts: NDArray[np.int64]) -> ContourScores:
 
 
 def _on_contour(mask: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Mark pixels next to one of another id; not those next to 255, nor 255 itself."""
-    changes, unknown = np.zeros(mask.shape, bool), mask == IGNORE
-    beside_unknown = unknown.copy()
-    for axis in (0, 1):
-        first, second = (np.s_[:-1], np.s_[1:]) if axis == 0 else (np.s_[:, :-1], np.s_[:, 1:])
+    """Mark the pixels that have one of another id above, below, left or right."""
+    changes = np.zeros(mask.shape, bool)
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         differ = mask[first] != mask[second]
         changes[first] |= differ
         changes[second] |= differ
-        beside_unknown[first] |= unknown[second]
-        beside_unknown[second] |= unknown[first]
-    return changes & ~beside_unknown
+    return changes
 
 
 def _near(these: NDArray[np.bool_], those: NDArray[np.bool_], reach: int) -> int:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.metrics.confusion import IGNORE, Confusion, confusion, scores
+from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.unknown import filled
 
 WIDTHS = tuple(range(1, 41))
 """Widths of the bands in pixels."""
@@ -17,8 +18,9 @@ def trimap_counts(
 ) -> list[Confusion]:
     """Count the pixels of one image near true boundaries by class; add the counts of the images of a data set.
 
-    A pixel lies within a band of width w if the true class changes at most w pixels away: the pixel across the
-    change is nearer than w + 1. The edge of the image and of what is ignored (255) is no boundary.
+    A pixel lies within a band of width w if the true class changes at most w pixels away; one on either side of
+    the change is one pixel away. Where the truth is 255 the change runs along the middle, as in the rings around
+    VOC's objects, and pixels there are not scored. The edge of the image is no boundary.
 
     Args:
         truth: Integers (H, W), 0 = background, 1..classes, 255 = ignore.
@@ -56,10 +58,10 @@ def trimap_iou(counts: list[Confusion]) -> NDArray[np.float64]:
 
 def _distance_to_change(truth: NDArray[np.integer]) -> NDArray[np.float32]:
     """Return how many pixels the nearest change of the true class is away, at least 1; infinity without one."""
-    known = truth != IGNORE
+    whole, _ = filled(truth)
     beside = np.zeros(truth.shape, bool)
     for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-        change = (truth[first] != truth[second]) & known[first] & known[second]
+        change = whole[first] != whole[second]
         beside[first] |= change
         beside[second] |= change
     if not beside.any():

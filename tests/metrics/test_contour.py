@@ -20,12 +20,11 @@ def naive(truth: np.ndarray, prediction: np.ndarray, index: int, reach: float) -
         for y, x in np.argwhere(mask == index):
             around = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
             values = [mask[a, b] for a, b in around if 0 <= a < mask.shape[0] and 0 <= b < mask.shape[1]]
-            if any(value != index for value in values) and 255 not in values:
+            if any(value != index for value in values):
                 found.append((y, x))
         return found
 
-    ignored = truth == 255
-    true, predicted = contour(truth), contour(np.where(ignored, 255, prediction))
+    true, predicted = contour(truth), contour(prediction)
     near = [any(np.hypot(y - b, x - a) <= reach for b, a in true) for y, x in predicted]
     return sum(near), len(predicted)
 
@@ -44,7 +43,6 @@ def test_a_shifted_square_by_hand() -> None:
 def test_agrees_with_its_definition() -> None:
     random = np.random.default_rng(0)
     truth, prediction = (np.kron(random.integers(0, 3, (5, 6)), np.ones((4, 4), int)) for _ in range(2))
-    truth[4:8, 8:12] = 255
     truth, prediction = truth.astype(np.uint8), prediction.astype(np.uint8)
     for tolerance, reach in ((0.008, 1), (0.06, 2), (0.1, 4)):
         counts = contour_counts(truth, prediction, 2, tolerance)
@@ -64,12 +62,34 @@ def test_one_side_alone_scores_zero_and_none_is_absent() -> None:
         contour_scores(contour_counts(np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8), 1))
 
 
-def test_the_border_of_the_image_and_the_unknown_are_no_contour() -> None:
+def test_the_border_of_the_image_is_no_contour() -> None:
     truth = np.zeros((20, 20), np.uint8)
     truth[:, :8] = 1
     assert contour_counts(truth, truth, 1)[1].tolist() == [20] * 4, "one column, not the three other sides"
-    truth[:, 7:9] = 255
-    assert not contour_counts(truth, truth, 1).any()
+
+
+def test_in_an_unknown_ring_the_contour_runs_along_the_middle() -> None:
+    truth = np.zeros((20, 200), np.uint8)  # the reach is 2 pixels
+    truth[:, :100] = 1
+    truth[:, 98:102] = 255
+    for column in range(95, 106):
+        prediction = np.zeros_like(truth)
+        prediction[:, :column] = 1
+        counts = contour_counts(truth, prediction, 1)
+        assert counts[1, [1, 3]].tolist() == [20, 20]
+        assert (counts[1, 0] == 20) == (98 <= column <= 102), column
+
+
+def test_contours_deep_in_the_unknown_do_not_count() -> None:
+    truth = np.zeros((20, 200), np.uint8)
+    truth[:, :60] = 1
+    truth[:, 60:140] = 255
+    prediction = np.zeros_like(truth)
+    prediction[:, :100] = 1
+    prediction[5:9, 90:95] = 0
+    assert not contour_counts(truth, prediction, 1).any()
+    nothing = np.full_like(truth, 255)
+    assert not contour_counts(nothing, prediction, 1).any()
 
 
 def test_a_prediction_of_255_is_background() -> None:

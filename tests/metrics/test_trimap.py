@@ -43,11 +43,16 @@ def test_widths_are_distances() -> None:
         assert band.counts.sum() == (distance <= width - 1).sum()
 
 
-def test_neither_the_unknown_nor_the_edge_is_a_boundary() -> None:
+def test_in_an_unknown_ring_the_change_runs_along_the_middle() -> None:
     truth = halves(15)
-    truth[:, 14:16] = 255
-    bands = trimap_counts(truth, truth, 1)
-    assert not any(band.counts.any() for band in bands)
+    truth[:, 13:17] = 255
+    narrow, wide = trimap_counts(truth, truth, 1, (2, 3))
+    assert not narrow.counts.any(), "the two pixels on either side are unknown"
+    assert wide.counts.tolist() == [[10, 0], [0, 10]]
+
+
+def test_the_edge_of_the_image_is_no_boundary() -> None:
+    bands = trimap_counts(np.ones((9, 9), np.uint8), np.ones((9, 9), np.uint8), 1)
     assert np.isnan(trimap_iou(bands)).all()
     assert len(bands) == len(WIDTHS) == 40
 
