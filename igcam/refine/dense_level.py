@@ -22,8 +22,8 @@ class DenseLevelOptions:
     """The grid of places, their likeness, and the walk; chosen on training photos of voc-animals."""
 
     side: int = 48
-    """Rows and columns of the grid, whatever the shape of the photo; time and memory grow with its fourth power.
-    0 leaves this level out, and so do maps that are finer."""
+    """Most rows and columns of the grid, which has twice those of the map; time and memory grow with its fourth
+    power. 0 leaves this level out, and so do maps that are finer."""
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=8, reach=12))
     """Likeness of two places, by features and colours."""
     near: float = 1.5
@@ -59,7 +59,9 @@ def dense_level(
         float32 (K, rows, columns), summing to one.
     """
     options = options or DenseLevelOptions()
-    rows, columns = (min(options.side, side) for side in image.shape[:2])
+    rows, columns = (
+        min(options.side, 2 * coarse, fine) for coarse, fine in zip(probability.shape[1:], image.shape[:2], strict=True)
+    )
     size = (columns, rows)
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     if feature is None:

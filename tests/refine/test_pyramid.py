@@ -68,9 +68,12 @@ def test_levels_have_their_sizes_and_contents() -> None:
 
 def test_the_dense_level_comes_first_and_coarser_ones_are_skipped() -> None:
     levels = sharpen(photo(75, 101), stack(3, 5, 7))
+    assert [level.stride for level in levels] == [8, 4, 2, 1]
+    assert levels[0].probability.shape == (3, 10, 14)
+    assert levels[0].solved.all()
+    levels = sharpen(photo(75, 101), stack(3, 30, 30))
     assert [level.stride for level in levels] == [3, 1]
     assert levels[0].probability.shape == (3, 48, 48)
-    assert levels[0].solved.all()
     fine = sharpen(photo(75, 101), stack(3, 49, 49))
     assert [level.stride for level in fine] == [1]
 
