@@ -8,11 +8,8 @@ name it, and is left out where it is not installed. Nothing is chosen here.
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import os
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -26,6 +23,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from refine_crf import Photo, brute, cores, large, peer, sizes
+from refine_rivals import RIVALS, enlarge
+from refine_search import agreement
 
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
@@ -39,24 +39,11 @@ from igcam.pipeline.dataset_file import read_dataset_file
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 from igcam.pipeline.stage_masks import deep_features
-from igcam.refine import (
-    CRF_PRESETS,
-    AffinityOptions,
-    CRFParameters,
-    dense_crf,
-    dense_crf_from_unary,
-    in_parallel,
-    local_affinity,
-    sharpen,
-    walk,
-)
-from igcam.refine.guided_filter import guided_filter
+from igcam.refine import in_parallel, sharpen
 
 HERE = Path(__file__).parent
 SHAPE = (375, 500)
 Array = NDArray[np.float32]
-Refiner = Callable[[NDArray[np.uint8], Array, Array], Array]
-"""Photo, coarse map (K, h, w) and deep features (D, h, w) -> map at the photo's size."""
 
 
 def main() -> None:
@@ -96,59 +83,13 @@ def run(arguments: argparse.Namespace) -> None:
     cores(add, photos * 2)
     sizes(add)
     for name, run_name, stage in (("cam", "cam", "classify"), ("igcam", "igcam-tags", "reweight")):
-        pyramid(add, name, Seeds.open(arguments.runs / run_name, folder, stage, arguments.every))
+        seeds = Seeds.open(arguments.runs / run_name, folder, stage, arguments.every)
+        choose(add, name, seeds)
+        pyramid(add, name, seeds)
     ledger = run_ledger(folder.options, dataset, split="train", split_size=len(dataset), tags_at_inference=True)
     add("seconds", time.perf_counter() - start, "s")
     if arguments.every == 1:
         write_results(HERE / "results" / "refine.json", ledger, rows)
-
-
-def brute(add: Callable[..., None]) -> None:
-    """Compare with mean field over all pairs of pixels in double precision."""
-    differences, agreements, alone = [], [], []
-    for height, width, seed in ((30, 40, 0), (30, 40, 1), (48, 64, 2), (48, 64, 3)):
-        random = np.random.default_rng(seed)
-        y, x = np.mgrid[:height, :width]
-        truth = (x + 0.4 * y > 0.65 * width).astype(int) + 2 * ((x - width / 2) ** 2 + (y - height / 2) ** 2 < 90)
-        colours = np.array([[60, 90, 140], [200, 120, 40], [90, 180, 90], [150, 60, 170]])[truth]
-        image = np.clip(colours + random.normal(0, 8, colours.shape), 0, 255).astype(np.uint8)
-        unary = -(random.normal(0, 1, (4, height, width)) + 0.5 * (truth == np.arange(4)[:, None, None]))
-        parameters = CRFParameters(3, 3, 12, 20, 4)
-        expected = exact(image, unary, parameters)
-        found = dense_crf_from_unary(image, unary.astype(np.float32), parameters)
-        differences.append(np.abs(found - expected).mean())
-        agreements.append((found.argmax(axis=0) == expected.argmax(axis=0)).mean())
-        alone.append((unary.argmin(axis=0) == expected.argmax(axis=0)).mean())
-    note = "2 images of 30 x 40, 2 of 48 x 64, 4 labels; the worst of them"
-    add("crf/brute/mean-dq", max(differences), "", note)
-    add("crf/brute/agreement", 100 * min(agreements), "%", f"the unary alone agrees in {100 * max(alone):.0f}% at most")
-
-
-def exact(image: NDArray[np.uint8], unary: NDArray[np.float64], parameters: CRFParameters) -> NDArray[np.float64]:
-    """Return the mean field with exact kernels, float64 (K, H, W)."""
-    classes, height, width = unary.shape
-    y, x = np.mgrid[:height, :width]
-    position = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
-    colour = image.reshape(-1, 3) / parameters.bilateral_colour
-    message = np.zeros((height * width, height * width))
-    for weight, points in (
-        (parameters.gaussian_weight, position / parameters.gaussian_width),
-        (parameters.bilateral_weight, np.hstack([position / parameters.bilateral_width, colour])),
-    ):
-        square = (points**2).sum(axis=1)
-        kernel = np.exp(-np.maximum(square[:, None] + square - 2 * points @ points.T, 0) / 2)
-        norm = 1 / np.sqrt(kernel.sum(axis=1))
-        message += weight * norm[:, None] * kernel * norm
-    energy = -unary.reshape(classes, -1)
-    belief = np.exp(energy) / np.exp(energy).sum(axis=0)
-    for _ in range(parameters.iterations):
-        logits = energy + belief @ message
-        belief = np.exp(logits - logits.max(axis=0))
-        belief /= belief.sum(axis=0)
-    return belief.reshape(unary.shape)
-
-
-Photo = tuple[NDArray[np.uint8], Array]
 
 
 def seeds_of_size(runs: Path, dataset: Dataset, shape: tuple[int, int], count: int) -> list[Photo]:
@@ -162,93 +103,6 @@ def seeds_of_size(runs: Path, dataset: Dataset, shape: tuple[int, int], count: i
         if len(photos) == count:
             break
     return photos
-
-
-def peer(add: Callable[..., None], photos: list[Photo]) -> None:
-    """Compare with pydensecrf2: the same answer, then the time, on one thread."""
-    preset = CRF_PRESETS["irn"]
-    agreements, times = [], dict.fromkeys(("ours", "ours-21", "theirs", "theirs-21"), 0.0)
-    for image, stack in photos:
-        present = stack[stack.reshape(len(stack), -1).max(axis=1) >= 0.1]
-        all_labels = np.concatenate([stack, np.full((21 - len(stack), *stack.shape[1:]), 1e-5, np.float32)])
-        for suffix, labels in (("", present), ("-21", all_labels)):
-            unary = -np.log(labels / labels.sum(axis=0))
-            found, seconds = timed(dense_crf_from_unary, image, unary, preset)
-            times["ours" + suffix] += seconds
-            expected, seconds = timed(reference, image, unary, preset)
-            times["theirs" + suffix] += seconds
-            agreements.append((found.argmax(axis=0) == expected.argmax(axis=0)).mean())
-    note = f"{len(photos)} photos of 500 x 375 with IG-CAM seeds, preset irn, one thread; kernels built anew each time"
-    add("crf/pydensecrf2/agreement", 100 * float(np.mean(agreements)), "%", note)
-    add("crf/21-labels/speedup", times["theirs-21"] / times["ours-21"], "x", note)
-    add("crf/present/speedup-over-21", times["theirs-21"] / times["ours"], "x", note)
-    add("crf/present/speedup", times["theirs"] / times["ours"], "x", note)
-    for name, seconds in times.items():
-        add(f"crf/{name}/seconds", seconds / len(photos), "s", "an image")
-
-
-def reference(image: NDArray[np.uint8], unary: Array, preset: CRFParameters) -> Array:
-    """Return what pydensecrf2 answers, (K, H, W)."""
-    classes, height, width = unary.shape
-    crf = importlib.import_module("pydensecrf.densecrf").DenseCRF2D(width, height, classes)
-    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(classes, -1)))
-    crf.addPairwiseGaussian(sxy=preset.gaussian_width, compat=preset.gaussian_weight)
-    crf.addPairwiseBilateral(
-        sxy=preset.bilateral_width,
-        srgb=preset.bilateral_colour,
-        rgbim=np.ascontiguousarray(image),
-        compat=preset.bilateral_weight,
-    )
-    return np.array(crf.inference(preset.iterations)).reshape(unary.shape)
-
-
-def timed(
-    solve: Callable[..., Array], image: NDArray[np.uint8], unary: Array, preset: CRFParameters
-) -> tuple[Array, float]:
-    """Return an answer and its seconds; nothing is kept between calls."""
-    importlib.import_module("igcam.refine.crf")._position_lattice.cache_clear()
-    start = time.perf_counter()
-    result = solve(image, unary, preset)
-    return result, time.perf_counter() - start
-
-
-def cores(add: Callable[..., None], photos: list[Photo]) -> None:
-    """Compare two threads with one over many images."""
-    seconds = []
-    for workers in (1, 2):
-        start = time.perf_counter()
-        list(in_parallel(lambda photo: dense_crf(photo[0], photo[1]), photos, workers))
-        seconds.append(time.perf_counter() - start)
-    add("crf/two-cores/speedup", seconds[0] / seconds[1], "x", f"{len(photos)} images, 7 labels")
-
-
-def sizes(add: Callable[..., None]) -> None:
-    """Solve photos of growing size, each in a process of its own."""
-    for megapixels in (0.1, 0.5, 2.0, 8.0):
-        command = [sys.executable, __file__, "--megapixels", str(megapixels)]
-        seconds, peak = map(float, subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
-        name = f"crf/{megapixels:g}mp"
-        add(f"{name}/seconds", seconds, "s", "3 labels, preset irn, one thread")
-        add(f"{name}/peak-mb", peak, "MB", "more than before the call")
-
-
-def large(megapixels: float) -> tuple[float, float]:
-    """Return the seconds and the growth of memory in MB of one CRF on a made photo with smooth regions."""
-    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-    width = round(height * 4 / 3)
-    random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (12, 16, 3)).astype(np.uint8)
-    photo = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    noise = cv2.resize(random.normal(0, 6, (height // 2, width // 2, 3)).astype(np.float32), (width, height))
-    image = np.clip(photo + noise, 0, 255).astype(np.uint8)
-    stack = np.stack([cv2.resize(random.random((24, 32), np.float32), (width, height)) for _ in range(3)])
-    stack /= stack.sum(axis=0)
-    dense_crf(image[:64, :64], stack[:, :64, :64])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    dense_crf(image, stack)
-    seconds = time.perf_counter() - start
-    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 @dataclass(frozen=True)
@@ -304,6 +158,25 @@ class Tally:
         }
 
 
+def choose(add: Callable[..., None], name: str, seeds: Seeds, count: int = 55) -> None:
+    """Compare the choice by hidden places with that by the true masks, on some of the images."""
+    step = max(1, len(seeds.dataset) // count)
+    indices = range(0, len(seeds.dataset), step)
+    maps = [np.asarray(seeds.maps[index], np.float32) for index in indices]
+    for stack in maps:
+        stack[0] += stack.sum(axis=0) == 0
+        stack /= stack.sum(axis=0)
+    samples = [seeds.dataset.samples[index] for index in indices]
+    agreement(
+        add,
+        name,
+        [load_image(sample.image) for sample in samples],
+        [seeds.features(seeds.reduced[:, index]) for index in indices],
+        maps,
+        [sample.truth.read() for sample in samples if sample.truth],
+    )
+
+
 def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
     """Score the map of every level, and the rivals, on the same seeds."""
     tallies: dict[str, Tally] = {}
@@ -354,70 +227,6 @@ def refine_all(image: NDArray[np.uint8], stack: Array, deep: Array) -> Iterable[
         result = refiner(image, stack, deep)
         yield f"rival/{name}", result, time.perf_counter() - start
 
-
-def enlarge(image: NDArray[np.uint8], stack: Array) -> Array:
-    """Return a map at the size of the photo, bilinearly."""
-    size = (image.shape[1], image.shape[0])
-    return np.stack([cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in stack])
-
-
-def crf_alone(image: NDArray[np.uint8], stack: Array, deep: Array) -> Array:
-    """Refine by the CRF that the pipeline ends with."""
-    return dense_crf(image, np.clip(enlarge(image, stack), 0, 1), CRF_PRESETS["afa"])
-
-
-def colours_alone(image: NDArray[np.uint8], stack: Array, deep: Array) -> Array:
-    """Refine by the pyramid without features of a network."""
-    return sharpen(image, stack)[-1].probability
-
-
-def pyramid_and_crf(image: NDArray[np.uint8], stack: Array, deep: Array) -> Array:
-    """Refine by both, as the pipeline does."""
-    return dense_crf(image, np.clip(sharpen(image, stack, deep=deep)[-1].probability, 0, 1), CRF_PRESETS["afa"])
-
-
-def pixel_adaptive(image: NDArray[np.uint8], stack: Array, deep: Array) -> Array:
-    """Refine as PAR (AFA, CVPR 2022): ten steps along local affinities of colour."""
-    full = enlarge(image, stack)
-    return walk(local_affinity(image, options=AffinityOptions()), full.reshape(len(full), -1), 10).reshape(full.shape)
-
-
-def pixel_adaptive_masks(image: NDArray[np.uint8], stack: Array, deep: Array) -> Array:
-    """Refine as PAMR (Araslanov and Roth, CVPR 2020): the same with absolute differences."""
-    full = enlarge(image, stack)
-    height, width = image.shape[:2]
-    offsets = [
-        (dy * d, dx * d) for d in (1, 2, 4, 8, 12, 24) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)
-    ]
-    colours = np.moveaxis(image, -1, 0).astype(np.float32)
-
-    def shifted(layers: Array) -> Array:
-        padded = np.pad(layers, ((0, 0), (24, 24), (24, 24)), mode="edge")
-        return np.stack([padded[:, 24 + dy : 24 + dy + height, 24 + dx : 24 + dx + width] for dy, dx in offsets])
-
-    around = shifted(colours)
-    logits = -(np.abs(around - colours) / (1e-8 + 0.1 * around.std(axis=0))).mean(axis=1)
-    weights = np.exp(logits - logits.max(axis=0))
-    weights /= weights.sum(axis=0)
-    for _ in range(10):
-        full = np.einsum("nyx,nkyx->kyx", weights, shifted(full))
-    return full
-
-
-def guided(image: NDArray[np.uint8], stack: Array, deep: Array) -> Array:
-    """Refine by a guided filter of 16 pixels."""
-    full = enlarge(image, stack)
-    return guided_filter(image, full / full.sum(axis=0), 16)
-
-
-RIVALS: dict[str, Refiner] = {
-    "crf": crf_alone,
-    "pamr": pixel_adaptive_masks,
-    "par": pixel_adaptive,
-    "guided-filter": guided,
-    "pyramid-by-colour": colours_alone,
-    "pyramid-and-crf": pyramid_and_crf,
-}
 
 if __name__ == "__main__":
     main()

@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.dense_level import DenseLevelOptions, dense_level
+from igcam.refine.guided_filter import guided_filter
 from igcam.refine.walk import walk
 
 Array = NDArray[np.float32]
+LAST = ("walk", "guided", "crf")
+"""What can solve the finest level."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class PyramidOptions:
     """Share of the upsampled map in every step where its margin is 0; it grows to 1 with the margin."""
     competition: float = 1.5
     """Sharpening after every step; 1 is none. Without it a walk shrinks thin parts."""
+    last: str = "walk"
+    """What solves the finest level: `walk` as the others, `guided` (a guided filter) or `crf`."""
     affinity: AffinityOptions = field(
         default_factory=lambda: AffinityOptions(dilations=(1, 2, 4, 8), colour_width=0.15)
     )
@@ -42,6 +48,8 @@ class PyramidOptions:
     def __post_init__(self) -> None:
         if not self.strides or min(self.strides) < 1 or list(self.strides) != sorted(self.strides)[::-1]:
             raise ValueError(f"strides: must fall and be at least 1, got {self.strides}")
+        if self.last not in LAST:
+            raise ValueError(f"last: must be one of {', '.join(LAST)}, got {self.last}")
         if self.band < 0:
             raise ValueError(f"band: must be at least 0, got {self.band}")
 
@@ -105,7 +113,10 @@ def sharpen(
         guide = _shrunk(image, height, width)
         layers = None if features is None or stride not in features else _resized(features[stride], height, width)
         current = _resized(current, height, width)
-        current, solved = _solve(current, guide, layers, options)
+        if stride == options.strides[-1] and options.last != "walk":
+            current, solved = _finish(current, guide, options.last), np.ones((height, width), bool)
+        else:
+            current, solved = _solve(current, guide, layers, options)
         levels.append(Level(stride, current, 1 - _margin(current), solved))
     return levels
 
@@ -127,6 +138,13 @@ def _solve(
         )
         probability = spread.reshape(probability.shape)
     return probability / probability.sum(axis=0), solved
+
+
+def _finish(probability: Array, guide: Array, last: str) -> Array:
+    """Solve the finest level by another refiner; its widths are in pixels of that level."""
+    image = np.rint(guide).astype(np.uint8)
+    shares = probability / probability.sum(axis=0)
+    return guided_filter(image, shares) if last == "guided" else dense_crf(image, shares, CRF_PRESETS["afa"])
 
 
 def _shrunk(image: NDArray[np.uint8], height: int, width: int) -> Array:

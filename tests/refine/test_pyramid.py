@@ -8,8 +8,10 @@ import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
 from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.dense_affinity import DenseAffinityOptions
 from igcam.refine.dense_level import DenseLevelOptions, dense_level
+from igcam.refine.guided_filter import guided_filter
 from igcam.refine.pyramid import PyramidOptions, sharpen
 
 LINEAR = PyramidOptions(competition=1.0, dense=DenseLevelOptions(competition=1.0))
@@ -143,6 +145,23 @@ def test_bad_options_and_features_are_refused() -> None:
         PyramidOptions(band=-1)
     with pytest.raises(ValueError, match="must not be larger than the image"):
         sharpen(photo(4, 4), stack(2, 5, 4))
+
+
+@pytest.mark.parametrize("last", ["guided", "crf"])
+def test_the_last_step_can_be_another(last: str) -> None:
+    image, mask, coarse = disk_on_two_colours()
+    levels = sharpen(image, coarse, options=dataclasses.replace(LOCAL, last=last))
+    usual = sharpen(image, coarse, options=LOCAL)
+    np.testing.assert_array_equal(levels[-2].probability, usual[-2].probability)
+    before = cv2.resize(levels[-2].probability[1], (224, 160)).astype(np.float32)
+    by_hand = {
+        "guided": guided_filter(image, np.stack([1 - before, before])),
+        "crf": dense_crf(image, np.stack([1 - before, before]), CRF_PRESETS["afa"]),
+    }
+    np.testing.assert_allclose(levels[-1].probability, by_hand[last], atol=1e-3)
+    assert iou(levels[-1].probability.argmax(axis=0) == 1, mask) > 0.95
+    with pytest.raises(ValueError, match="last: must be one of walk, guided, crf, got magic"):
+        PyramidOptions(last="magic")
 
 
 class TestPyramid(RefinerSuite):
