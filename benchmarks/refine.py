@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 # One thread, as the peer has; more are used where a row says so.
@@ -127,27 +127,32 @@ class Seeds:
         )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tally:
     """Scores of one refiner over all images."""
 
-    classes: int
-    total: Confusion = field(init=False)
-    bands: NDArray[np.int64] = field(init=False)
-    contours: NDArray[np.int64] = field(init=False)
-    seconds: float = 0.0
+    total: Confusion
+    bands: NDArray[np.int64]
+    contours: NDArray[np.int64]
+    seconds: float
 
-    def __post_init__(self) -> None:
-        self.total = Confusion.zeros(self.classes)
-        self.bands = np.zeros((self.classes + 1, 2), np.int64)
-        self.contours = np.zeros((self.classes + 1, 4), np.int64)
+    @classmethod
+    def of(cls, truth: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int, seconds: float) -> Tally:
+        """Count one image."""
+        return cls(
+            confusion(truth, mask, classes),
+            boundary_counts(truth, mask, classes),
+            contour_counts(truth, mask, classes),
+            seconds,
+        )
 
-    def count(self, truth: NDArray[np.uint8], mask: NDArray[np.uint8], seconds: float) -> None:
-        """Add one image."""
-        self.total = self.total + confusion(truth, mask, self.classes)
-        self.bands += boundary_counts(truth, mask, self.classes)
-        self.contours += contour_counts(truth, mask, self.classes)
-        self.seconds += seconds
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.total + other.total,
+            self.bands + other.bands,
+            self.contours + other.contours,
+            self.seconds + other.seconds,
+        )
 
     def values(self) -> dict[str, float]:
         """Return the scores in percent."""
@@ -182,7 +187,7 @@ def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
     tallies: dict[str, Tally] = {}
     classes = len(seeds.dataset.classes)
 
-    def work(index: int) -> list[tuple[str, NDArray[np.uint8], float]]:
+    def work(index: int) -> list[tuple[str, Tally]]:
         image = load_image(seeds.dataset.samples[index].image)
         stack = np.asarray(seeds.maps[index], np.float32)
         # As the pipeline does: classes that are nowhere probable are not refined.
@@ -191,15 +196,17 @@ def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
         kept[0] += kept.sum(axis=0) == 0
         kept /= kept.sum(axis=0)
         deep = seeds.features(seeds.reduced[:, index])
-        masks = []
+        source = seeds.dataset.samples[index].truth
+        truth = np.zeros(image.shape[:2], np.uint8) if source is None else source.read()
+        counted = []
         for step, result, seconds in refine_all(image, kept, deep):
-            masks.append((step, labels[result.argmax(axis=0)].astype(np.uint8), seconds))
-        return masks
+            mask = labels[result.argmax(axis=0)].astype(np.uint8)
+            counted.append((step, Tally.of(truth, mask, classes, seconds)))
+        return counted
 
-    for index, masks in enumerate(in_parallel(work, range(len(seeds.dataset)), 2)):
-        truth = seeds.dataset.samples[index].truth
-        for step, mask, seconds in masks:
-            tallies.setdefault(step, Tally(classes)).count(truth.read() if truth else mask, mask, seconds)
+    for counted in in_parallel(work, range(len(seeds.dataset)), 2):
+        for step, tally in counted:
+            tallies[step] = tallies[step] + tally if step in tallies else tally
     start = tallies.pop("bilinear").values()
     for metric, value in start.items():
         add(f"bilinear/{name}/{metric}", value, "%")

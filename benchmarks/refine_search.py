@@ -15,17 +15,9 @@ from igcam.refine.guided_filter import guided_filter
 from igcam.refine.search import Example, Refiner, search
 
 Array = NDArray[np.float32]
+OTHERS = ((64, 5, 1), (64, 5, 20), (20, 5, 4), (200, 5, 4), (64, 20, 4), (64, 2, 4), (30, 30, 10))
 WIDER = {
-    f"crf {width:g} {colour:g} {weight:g}": CRFParameters(3, 3, width, colour, weight)
-    for width, colour, weight in (
-        (64, 5, 1),
-        (64, 5, 20),
-        (20, 5, 4),
-        (200, 5, 4),
-        (64, 20, 4),
-        (64, 2, 4),
-        (30, 30, 10),
-    )
+    f"crf {width} {colour} {weight}": CRFParameters(3, 3, width, colour, weight) for width, colour, weight in OTHERS
 }
 
 
