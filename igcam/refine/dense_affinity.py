@@ -56,13 +56,13 @@ def dense_affinity(
     if feature.ndim != 3 or not np.isfinite(feature).all():
         raise ValueError(f"feature: must be finite (D, h, w), got {feature.dtype} {feature.shape}")
     height, width = feature.shape[1:]
-    affinity = _nearness(height, width, options.reach)
+    affinity = _nearness(height, width, options.reach).copy()
     if options.power > 0:
-        affinity = affinity * _cosine(feature) ** np.float32(options.power)
+        affinity *= _cosine(feature) ** np.float32(options.power)
     if options.colour > 0 and image is not None:
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise ValueError(f"image: must be uint8 ({height}, {width}, 3), got {image.dtype} {image.shape}")
-        affinity = affinity * _colour_likeness(image, options.colour)
+        affinity *= _colour_likeness(image, options.colour)
     return affinity
 
 
@@ -71,13 +71,20 @@ def _cosine(feature: NDArray[np.floating]) -> Array:
     # The little constant makes places without any feature alike, instead of like nothing.
     flat = np.concatenate([flat, np.full((1, flat.shape[1]), 1e-6, np.float32)])
     unit = flat / np.linalg.norm(flat, axis=0)
-    return np.asarray(np.clip(unit.T @ unit, 0, 1), np.float32)
+    cosine = unit.T @ unit
+    return np.asarray(np.clip(cosine, 0, 1, out=cosine), np.float32)
 
 
 def _colour_likeness(image: NDArray[np.uint8], deviation: float) -> Array:
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab).reshape(-1, 3).T / np.float32(deviation)
-    squared = sum((channel[:, None] - channel) ** 2 for channel in lab)
-    return np.asarray(np.exp(-squared / 2), np.float32)
+    squared = np.zeros((lab.shape[1], lab.shape[1]), np.float32)
+    difference = np.empty_like(squared)
+    for channel in lab:
+        np.subtract(channel[:, None], channel, out=difference)
+        difference *= difference
+        squared += difference
+    squared *= np.float32(-0.5)
+    return np.asarray(np.exp(squared, out=squared), np.float32)
 
 
 @lru_cache(maxsize=4)
