@@ -39,7 +39,7 @@ from igcam.pipeline.dataset_file import read_dataset_file
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 from igcam.pipeline.stage_masks import deep_features
-from igcam.refine import in_parallel, sharpen
+from igcam.refine import PyramidOptions, in_parallel, sharpen
 
 HERE = Path(__file__).parent
 SHAPE = (375, 500)
@@ -220,7 +220,8 @@ def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
         for metric, value in tally.values().items():
             add(f"{group}/{metric}", value, "%")
             add(f"{group}/{metric}-gain", value - start[metric], "%")
-        add(f"{group}/seconds", tally.seconds / len(seeds.dataset), "s", "an image, one thread of two")
+        if tally.seconds > 0:
+            add(f"{group}/seconds", tally.seconds / len(seeds.dataset), "s", "an image, one thread of two")
 
 
 def refine_all(image: NDArray[np.uint8], stack: Array, deep: Array) -> Iterable[tuple[str, Array, float]]:
@@ -229,9 +230,12 @@ def refine_all(image: NDArray[np.uint8], stack: Array, deep: Array) -> Iterable[
     start = time.perf_counter()
     levels = sharpen(image, stack, deep=deep)
     seconds = time.perf_counter() - start
-    for level in levels[:-1]:
-        name = "dense" if level is levels[0] else f"stride-{level.stride}"
-        yield name, enlarge(image, level.probability), 0.0
+    # Photos whose dense grid is finer than a level skip it; then the level before counts, so that each row is of all.
+    reached = levels[0]
+    yield "dense", enlarge(image, reached.probability), 0.0
+    for stride in PyramidOptions().strides[:-1]:
+        reached = next((level for level in levels[1:] if level.stride == stride), reached)
+        yield f"stride-{stride}", enlarge(image, reached.probability), 0.0
     yield "pyramid", levels[-1].probability, seconds
     for name, refiner in RIVALS.items():
         start = time.perf_counter()
