@@ -36,6 +36,7 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.contour import contour_counts, contour_scores
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.dataset_file import read_dataset_file
+from igcam.pipeline.render import RenderOptions, present_classes
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 from igcam.pipeline.stage_masks import deep_features
@@ -193,18 +194,13 @@ def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
 
     def work(index: int) -> list[tuple[str, Tally]]:
         image = load_image(seeds.dataset.samples[index].image)
-        stack = np.asarray(seeds.maps[index], np.float32)
-        # As the pipeline does: classes that are nowhere probable are not refined.
-        labels = np.union1d(0, np.flatnonzero(stack.reshape(len(stack), -1).max(axis=1) >= 0.1))
-        kept = stack[labels]
-        kept[0] += kept.sum(axis=0) == 0
-        kept /= kept.sum(axis=0)
+        labels, kept = present_classes(seeds.maps[index], RenderOptions().least_probability)
         deep = seeds.features(seeds.reduced[:, index])
         source = seeds.dataset.samples[index].truth
         truth = np.zeros(image.shape[:2], np.uint8) if source is None else source.read()
         counted = []
         for step, result, seconds in refine_all(image, kept, deep):
-            mask = labels[result.argmax(axis=0)].astype(np.uint8)
+            mask = labels[result.argmax(axis=0)]
             counted.append((step, Tally.of(truth, mask, classes, seconds)))
         return counted
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.refine import CRF_PRESETS, AffinityOptions, dense_crf, local_affinity, sharpen, walk
 from igcam.refine.guided_filter import guided_filter
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 Refiner = Callable[[NDArray[np.uint8], Array, Array], Array]
@@ -18,8 +18,7 @@ Refiner = Callable[[NDArray[np.uint8], Array, Array], Array]
 
 def enlarge(image: NDArray[np.uint8], stack: Array) -> Array:
     """Return a map at the size of the photo, bilinearly."""
-    size = (image.shape[1], image.shape[0])
-    return np.stack([cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in stack])
+    return resized(stack, *image.shape[:2])
 
 
 def crf_alone(image: NDArray[np.uint8], stack: Array, deep: Array) -> Array:

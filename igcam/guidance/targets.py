@@ -99,11 +99,3 @@ def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floatin
     total = kept.sum(axis=-3, keepdims=True)
     kept[..., :1, :, :] += total == 0
     return kept / np.where(total == 0, 1, total)
-
-
-def margin(probability: NDArray[np.floating]) -> Array:
-    """Return best - second best over the classes of (K, h, w), the trust in a predicted target."""
-    if len(probability) == 1:
-        return np.ones(probability.shape[1:], np.float32)
-    top = np.partition(np.asarray(probability, np.float32), -2, axis=0)
-    return np.asarray(top[-1] - top[-2], np.float32)

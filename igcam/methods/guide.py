@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions, retarget
 from igcam.models.segmentation_head import SegmentationHead
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 
@@ -146,8 +146,7 @@ def _covered(inputs: Inputs, activations: NDArray[np.floating], index: int, opti
     if share < 1:
         distance = border_distance(affinity, height, width, options.border_width)
         coverage += (1 - share) * inputs.at_map_size(distance[None])[0]
-    resized = np.stack([cv2.resize(layer, (width, height)) for layer in activation])
-    surroundings = inputs.at_map_size(spread(affinity, resized))
+    surroundings = inputs.at_map_size(spread(affinity, resized(activation, height, width)))
     return from_activation(activation, coverage, spread=surroundings, level=options.foreground_level)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.guidance.targets import Target
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -50,7 +50,6 @@ class Inputs:
 
     def at_map_size(self, maps: NDArray[np.floating]) -> Array:
         """Return maps (K, h', w') of any level at the size of the reduced maps, float32 (K, h, w)."""
-        height, width = self.map_size
-        if maps.shape[1:] == (height, width):
+        if maps.shape[1:] == self.map_size:
             return np.asarray(maps, np.float32)
-        return np.stack([cv2.resize(np.asarray(layer, np.float32), (width, height)) for layer in maps])
+        return resized(maps, *self.map_size)

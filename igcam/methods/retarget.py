@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.errors import check_ranges
-from igcam.guidance.targets import margin
 from igcam.methods.inputs import Inputs
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
+from igcam.refine.stack import margin, resized
 
 Array = NDArray[np.float32]
 
@@ -69,12 +69,9 @@ def snap(probability: Array, image: NDArray[np.uint8], parameters: CRFParameters
     present = np.flatnonzero(probability.reshape(classes, -1).max(axis=1) > 0)
     if len(present) < 2:
         return probability
-    size = (image.shape[1], image.shape[0])
-    stack = np.stack([cv2.resize(probability[index], size, interpolation=cv2.INTER_LINEAR) for index in present])
-    refined = dense_crf(image, stack, parameters)
+    refined = dense_crf(image, resized(probability[present], *image.shape[:2]), parameters)
     result = np.zeros_like(probability)
-    for index, layer in zip(present, refined, strict=True):
-        result[index] = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA)
+    result[present] = resized(refined, height, width, cv2.INTER_AREA)
     return result / result.sum(axis=0)
 
 

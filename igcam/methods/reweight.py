@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from igcam.methods.head_training import HeadOptions
 from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions
 from igcam.models.linear_head import CrossFit, cross_fit
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 
@@ -92,7 +92,7 @@ def _place_weights(
         if len(tagged):
             spatial = fitted.spatial(index, inputs.last_level(index) * scale)[tagged]
             weights = influence_weights(spatial, options.weights, scale=robust_scale(spatial))
-            resized = np.stack([cv2.resize(layer, (width, height)) for layer in weights])
-            result[index] += (probabilities[index, 1 + tagged] * (resized - 1)).sum(axis=0)
+            by_place = resized(weights, height, width)
+            result[index] += (probabilities[index, 1 + tagged] * (by_place - 1)).sum(axis=0)
         inputs.progress("split influence over places", index + 1, len(inputs.tags))
     return result

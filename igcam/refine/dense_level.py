@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from igcam.errors import check_ranges
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 from igcam.refine.normalise import by_rows
+from igcam.refine.stack import margin, resized
 from igcam.refine.walk import walk
 
 Array = NDArray[np.float32]
@@ -62,35 +63,22 @@ def dense_level(
     rows, columns = (
         min(options.side, 2 * coarse, fine) for coarse, fine in zip(probability.shape[1:], image.shape[:2], strict=True)
     )
-    size = (columns, rows)
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
     if feature is None:
         by_colour = replace(options.affinity, power=0, reach=options.near)
         affinity = dense_affinity(np.ones((1, rows, columns), np.float32), small, by_colour)
     else:
-        affinity = dense_affinity(_resized(feature, size), small, options.affinity)
+        affinity = dense_affinity(resized(feature, rows, columns), small, options.affinity)
     np.fill_diagonal(affinity, 0)
-    seeds = _resized(probability, size).reshape(len(probability), -1)
-    margin = _margin(seeds)
+    transition = by_rows(affinity)
+    seeds = resized(probability, rows, columns).reshape(len(probability), -1)
     spread = walk(
-        by_rows(affinity),
+        transition,
         seeds,
         options.steps,
-        restart=options.restart + (1 - options.restart) * margin,
+        restart=options.restart + (1 - options.restart) * margin(seeds),
         competition=options.competition,
     )
     # A place that is like no other, in a photo of one place, keeps its map.
-    spread = np.where(affinity.any(axis=1), spread, seeds)
+    spread = np.where(transition.any(axis=1), spread, seeds)
     return (spread / spread.sum(axis=0)).reshape(len(probability), rows, columns)
-
-
-def _resized(stack: NDArray[np.floating], size: tuple[int, int]) -> Array:
-    return np.stack([cv2.resize(np.asarray(layer, np.float32), size) for layer in stack])
-
-
-def _margin(scores: Array) -> Array:
-    """Return best - second best over the classes of (K, n), 1 where there is one class only."""
-    if len(scores) == 1:
-        return np.ones(scores.shape[1], np.float32)
-    top = np.partition(scores, -2, axis=0)
-    return np.clip(top[-1] - top[-2], 0, 1)

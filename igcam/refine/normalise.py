@@ -39,7 +39,8 @@ def symmetrically(affinity: Affinity) -> Affinity:
 
 def _inverse(sums: NDArray[np.float32]) -> NDArray[np.float32]:
     total = np.asarray(sums, np.float32).ravel()
-    return np.divide(1, total, out=np.zeros_like(total), where=total > 0)
+    # The inverse of what is smaller is infinite: such a row counts as empty.
+    return np.divide(1, total, out=np.zeros_like(total), where=total >= np.finfo(np.float32).tiny)
 
 
 def _scaled(affinity: Affinity, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Affinity:

@@ -13,6 +13,7 @@ from igcam.refine.affinity import AffinityOptions, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.dense_level import DenseLevelOptions, dense_level
 from igcam.refine.guided_filter import guided_filter
+from igcam.refine.stack import margin, resized
 from igcam.refine.walk import walk
 
 Array = NDArray[np.float32]
@@ -105,19 +106,19 @@ def sharpen(
     if current.shape[1] <= side and current.shape[2] <= side and len(current) > 1:
         current = dense_level(image, current, deep, options.dense)
         stride = -(-max(image.shape[:2]) // max(current.shape[1:]))
-        levels.append(Level(stride, current, 1 - _margin(current), np.ones(current.shape[1:], bool)))
+        levels.append(Level(stride, current, 1 - margin(current), np.ones(current.shape[1:], bool)))
     for stride in options.strides:
         height, width = (-(-side // stride) for side in image.shape[:2])
         if (height < current.shape[1] or width < current.shape[2]) and stride != options.strides[-1]:
             continue
         guide = _shrunk(image, height, width)
-        layers = None if features is None or stride not in features else _resized(features[stride], height, width)
-        current = _resized(current, height, width)
+        layers = None if features is None or stride not in features else resized(features[stride], height, width)
+        current = resized(current, height, width)
         if stride == options.strides[-1] and options.last != "walk":
             current, solved = _finish(current, guide, options.last), np.ones((height, width), bool)
         else:
             current, solved = _solve(current, guide, layers, options)
-        levels.append(Level(stride, current, 1 - _margin(current), solved))
+        levels.append(Level(stride, current, 1 - margin(current), solved))
     return levels
 
 
@@ -125,14 +126,14 @@ def _solve(
     probability: Array, guide: Array, features: Array | None, options: PyramidOptions
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Carry the certain pixels of one level into the uncertain ones; return the map and which those were."""
-    margin = _margin(probability)
-    solved = (margin < options.certain) | _near_change(probability, options.band)
+    clear = margin(probability)
+    solved = (clear < options.certain) | _near_change(probability, options.band)
     if solved.any():
         spread = walk(
             local_affinity(guide, features, options.affinity, solved),
             probability.reshape(len(probability), -1),
             options.steps,
-            restart=(options.restart + (1 - options.restart) * margin).ravel(),
+            restart=(options.restart + (1 - options.restart) * clear).ravel(),
             clamped=~solved.ravel(),
             competition=options.competition,
         )
@@ -151,20 +152,6 @@ def _shrunk(image: NDArray[np.uint8], height: int, width: int) -> Array:
     """Resize an image to (height, width) by the mean over areas, in float so that nothing is rounded."""
     resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, dtype=np.float32)
-
-
-def _resized(stack: NDArray[np.floating], height: int, width: int) -> Array:
-    """Resize every channel of (K, h, w) bilinearly."""
-    size = (width, height)
-    return np.stack([cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in stack.astype(np.float32)])
-
-
-def _margin(probability: Array) -> Array:
-    """Return best - second best over the classes, 1 where there is one class only."""
-    if len(probability) == 1:
-        return np.ones(probability.shape[1:], dtype=np.float32)
-    top = np.partition(probability, -2, axis=0)
-    return np.clip(top[-1] - top[-2], 0, 1)
 
 
 def _near_change(probability: Array, band: int) -> NDArray[np.bool_]:

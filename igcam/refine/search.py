@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.refine.batch import in_parallel
+from igcam.refine.stack import margin, resized
 
 Array = NDArray[np.float32]
 Refiner = Callable[[int, Array], Array]
@@ -91,9 +92,7 @@ def _hide(probability: Array, share: float, block: int, random: np.random.Genera
     height, width = probability.shape[1:]
     blocks = random.random((-(-height // block), -(-width // block))) < share
     hidden = blocks.repeat(block, axis=0).repeat(block, axis=1)[:height, :width]
-    top = np.sort(probability, axis=0)
-    clear = top[-1] - top[-2] > CERTAIN if len(top) > 1 else np.ones(hidden.shape, bool)
-    asked = np.where(hidden & clear, probability.argmax(axis=0), 255).astype(np.uint8)
+    asked = np.where(hidden & (margin(probability) > CERTAIN), probability.argmax(axis=0), 255).astype(np.uint8)
     present = _present(probability)
     kept = probability.copy()
     kept[:, hidden] = (present / present.sum())[:, None]
@@ -105,15 +104,12 @@ def _present(probability: Array) -> NDArray[np.bool_]:
     return np.asarray(strongest >= min(PRESENT, strongest.max()))
 
 
-def _refined(refiner: Refiner, index: int, probability: Array, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _refined(refiner: Refiner, index: int, probability: Array, shape: tuple[int, int]) -> NDArray[np.uint8]:
     labels = np.flatnonzero(_present(probability))
     kept = probability[labels]
     refined = refiner(index, kept / kept.sum(axis=0))
-    smaller = refined.shape[1] > shape[0]
-    size = (shape[1], shape[0])
-    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    layers = np.stack([cv2.resize(layer, size, interpolation=how) for layer in refined])
-    return labels[layers.argmax(axis=0)].astype(np.uint8)
+    how = cv2.INTER_AREA if refined.shape[1] > shape[0] else cv2.INTER_LINEAR
+    return labels[resized(refined, *shape, how).argmax(axis=0)].astype(np.uint8)
 
 
 def _table(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.guidance.targets import from_activation, from_mask, margin, restrict_to_tags
+from igcam.guidance.targets import from_activation, from_mask, restrict_to_tags
 
 RELAXED = settings(max_examples=30, deadline=None)
 UNIT = st.floats(0, 1, width=32)
@@ -114,9 +114,3 @@ def test_what_is_surely_an_untagged_class_is_still_a_probability() -> None:
     np.testing.assert_allclose(kept.ravel(), [1 / 3, 2 / 3, 0], rtol=1e-5)
     nothing_left = np.array([0, 0, 1.0], np.float32).reshape(3, 1, 1)
     np.testing.assert_array_equal(restrict_to_tags(nothing_left, np.array([1.0, 0.0])).ravel(), [1, 0, 0])
-
-
-def test_margin_by_hand() -> None:
-    probability = np.array([[0.5, 0.2], [0.3, 0.2], [0.2, 0.6]], np.float32)[:, :, None]
-    np.testing.assert_allclose(margin(probability).ravel(), [0.2, 0.4], atol=1e-6)
-    np.testing.assert_array_equal(margin(np.full((1, 2, 2), 0.3, np.float32)), np.ones((2, 2)))

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from igcam.errors import IgcamError
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
+from igcam.refine.normalise import by_rows, symmetrically
 
 RELAXED = settings(max_examples=30, deadline=None)
 VALUES = st.floats(-5, 5, width=32)
@@ -65,3 +66,9 @@ def test_wrong_shapes_and_values_are_named() -> None:
         dense_affinity(FLAT, np.zeros((4, 8, 3), np.uint8))
     with pytest.raises(IgcamError, match=r"colour must be 0 or at least 0\.01, got -1"):
         DenseAffinityOptions(colour=-1)
+
+
+def test_rows_too_small_to_invert_count_as_empty() -> None:
+    affinity = np.array([[0, 1e-42], [1e-42, 0.5]], np.float32)
+    np.testing.assert_allclose(by_rows(affinity), [[0, 0], [0, 1]], atol=1e-6)
+    assert np.isfinite(symmetrically(affinity)).all()

@@ -1,0 +1,23 @@
+"""What every refiner does with a stack of class maps: resize it, and see how clear its best class is."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def resized(stack: NDArray[np.floating], height: int, width: int, interpolation: int = cv2.INTER_LINEAR) -> Array:
+    """Resize every channel of (K, h, w), bilinearly unless told otherwise; return float32 (K, height, width)."""
+    size = (width, height)
+    return np.stack([cv2.resize(np.asarray(layer, np.float32), size, interpolation=interpolation) for layer in stack])
+
+
+def margin(scores: NDArray[np.floating]) -> Array:
+    """Return best - second best over the classes of (K, ...), float32 in 0..1; 1 where there is one class only."""
+    if len(scores) == 1:
+        return np.ones(scores.shape[1:], np.float32)
+    top = np.partition(np.asarray(scores, np.float32), -2, axis=0)
+    return np.asarray(np.clip(top[-1] - top[-2], 0, 1), np.float32)
