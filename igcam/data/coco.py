@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.masks import IGNORE
-from igcam.data.sample import Dataset, Sample, choose_classes, tag_to_mask_id
+from igcam.data.sample import Dataset, Sample, choose_classes, named_once, tag_to_mask_id
+from igcam.data.true_objects import TrueObject
 from igcam.errors import IgcamError
 from igcam.files import read_json
 
@@ -26,11 +28,13 @@ class CocoShape:
     """1..C, or 255 for a crowd."""
     segmentation: Any
     """As in the JSON: a list of polygons, or a run-length code."""
+    number: int = 0
+    """The annotation's id."""
 
 
 @dataclass(frozen=True, eq=False)
 class CocoMask:
-    """The mask that annotations draw; a `MaskSource`.
+    """The mask that annotations draw; an `ObjectSource`.
 
     Crowds lie below all objects, as 255. Where objects overlap the one with fewer pixels is on top, of
     equal ones the later.
@@ -48,16 +52,35 @@ class CocoMask:
         Raises:
             IgcamError: pycocotools is not installed, or a segmentation is damaged.
         """
+        mask = np.zeros((self.height, self.width), np.uint8)
+        for shape, inside in self._drawn():
+            mask[inside] = shape.mask_id
+        return mask
+
+    def objects(self) -> list[TrueObject]:
+        """Return the annotations but crowds, each with the pixels where it is on top; the hidden are left out.
+
+        Raises:
+            IgcamError: As for `read`.
+        """
+        top = np.full((self.height, self.width), -1)
+        shapes = []
+        for place, (shape, inside) in enumerate(self._drawn()):
+            shapes.append(shape)
+            top[inside] = place
+        regions = [(shape, top == place) for place, shape in enumerate(shapes) if shape.mask_id != IGNORE]
+        return [TrueObject(shape.mask_id, shape.number, region) for shape, region in regions if region.any()]
+
+    def _drawn(self) -> Iterator[tuple[CocoShape, NDArray[np.bool_]]]:
+        """Yield the shapes from the lowest to the topmost, each with all its pixels."""
         coco = _pycocotools()
         codes = []
         for shape in self.shapes:
             code = self._encode(shape.segmentation, coco)
             if code is not None:
-                codes.append((shape.mask_id != IGNORE, -int(coco.area(code)), shape.mask_id, code))
-        mask = np.zeros((self.height, self.width), np.uint8)
-        for _, _, mask_id, code in sorted(codes, key=lambda item: item[:2]):
-            mask[coco.decode(code).astype(bool)] = mask_id
-        return mask
+                codes.append((shape.mask_id != IGNORE, -int(coco.area(code)), shape, code))
+        for _, _, shape, code in sorted(codes, key=lambda item: item[:2]):
+            yield shape, self._decode(code, coco)
 
     def _encode(self, segmentation: Any, coco: Any) -> Any:
         try:
@@ -74,6 +97,13 @@ class CocoMask:
             return segmentation
         except Exception as error:  # pycocotools raises bare Exception
             raise IgcamError(f"{self.name}: a COCO segmentation cannot be drawn: {error}") from error
+
+    def _decode(self, code: Any, coco: Any) -> NDArray[np.bool_]:
+        try:
+            region: NDArray[np.bool_] = coco.decode(code).astype(bool)
+        except ValueError as error:
+            raise IgcamError(f"{self.name}: a COCO segmentation cannot be drawn: {error}") from error
+        return region
 
 
 def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str] | None = None) -> Dataset:
@@ -94,7 +124,7 @@ def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str
     """
     content = _Content.read(annotations, classes)
     folder = Path(images)
-    missing = [image["file_name"] for image in content.images if not (folder / image["file_name"]).is_file()]
+    missing = [image["file_name"] for image in content.images if not os.path.isfile(folder / image["file_name"])]
     if missing and len(missing) == len(content.images):
         raise IgcamError(f"{folder}: has none of the {len(missing)} images of {annotations}")
     if missing:
@@ -106,7 +136,7 @@ def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str
             tag = content.tag_of[annotation["category_id"]]
             tags.add(tag)
             mask_id = IGNORE if annotation.get("iscrowd") else tag_to_mask_id(tag)
-            shapes.append(CocoShape(mask_id, annotation.get("segmentation") or []))
+            shapes.append(CocoShape(mask_id, annotation.get("segmentation") or [], annotation["id"]))
         name = _name(image)
         truth = CocoMask(name, image["height"], image["width"], tuple(shapes))
         samples.append(Sample(name, folder / image["file_name"], tuple(sorted(tags)), (), truth))
@@ -173,7 +203,8 @@ class _Content:
             images = content["images"]
             annotations: dict[int, list[dict[str, Any]]] = {}
             for image in images:
-                if not (isinstance(image["file_name"], str) and image["height"] > 0 and image["width"] > 0):
+                named, sides = image["file_name"], (image["height"], image["width"])
+                if not isinstance(named, str) or not all(isinstance(side, int) and side > 0 for side in sides):
                     raise ValueError(f"image {image['id']} has no file name, height or width")
                 annotations[image["id"]] = []
             for annotation in content["annotations"]:
@@ -190,6 +221,11 @@ class _Content:
         _refuse_repeats(path, "category name", names)
         _refuse_repeats(path, "image name", [_name(image) for image in images])
         classes = choose_classes(names, wanted, str(path))
+        if wanted is None and names:
+            try:
+                named_once(names)
+            except IgcamError as error:
+                raise IgcamError(f"{path}: {error}") from error
         tag_of = {number: classes.index(name) for number, name in categories.items() if name in classes}
         for number in annotations:
             annotations[number] = [item for item in annotations[number] if item["category_id"] in tag_of]

@@ -91,6 +91,10 @@ class TestCoco(ReaderSuite):
         np.testing.assert_array_equal(dataset.samples[0].truth.read(), expected)
         assert not dataset.samples[2].truth.read().any()
 
+    def test_objects_have_the_ids_of_their_annotations(self, dataset):
+        found = [(item.label, item.instance, int(item.region.sum())) for item in dataset.samples[0].truth.objects()]
+        assert found == [(3, 2, 50 * 40 - 100), (2, 1, 100)]
+
 
 class TestCocoSubset(ReaderSuite):
     @pytest.fixture
