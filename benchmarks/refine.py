@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from refine_crf import Photo, brute, cores, large, peer, sizes
+from refine_errors import KINDS, best_coarse_map, told, wrong_pixels
 from refine_rivals import RIVALS, enlarge
 from refine_search import agreement
 
@@ -169,7 +170,7 @@ class Tally:
 
 
 def choose(add: Callable[..., None], name: str, seeds: Seeds, count: int = 36) -> None:
-    """Compare the choice by hidden places with that by the true masks, on some of the images."""
+    """Compare the choice by the majority of refiners with that by the true masks, on some of the images."""
     step = max(1, len(seeds.dataset) // count)
     indices = range(0, len(seeds.dataset), step)
     maps = [np.asarray(seeds.maps[index], np.float32) for index in indices]
@@ -190,23 +191,35 @@ def choose(add: Callable[..., None], name: str, seeds: Seeds, count: int = 36) -
 def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
     """Score the map of every level, and the rivals, on the same seeds."""
     tallies: dict[str, Tally] = {}
+    wrong = np.zeros(len(KINDS) + 1, np.int64)
     classes = len(seeds.dataset.classes)
 
-    def work(index: int) -> list[tuple[str, Tally]]:
+    def work(index: int) -> tuple[list[tuple[str, Tally]], NDArray[np.int64]]:
         image = load_image(seeds.dataset.samples[index].image)
         labels, kept = present_classes(seeds.maps[index], RenderOptions().least_probability)
         deep = seeds.features(seeds.reduced[:, index])
         source = seeds.dataset.samples[index].truth
         truth = np.zeros(image.shape[:2], np.uint8) if source is None else source.read()
-        counted = []
+        best = best_coarse_map(image, truth, seeds.maps.shape[-1])
+        counted = [("upper-bound", Tally.of(truth, best, classes, 0.0))]
+        mistakes = np.zeros_like(wrong)
         for step, result, seconds in refine_all(image, kept, deep):
             mask = labels[result.argmax(axis=0)]
             counted.append((step, Tally.of(truth, mask, classes, seconds)))
-        return counted
+            if step == "pyramid":
+                mistakes = wrong_pixels(truth, mask)
+        return counted, mistakes
 
-    for counted in in_parallel(work, range(len(seeds.dataset)), 2):
+    for counted, mistakes in in_parallel(work, range(len(seeds.dataset)), 2):
+        wrong += mistakes
         for step, tally in counted:
             tallies[step] = tallies[step] + tally if step in tallies else tally
+    if name == "igcam":
+        note = "the truth on the grid of the maps, enlarged bilinearly"
+        for metric, value in tallies["upper-bound"].values().items():
+            add(f"upper-bound/{metric}", value, "%", note)
+    del tallies["upper-bound"]
+    told(add, name, wrong)
     start = tallies.pop("bilinear").values()
     for metric, value in start.items():
         add(f"bilinear/{name}/{metric}", value, "%")

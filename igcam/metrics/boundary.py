@@ -52,8 +52,7 @@ def boundary_counts(
     Source:
         Cheng et al., "Boundary IoU: improving object-centric image segmentation evaluation", CVPR 2021.
     """
-    if truth.ndim != 2 or truth.shape != prediction.shape:
-        raise ValueError(f"prediction: must be (H, W) like truth, got {prediction.shape} and {truth.shape}")
+    check_masks(truth, prediction, classes)
     if dilation_ratio <= 0:
         raise ValueError(f"dilation_ratio: must be above 0, got {dilation_ratio}")
     ignored = truth == IGNORE
@@ -61,13 +60,23 @@ def boundary_counts(
     width = max(1, round(dilation_ratio * float(np.hypot(*truth.shape))))
     counts = np.zeros((classes + 1, 2), dtype=np.int64)
     for index in np.union1d(truth[~ignored], answered[~ignored]):
-        if not 0 <= index <= classes:
-            raise ValueError(f"truth and prediction: ids must be 0..{classes} or 255, got {index}")
         true_band = inner_band((truth == index) & ~ignored, width)
         predicted_band = inner_band((answered == index) & ~ignored, width)
         both = np.count_nonzero(true_band & predicted_band)
         counts[index] = both, np.count_nonzero(true_band) + np.count_nonzero(predicted_band) - both
     return counts
+
+
+def check_masks(truth: NDArray[np.integer], prediction: NDArray[np.integer], classes: int) -> None:
+    """Refuse masks that are not integers of one shape (H, W) with ids 0..classes or 255, in one line."""
+    if truth.ndim != 2 or truth.shape != prediction.shape:
+        raise ValueError(f"prediction: must be (H, W) like truth, got {prediction.shape} and {truth.shape}")
+    for name, mask in (("truth", truth), ("prediction", prediction)):
+        if not np.issubdtype(mask.dtype, np.integer):
+            raise ValueError(f"{name}: must be an array of integers, got {mask.dtype}")
+        wrong = np.unique(mask[((mask < 0) | (mask > classes)) & (mask != IGNORE)])
+        if wrong.size:
+            raise ValueError(f"{name}: ids must be 0..{classes} or 255, got {', '.join(map(str, wrong[:9]))}")
 
 
 def boundary_iou(counts: NDArray[np.int64]) -> BoundaryScores:

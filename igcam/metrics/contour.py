@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.metrics.boundary import check_masks
 from igcam.metrics.confusion import IGNORE, share
 from igcam.metrics.unknown import filled
 
@@ -58,8 +59,7 @@ def contour_counts(
         Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation", CVPR 2016,
         with matching by distance. Here the counts of a data set are added before they are divided.
     """
-    if truth.ndim != 2 or truth.shape != prediction.shape:
-        raise ValueError(f"prediction: must be (H, W) like truth, got {prediction.shape} and {truth.shape}")
+    check_masks(truth, prediction, classes)
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance: must lie between 0 and 1, got {tolerance}")
     reach = math.ceil(tolerance * math.hypot(*truth.shape))
@@ -69,8 +69,6 @@ def contour_counts(
     contours = [_on_contour(side) & counted for side in sides]
     counts = np.zeros((classes + 1, 4), np.int64)
     for index in np.union1d(sides[0][counted], sides[1][counted]):
-        if not 0 <= index <= classes:
-            raise ValueError(f"truth and prediction: ids must be 0..{classes} or 255, got {index}")
         predicted, true = (contour & (side == index) for side, contour in zip(sides, contours, strict=True))
         counts[index] = _near(predicted, true, reach), predicted.sum(), _near(true, predicted, reach), true.sum()
     return counts

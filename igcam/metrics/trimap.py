@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.metrics.boundary import check_masks
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.unknown import filled
 
@@ -37,6 +38,7 @@ def trimap_counts(
     Source:
         Bands along boundaries: Kohli, Ladicky and Torr, IJCV 2009; mean IoU in them: Chen et al. (DeepLab), 2018.
     """
+    check_masks(truth, prediction, classes)
     if not widths or min(widths) < 1 or list(widths) != sorted(set(widths)):
         raise ValueError(f"widths: must grow and be at least 1, got {widths}")
     distance = _distance_to_change(truth)

@@ -83,7 +83,7 @@ def refine_folder(
 
 
 def _refine_one(file: Path, photo: Path, options: RenderOptions) -> NDArray[np.uint8]:
-    width, height = image_size(photo)
+    height, width = image_size(photo)
     if file.suffix == ".npy":
         return final_mask(load_image(photo), _read_map(file, height, width), options)
     mask = read_mask_file(file)

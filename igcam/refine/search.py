@@ -1,4 +1,4 @@
-"""Choosing among refiners without a test set: by masks that are cues, or by what is hidden from them."""
+"""Choosing among refiners without a test set: by masks that are cues, or by what the other refiners answer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.refine.batch import in_parallel
-from igcam.refine.stack import margin, resized
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 Refiner = Callable[[int, Array], Array]
 """Index of an example and its map (K', h, w) of the classes present -> refined map (K', H, W) of any size."""
-CERTAIN = 0.3
-"""Least margin between the best and the second class of a hidden place that is asked for."""
 PRESENT = 0.1
 """Classes that are nowhere as probable as this are not refined."""
+UNKNOWN = 255
 
 
 @dataclass(frozen=True)
@@ -26,95 +25,78 @@ class Example:
     """A coarse map, and its mask where one is given as a cue."""
 
     probability: Array
-    """float32 (K, h, w), summing to one over the classes."""
+    """float32 (K, h, w), summing to one over the classes, K at most 255."""
     mask: NDArray[np.uint8] | None = None
     """uint8 (H, W), 0..K - 1 and 255 = unknown."""
 
 
 def search(
-    refiners: Mapping[str, Refiner],
-    examples: Sequence[Example],
-    *,
-    share: float = 0.3,
-    block: int = 3,
-    seed: int = 0,
-    workers: int | None = None,
+    refiners: Mapping[str, Refiner], examples: Sequence[Example], *, workers: int | None = None
 ) -> dict[str, float]:
     """Score refiners; take the first of the answer.
 
-    If examples have masks, these alone count: the mean IoU of the refined maps over the classes. Without any, a
-    share of the places is hidden, in blocks: all classes present become equally probable there. A refiner is good
-    if it finds at the hidden places what the map had said there, where that was clear; the score is the mean IoU
-    of the two. One that spreads too little leaves them undecided, one that spreads too far gets them wrong.
-    `benchmarks/refine.py` shows how that goes with the true mean IoU.
+    If examples have masks, these alone count: the score is the mean IoU of the refined maps over the classes.
+    Without any, it is the mean IoU with what most of the other refiners answer, over the pixels on which not all
+    agree. Refiners that spread too little or too far, or that follow textures, err each in their own places, so that
+    the majority is mostly right; one that is far better than all others can rank below those near the majority.
+    Give refiners of several kinds and strengths. `benchmarks/refine.py` shows how that goes with the true mean IoU.
 
     Args:
-        refiners: By name.
+        refiners: By name; at least three where no example has a mask.
         examples: At least one.
-        share: Of the places that are hidden, between 0 and 1.
-        block: Side of a hidden block, in places.
-        seed: Which are hidden; the same for all refiners.
         workers: Threads; None is one a core.
 
     Returns:
         Name -> score in 0..1, best first.
 
     Raises:
-        ValueError: There is nothing to choose from or by, or a number is out of its range.
+        ValueError: There is nothing to choose from or by.
     """
     if not refiners or not examples:
         raise ValueError(f"refiners, examples: must not be empty, got {len(refiners)} and {len(examples)}")
-    if not 0 < share < 1 or block < 1:
-        raise ValueError(f"share, block: must lie between 0 and 1 and be at least 1, got {share} and {block}")
     classes = len(examples[0].probability)
     judged = [index for index, example in enumerate(examples) if example.mask is not None]
-    chosen = judged or list(range(len(examples)))
+    if not judged and len(refiners) < 3:
+        raise ValueError(f"refiners: must be at least 3 where no example has a mask, got {len(refiners)}")
 
-    def count(name: str, index: int) -> NDArray[np.int64]:
+    def count(index: int) -> NDArray[np.int64]:
+        """Return how each refiner's answer for one example goes with what it is measured by."""
         example = examples[index]
+        answers = _answers(refiners, index, example)
         if example.mask is not None:
-            return _table(example.mask, _refined(refiners[name], index, example.probability, example.mask.shape))
-        asked, hidden = _hide(example.probability, share, block, np.random.default_rng([seed, index]))
-        found = _refined(refiners[name], index, hidden, asked.shape)
-        return _table(asked, found)
+            return np.stack([_table(example.mask, answer, classes) for answer in answers])
+        votes = np.stack([(answers == label).sum(axis=0) for label in range(classes)])
+        undisputed = votes.max(axis=0) == len(answers)
+        others = [(votes - (answer == np.arange(classes)[:, None, None])).argmax(axis=0) for answer in answers]
+        measures = [np.where(undisputed, UNKNOWN, other) for other in others]
+        return np.stack([_table(*pair, classes) for pair in zip(measures, answers, strict=True)])
 
-    result = {}
-    for name in refiners:
-        total = np.zeros((256, 256), np.int64)
-        for table in in_parallel(lambda index, name=name: count(name, index), chosen, workers):  # type: ignore[misc]
-            total += table
-        result[name] = _mean_iou(total[:classes, :classes])
+    total = sum(in_parallel(count, judged or range(len(examples)), workers), np.zeros((), np.int64))
+    result = {name: _mean_iou(table) for name, table in zip(refiners, total, strict=True)}
     return dict(sorted(result.items(), key=lambda item: -item[1]))
 
 
-def _hide(probability: Array, share: float, block: int, random: np.random.Generator) -> tuple[NDArray[np.uint8], Array]:
-    """Return what the map says at hidden places that are clear, 255 elsewhere, and the map without them."""
-    height, width = probability.shape[1:]
-    blocks = random.random((-(-height // block), -(-width // block))) < share
-    hidden = blocks.repeat(block, axis=0).repeat(block, axis=1)[:height, :width]
-    asked = np.where(hidden & (margin(probability) > CERTAIN), probability.argmax(axis=0), 255).astype(np.uint8)
-    present = _present(probability)
-    kept = probability.copy()
-    kept[:, hidden] = (present / present.sum())[:, None]
-    return asked, kept
+def _answers(refiners: Mapping[str, Refiner], index: int, example: Example) -> NDArray[np.uint8]:
+    """Return the best class of each refiner, uint8 (R, H, W), at the size of the mask or of the finest answer."""
+    strongest = example.probability.reshape(len(example.probability), -1).max(axis=1)
+    labels = np.flatnonzero(strongest >= min(PRESENT, strongest.max())).astype(np.uint8)
+    kept = example.probability[labels]
+    refined = [refiner(index, kept / kept.sum(axis=0)) for refiner in refiners.values()]
+    shape = max(answer.shape[1:] for answer in refined) if example.mask is None else example.mask.shape
+    return np.stack([labels[_fitted(answer, *shape).argmax(axis=0)] for answer in refined])
 
 
-def _present(probability: Array) -> NDArray[np.bool_]:
-    strongest = probability.reshape(len(probability), -1).max(axis=1)
-    return np.asarray(strongest >= min(PRESENT, strongest.max()))
+def _fitted(answer: Array, height: int, width: int) -> Array:
+    if answer.shape[1:] == (height, width):
+        return answer
+    return resized(answer, height, width, cv2.INTER_AREA if answer.shape[1] > height else cv2.INTER_LINEAR)
 
 
-def _refined(refiner: Refiner, index: int, probability: Array, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    labels = np.flatnonzero(_present(probability))
-    kept = probability[labels]
-    refined = refiner(index, kept / kept.sum(axis=0))
-    how = cv2.INTER_AREA if refined.shape[1] > shape[0] else cv2.INTER_LINEAR
-    return labels[resized(refined, *shape, how).argmax(axis=0)].astype(np.uint8)
-
-
-def _table(truth: NDArray[np.uint8], found: NDArray[np.uint8]) -> NDArray[np.int64]:
-    pairs = truth.astype(np.int64) * 256 + found
-    return np.bincount(pairs[truth != 255], minlength=1 << 16).reshape(256, 256)
+def _table(truth: NDArray[np.integer], found: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Count the pixels by what they should be and what they are, int64 (classes, classes)."""
+    known = truth != UNKNOWN
+    pairs = truth[known].astype(np.int64) * classes + found[known]
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def _mean_iou(table: NDArray[np.int64]) -> float:

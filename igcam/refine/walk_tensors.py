@@ -29,11 +29,13 @@ def walk_tensors(
         The scores, of the shape, type and device of the seeds.
 
     Raises:
-        ValueError: A shape does not fit or a number is out of its range.
+        ValueError: A shape does not fit, a seed is not finite, or a number is out of its range.
     """
     nodes = seeds.shape[-1]
     if transition.shape[-2:] != (nodes, nodes) or transition.dim() != seeds.dim():
         raise ValueError(f"transition: must be (..., {nodes}, {nodes}), got {tuple(transition.shape)}")
+    if not bool(torch.isfinite(seeds).all()):
+        raise ValueError("seeds: must be finite, got NaN or infinity")
     share = torch.as_tensor(restart, dtype=seeds.dtype, device=seeds.device)
     if steps < 0 or not competition >= 1 or not bool(((share >= 0) & (share <= 1)).all()):
         raise ValueError(f"steps, restart, competition: out of range, got {steps}, {restart}, {competition}")

@@ -97,3 +97,14 @@ def test_a_mask_of_another_size_and_an_empty_folder(tmp_path: Path, truth: dict[
     with pytest.raises(IgcamError, match="must not be the folder"):
         refine_folder(tmp_path / "small", tmp_path / "photos", tmp_path / "small", OPTIONS)
     assert load_image(tmp_path / "photos" / "scene-0.jpg").shape == (128, 128, 3)
+
+
+def test_photos_that_are_wider_than_high(tmp_path: Path) -> None:
+    save_jpeg(tmp_path / "photos" / "wide.jpg", make_scene(0).image[:50])
+    mask = np.zeros((50, 128), np.uint8)
+    mask[:, :40] = 3
+    write_mask(tmp_path / "masks" / "wide.png", mask)
+    write_array(tmp_path / "maps" / "wide.npy", np.full((2, 4, 100), 0.5, np.float32))
+    for given in ("masks", "maps"):
+        (file,) = refine_folder(tmp_path / given, tmp_path / "photos", tmp_path / f"from-{given}", OPTIONS)
+        assert read_mask_file(file).shape == (50, 128)

@@ -90,10 +90,11 @@ class RefinerSuite:
         refined = self.refine(image, probability)
         np.testing.assert_allclose(self.refine(image, probability[order]), refined[order], atol=1e-3)
 
-    def test_a_mirrored_image_gives_a_mirrored_answer(self) -> None:
+    @pytest.mark.parametrize("axis", [1, 2])
+    def test_a_mirrored_image_gives_a_mirrored_answer(self, axis: int) -> None:
         image, probability, _ = self.noisy_regions()
         refined = self.refine(image, probability)
-        mirrored = self.refine(image[:, ::-1], probability[:, :, ::-1])[:, :, ::-1]
+        mirrored = np.flip(self.refine(np.flip(image, axis - 1), np.flip(probability, axis)), axis)
         assert np.abs(refined - mirrored).mean() < 0.01
         assert (refined.argmax(axis=0) == mirrored.argmax(axis=0)).mean() > 0.98
 
@@ -126,10 +127,14 @@ class RefinerSuite:
 
     def test_bad_input_is_refused_in_one_line(self) -> None:
         image, probability = self.inputs(2, 16, 16)
-        broken = probability.copy()
+        broken, endless = probability.copy(), probability.copy()
         broken[0, 0, 0] = np.nan
+        endless[0, 0, 0] = np.inf
         for bad_image, bad_probability in [
             (image, broken),
+            (image, endless),
+            (image[:0], probability[:, :0]),
+            (image[:, :0], probability[:, :, :0]),
             (image, probability[0]),
             (image, probability[:0]),
             (image, (probability * 255).astype(np.uint8)),

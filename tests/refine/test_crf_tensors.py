@@ -43,5 +43,20 @@ def test_it_stops_when_beliefs_have_settled() -> None:
     np.testing.assert_allclose(early, many, atol=0.02)
 
 
+def test_costs_of_labels_and_batches() -> None:
+    images, stacks = [photo(20, 24, seed) for seed in range(2)], [stack(3, 20, 24, seed) for seed in range(2)]
+    costs = np.array([[0, 1, 3], [1, 0, 0.2], [3, 0.2, -0.5]], np.float32)
+    pixels = torch.from_numpy(np.moveaxis(np.stack(images), -1, 1).copy())
+    together = dense_crf_tensors(pixels, torch.from_numpy(np.stack(stacks)), compatibility=torch.from_numpy(costs))
+    for image, probability, result in zip(images, stacks, together.numpy(), strict=True):
+        expected = dense_crf(image, probability, compatibility=costs)
+        assert np.abs(expected - dense_crf(image, probability)).max() > 0.05
+        np.testing.assert_allclose(result, expected, atol=0.02)
+    with pytest.raises(ValueError, match=r"compatibility: must be finite, symmetric and \(3, 3\), got \(2, 2\)"):
+        dense_crf_tensors(pixels[0], torch.from_numpy(stacks[0]), compatibility=torch.eye(2))
+    with pytest.raises(ValueError, match="image: must be uint8"):
+        dense_crf_tensors(pixels, torch.from_numpy(stacks[0]))
+
+
 class TestOnTensors(RefinerSuite):
     refine = staticmethod(on_tensors)

@@ -140,5 +140,7 @@ def test_bad_input_is_refused() -> None:
         walk_limit(np.eye(2), np.full((1, 2), np.nan), 0.5)
     with pytest.raises(ValueError, match="transition: must be"):
         walk_tensors(torch.eye(3), torch.ones(1, 2), 1)
+    with pytest.raises(ValueError, match="seeds: must be finite"):
+        walk_tensors(torch.eye(2), torch.full((1, 2), torch.nan), 1)
     with pytest.raises(ValueError, match=r"competition: out of range, got 1, 0\.5, 0\.9"):
         walk_tensors(torch.eye(2), torch.ones(1, 2), 1, restart=0.5, competition=0.9)
