@@ -19,11 +19,16 @@ Results = Mapping[str, Any]
 
 ANIMALS = {
     "cam": "tags: plain CAM",
-    "igcam-tags": "tags: IG-CAM",
-    "igcam-masks5": "tags and masks of 5% of the images: IG-CAM",
+    "tags": "tags: IG-CAM",
+    "points": "tags, a point on every object",
+    "scribbles": "tags, a scribble on every object",
+    "boxes": "tags, a box around every object",
+    "masks5": "tags, masks of 5% of the images",
+    "masks10": "tags, masks of 10% of the images",
+    "masks25": "tags, masks of 25% of the images",
     "full": "masks of all images, same head",
 }
-"""Method in the ids of voc_animals.json -> what it has learnt from."""
+"""Mode in the ids of guidance.json -> what it has learnt from."""
 
 SCENES = {
     "cam": "tags: plain CAM",
@@ -31,6 +36,7 @@ SCENES = {
     "igcam/reweight": "+ reweight",
     "igcam": "+ sharpen",
     "igcam-crf": "+ CRF",
+    "masks5": "tags, masks of 5% of the images",
     "full": "masks of all images, same head",
 }
 """The same for demo.json."""
@@ -73,8 +79,8 @@ def front_page(text: str, results: Mapping[str, Results]) -> str:
 def numbers_block(results: Mapping[str, Results]) -> str:
     """Return the numbers of the front page."""
     parts = []
-    if "voc_animals" in results:
-        parts += _animals(results["voc_animals"])
+    if "guidance" in results:
+        parts += _animals(results["guidance"])
     if "demo" in results:
         parts += _scenes(results["demo"])
     return "\n\n".join(parts or ["No results have been written yet."])
@@ -84,7 +90,11 @@ def _animals(content: Results) -> list[str]:
     rows, ledger = {row["id"]: row for row in content["rows"]}, content["ledger"]
     columns = [f"{split}/{metric}" for split in ("train/tags", "val/notags") for metric in ("miou", "boundary-iou")]
     head = ("learnt from", "train: mIoU", "Boundary IoU", "val: mIoU", "Boundary IoU")
-    cells = [(words, *(_cell(rows.get(f"{name}/{column}")) for column in columns)) for name, words in ANIMALS.items()]
+    cells = [
+        (words, *(_cell(rows.get(f"{name}/{column}")) for column in columns))
+        for name, words in ANIMALS.items()
+        if f"{name}/{columns[0]}" in rows
+    ]
     shown = [rows[key] for name in ANIMALS for column in columns if (key := f"{name}/{column}") in rows]
     return [
         f"**Photos with animals from VOC 2012** (cat, cow, dog, horse, person, sheep; {ledger['split_size']} training "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,29 +16,23 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from animals import Animals, arguments, with_cues, without_reweight
 from numpy.typing import NDArray
 
-from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
-from igcam.data.voc import read_voc
 from igcam.errors import IgcamError
 from igcam.files import read_array, read_json
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.models.backbone import BackboneOptions
-from igcam.pipeline.evaluate import evaluate
 from igcam.pipeline.features import mean_level
-from igcam.pipeline.fit import fit
-from igcam.pipeline.label import Labeller, label
+from igcam.pipeline.label import Labeller
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.render import RenderOptions, final_mask
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 
 HERE = Path(__file__).parent
-SHARED = HERE.parent.parent / "shared"
-CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
 MASK_SHARE = 0.05
 """Share of the training images whose mask is given in the mixed mode."""
 Values = dict[str, list[float]]
@@ -47,52 +40,42 @@ Values = dict[str, list[float]]
 
 def main() -> None:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=SHARED / "data" / "voc-animals", help="VOC root")
-    parser.add_argument("--weights", type=Path, default=SHARED / "weights" / "resnet50_imagenet_v1.safetensors")
-    parser.add_argument("--out", type=Path, default=Path("runs/voc-animals"), help="run folders, which go on")
-    parser.add_argument("--bank", type=Path, default=Path("runs/bank"), help="feature bank")
-    parser.add_argument("--seeds", type=int, default=1, help="repetitions")
-    parser.add_argument("--quick", action="store_true", help="a seventh of the images, to try the code")
-    arguments = parser.parse_args()
+    given = arguments(__doc__).parse_args()
     try:
-        run(arguments)
+        run(given)
     except IgcamError as error:
         sys.exit(str(error))
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(given: argparse.Namespace) -> None:
     """Run all modes for each seed, print and write the table."""
     start = time.perf_counter()
-    train, val = (read_voc(arguments.data, split, CLASSES) for split in ("train", "val"))
-    if arguments.quick:
-        train, val = train.subset(train.names[::7]), val.subset(val.names[::8])
-    options = FitOptions(backbone=BackboneOptions(weights=arguments.weights, levels=(-2, -1)))
+    animals = Animals(given)
     values: Values = {}
-    for seed in range(arguments.seeds):
-        one_seed(replace(options, seed=seed), train, val, arguments, values)
+    for seed in range(given.seeds):
+        one_seed(animals, animals.options(seed), values)
     seconds = time.perf_counter() - start
     rows = [Row.from_values(name, numbers, "%", NOTES.get(name, "")) for name, numbers in values.items()]
     rows.append(Row("seconds", seconds, "s", note="of this call; finished runs and computed features are not repeated"))
+    train = animals.train
     ledger = replace(
-        run_ledger(options, train, split="see the ids", split_size=len(train), tags_at_inference=True),
+        run_ledger(animals.options(0), train, split="see the ids", split_size=len(train), tags_at_inference=True),
         seed=None,
         method="igcam and others, see the ids",
         wall_seconds=round(seconds, 1),
         threshold_rule="cam: constant 0.15; igcam, full: background learnt as a class",
-        cues={"mask": max(1, round(MASK_SHARE * len(train)))},
+        cues={"mask": round(MASK_SHARE * len(train))},
     )
-    if not arguments.quick:
+    if not given.quick:
         write_results(HERE / "results" / "voc_animals.json", ledger, rows)
     for row in rows:
         interval = "" if row.low is None else f"  [{row.low:.1f}, {row.high:.1f}]"
         print(f"{row.id:50s} {row.value:8.2f} {row.unit}{interval}")
 
 
-def one_seed(options: FitOptions, train: Dataset, val: Dataset, arguments: argparse.Namespace, values: Values) -> None:
-    """Run every mode with one seed and add its numbers."""
-    quick = arguments.quick
-    folder = arguments.out / f"{'quick-' if quick else ''}seed-{options.seed}"
+def one_seed(animals: Animals, options: FitOptions, values: Values) -> None:
+    """Run every mode with one seed and add its numbers; runs of guidance.py are taken as they are."""
+    train = animals.train
 
     def add(name: str, miou: float, boundary: float) -> None:
         values.setdefault(f"{name}/miou", []).append(miou)
@@ -101,44 +84,22 @@ def one_seed(options: FitOptions, train: Dataset, val: Dataset, arguments: argpa
             f"{time.strftime('%H:%M:%S')} seed {options.seed} {name}: {miou:.2f}, boundary {boundary:.2f}", flush=True
         )
 
-    def learn(name: str, dataset: Dataset, chosen: FitOptions) -> RunFolder:
-        return fit(dataset, folder / name, chosen, bank=arguments.bank, split="voc-animals train", progress=progress())
-
-    def on_val(run: RunFolder, name: str, use_tags: bool = False) -> None:
-        masks = run.file("val-tags" if use_tags else "val")
-        label(val, run, masks, bank=arguments.bank, use_tags=use_tags, progress=progress())
-        result = evaluate(masks, val)
-        add(name, 100 * result.scores.miou, 100 * result.boundary.miou)
-
-    cam = learn("cam", train, replace(options, method="cam"))
+    cam = animals.learn("cam", train, replace(options, method="cam"))
     add("cam/train/tags", *stage_scores(cam, "classify"))
     add("cam/oracle-threshold/train/tags", *oracle_threshold(cam, train))
-    add("cam/short-probe/train/tags", *short_probe(cam, train, arguments.bank))
-    on_val(cam, "cam/val/notags")
-    modes = {"tags": train, "masks5": with_masks(train, MASK_SHARE, options.seed)}
+    add("cam/short-probe/train/tags", *short_probe(cam, train, animals.arguments.bank))
+    add("cam/val/notags", *animals.on_val(cam))
+    modes = {"tags": train, "masks5": with_cues(train, "mask", MASK_SHARE, options.seed)}
     for mode, dataset in modes.items():
-        guided = learn(f"igcam-{mode}", dataset, options)
+        guided = animals.learn(f"igcam-{mode}", dataset, options)
         for stage in options.stages:
             add(f"igcam-{mode}/{stage}/train/tags", *stage_scores(guided, stage))
         add(f"igcam-{mode}/train/tags", *stage_scores(guided, options.stages[-1]))
-        on_val(guided, f"igcam-{mode}/val/notags")
-    stages = tuple(stage for stage in options.stages if stage != "reweight")
-    full = learn("full", with_masks(train, 1.0, 0), replace(options, igcam=replace(options.igcam, stages=stages)))
-    add("full/train/tags", *stage_scores(full, stages[-1]))
-    on_val(full, "full/val/notags")
-    on_val(full, "full/val/tags", use_tags=True)
-
-
-def with_masks(dataset: Dataset, share: float, seed: int) -> Dataset:
-    """Give the true masks of a random share of the images as cues, so drawn that every class is among them."""
-    count = max(1, round(share * len(dataset)))
-    tags = dataset.tag_matrix()
-    for attempt in range(1000):
-        chosen = np.random.default_rng([seed, attempt]).permutation(len(dataset))[:count]
-        if (tags[chosen].sum(axis=0) > 0).all():
-            break
-    samples = [dataset.samples[index] for index in sorted(chosen)]
-    return dataset.with_cues({sample.name: (MaskCue(source=sample.truth),) for sample in samples if sample.truth})
+        add(f"igcam-{mode}/val/notags", *animals.on_val(guided))
+    full = animals.learn("igcam-full", with_cues(train, "mask", 1.0, options.seed), without_reweight(options))
+    add("full/train/tags", *animals.on_train(full))
+    add("full/val/notags", *animals.on_val(full))
+    add("full/val/tags", *animals.on_val(full, use_tags=True))
 
 
 def stage_scores(run: RunFolder, stage: str) -> tuple[float, float]:
@@ -202,18 +163,6 @@ def constant_background(
         total = total + confusion(truth, mask, len(dataset.classes))
         bands += boundary_counts(truth, mask, len(dataset.classes))
     return 100 * scores(total).miou, 100 * boundary_iou(bands).miou
-
-
-def progress() -> Callable[[str, int, int], None]:
-    """Return a reporter that prints each task once."""
-    seen: set[str] = set()
-
-    def show(task: str, done: int, total: int) -> None:
-        if task not in seen:
-            seen.add(task)
-            print(f"{time.strftime('%H:%M:%S')}   {task} ({total})", flush=True)
-
-    return show
 
 
 NOTES = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from igcam.data.scenes import SceneOptions
+from igcam.data.simulate import SimulateOptions
 from igcam.data.transforms import AugmentOptions
 from igcam.files import write_text
 from igcam.pipeline.options import FitOptions, to_plain
@@ -29,7 +30,7 @@ Written by `docs/make_options.py` from the code; do not edit.
 Everything that decides the outcome of a run, besides the data, is a field of `FitOptions` or of a dataclass in
 it. On the command line any of them is `--set NAME=VALUE` of `igcam fit`, with a value in JSON or as plain text:
 
-    igcam fit photos --tags tags.csv --out runs/mine --set igcam.guide.head.epochs=20 --set crf=deeplab
+    igcam fit photos --tags tags.csv --out runs/mine --set igcam.guide.learn.head.epochs=20 --set crf=deeplab
 
 The most used have flags of their own: `--method`, `--regime`, `--size`, `--seed`, `--backbone` (`backbone.name`),
 `--weights` (`backbone.weights`) and `--without` (`igcam.stages`). A run keeps all of them in its `run.json`.
@@ -49,7 +50,7 @@ def options_page() -> str:
         title = "FitOptions" if names == [""] else ", ".join(f"`{name}`" for name in names)
         sections.append(f"## {title}\n\n{section(options, names[0])}")
     sections.append(PYTHON_ONLY)
-    for options in (SceneOptions(), AugmentOptions(), RenderOptions()):
+    for options in (SceneOptions(), SimulateOptions(), AugmentOptions(), RenderOptions()):
         sections.append(f"### {type(options).__name__}\n\n{section(options, '', nested_elsewhere=False)}")
     return "\n".join(sections)
 

@@ -17,6 +17,7 @@ from igcam.methods.head_training import HeadOptions
 from igcam.methods.igcam import IgcamOptions
 from igcam.methods.retarget import RetargetOptions
 from igcam.methods.reweight import ReweightOptions
+from igcam.methods.rounds import RoundOptions
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.options import FitOptions
 
@@ -34,16 +35,16 @@ def tiny_dataset(scenes: Path) -> Dataset:
 
 def tiny_options(weights: Path | None = None, **changes: Any) -> FitOptions:
     """Return options: with weights of an earlier run they take the place of training the backbone."""
-    head, targets = HeadOptions(hidden=16, epochs=1, least_steps=4), RetargetOptions(size=32)
+    learning = RoundOptions(
+        rounds=1, head=HeadOptions(hidden=16, epochs=1, least_steps=4), retarget=RetargetOptions(size=32)
+    )
     options = FitOptions(
         regime="finetune" if weights is None else "frozen",
         backbone=BackboneOptions("resnet10t", output_stride=8, weights=weights, pretrained=False, levels=(-2, -1)),
         size=64,
         components=(8, 8),
         finetune=FinetuneOptions(epochs=1, learning_rate=3e-3),
-        igcam=IgcamOptions(
-            guide=GuideOptions(head=head, retarget=targets), reweight=ReweightOptions(head=head, retarget=targets)
-        ),
+        igcam=IgcamOptions(guide=GuideOptions(learn=learning), reweight=ReweightOptions(learn=learning)),
     )
     return replace(options, **changes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, eigsh
@@ -51,15 +52,45 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
     options = options or NormalisedCutOptions()
     if feature.ndim != 3 or feature.shape[1] * feature.shape[2] < options.cuts + 2:
         raise ValueError(f"feature: must be (D, h, w) of {options.cuts + 2} places or more, got {feature.shape}")
-    height, width = feature.shape[1:]
+    cuts = smoothest_cuts(cut_affinity(feature, options), options.cuts)
+    return cuts.reshape(options.cuts, *feature.shape[1:])
+
+
+def cut_affinity(feature: NDArray[np.floating], options: NormalisedCutOptions | None = None) -> Array:
+    """Return the affinity that is cut, float32 (h * w, h * w), positive, of a feature (D, h, w)."""
+    options = options or NormalisedCutOptions()
     affinity = dense_affinity(feature, None, DenseAffinityOptions(power=options.power, reach=options.reach))
     # A little of everything keeps places that are like no other from being cut off alone.
-    affinity = affinity + np.float32(1e-5)
+    return affinity + np.float32(1e-5)
+
+
+def smoothest_cuts(affinity: Array, count: int) -> Array:
+    """Return the smoothest ways to split n places, float32 (count, n), from their affinity (n, n)."""
     scale = 1 / np.sqrt(affinity.sum(axis=1))
     symmetric = scale[:, None] * affinity * scale
-    vectors = _leading(symmetric, options.cuts + 1)[:, 1:] * scale[:, None]
+    vectors = _leading(symmetric, count + 1)[:, 1:] * scale[:, None]
     vectors /= np.linalg.norm(vectors, axis=0)
-    return np.ascontiguousarray(vectors.T.reshape(options.cuts, height, width), dtype=np.float32)
+    return np.ascontiguousarray(vectors.T, dtype=np.float32)
+
+
+def cut_cost(affinity: Array, segments: NDArray[np.bool_]) -> Array:
+    """Return how much each segment is connected with the rest, float32 (P,) in 0..2; 2 for all and nothing.
+
+    Args:
+        affinity: float32 (h * w, h * w), symmetric, positive.
+        segments: bool (P, h, w).
+
+    Source:
+        Shi and Malik, 2000, equation 2: the cut over the connections of either side.
+    """
+    members = segments.reshape(len(segments), -1).astype(np.float32)
+    degree = affinity.sum(axis=1)
+    volume = members @ degree
+    cut = volume - ((members @ affinity) * members).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = cut / volume + cut / (degree.sum() - volume)
+    trivial = ~segments.reshape(len(segments), -1).any(axis=1) | segments.reshape(len(segments), -1).all(axis=1)
+    return np.asarray(np.where(trivial, 2, np.clip(cost, 0, 2)), np.float32)
 
 
 def _leading(symmetric: Array, count: int) -> Array:
@@ -74,3 +105,12 @@ def _leading(symmetric: Array, count: int) -> Array:
     vectors = vectors[:, np.argsort(values)[::-1][:count]]
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(count)]
     return np.asarray(vectors * np.where(largest < 0, -1, 1), dtype=np.float32)
+
+
+def sides(cut: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Split a cut of any shape by Otsu's threshold between its first and last percentile; return both sides."""
+    low, high = np.percentile(cut, (1, 99))
+    levels = np.clip((cut - low) / max(float(high - low), 1e-9) * 255, 0, 255).astype(np.uint8)
+    threshold, _ = cv2.threshold(levels.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    side = levels > threshold
+    return side, ~side

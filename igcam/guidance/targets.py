@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.data.masks import IGNORE
-
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a head is to learn about one image."""
-
-    probability: Array
-    """float32 (K, h, w) in 0..1, summing to one over background and classes; zero for untagged classes."""
-    trust: Array
-    """float32 (h, w) in 0..1; 0 = the place does not count."""
 
 
 def from_activation(
@@ -59,28 +44,6 @@ def from_activation(
     result[1:][tagged] = foreground * shares / shares.sum(axis=0)
     result[0] = 1 - foreground
     return result
-
-
-def from_mask(mask: NDArray[np.uint8], classes: int, height: int, width: int) -> Target:
-    """Turn a mask of the whole image into a target: area shares, trusted where the mask knows.
-
-    Args:
-        mask: uint8 (H, W), 0..classes and 255 = unknown.
-        classes: Number of classes C.
-        height: Rows of the target.
-        width: Columns of the target.
-    """
-    size = (width, height)
-    shares = np.stack(
-        [
-            cv2.resize((mask == index).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-            for index in range(classes + 1)
-        ]
-    )
-    known = cv2.resize((mask != IGNORE).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    unknown = shares.sum(axis=0) < 1e-6
-    shares[0][unknown] = 1
-    return Target(shares / shares.sum(axis=0), np.asarray(known, np.float32))
 
 
 def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:

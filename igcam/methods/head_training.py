@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from igcam.errors import check_ranges
 from igcam.guidance.targets import restrict_to_tags
@@ -37,10 +38,18 @@ class HeadOptions:
     """Peak of the one-cycle schedule of AdamW."""
     weight_decay: float = 1e-2
     """Decoupled weight decay."""
+    averaging: float = 0.0
+    """Decay of a running average of the weights, which predicts in place of the last ones; 0 takes the last."""
+    class_balance: float = 0.0
+    """Places of a class count by its share of all targets to the power of minus this; 0 counts all alike."""
+    foreground_bias: float = 1.0
+    """Taken from the background's logit after training. Intersection over union asks for more than the places that
+    are more probably an object than not (Nowozin, CVPR 2014), and targets that a CRF has snapped are too small."""
 
     def __post_init__(self) -> None:
         check_ranges(self, hidden=(1, math.inf), dropout=(0, 1), epochs=(1, math.inf), least_steps=(0, math.inf))
         check_ranges(self, batch_size=(1, math.inf), learning_rate=(0, math.inf), weight_decay=(0, math.inf))
+        check_ranges(self, averaging=(0, 0.9999), class_balance=(0, 1), foreground_bias=(-20, 20))
 
 
 def train_head(
@@ -65,10 +74,12 @@ def train_head(
         The head in evaluation mode, and the mean loss of each epoch.
     """
     random = np.random.default_rng(inputs.seed)
+    trust = trust * balance(targets, trust, indices, options.class_balance)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs.seed)
         head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
         optimiser = torch.optim.AdamW(head.parameters(), options.learning_rate, weight_decay=options.weight_decay)
+        average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(options.averaging), use_buffers=True)
         batches = max(1, round(len(indices) / options.batch_size))
         epochs = max(options.epochs, -(-options.least_steps // batches))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=epochs * batches)
@@ -89,10 +100,31 @@ def train_head(
                 loss.backward()
                 optimiser.step()
                 schedule.step()
+                if options.averaging > 0:
+                    average.update_parameters(head)
                 total += float(loss.detach())
             curve.append({"epoch": epoch + 1, "loss": total / batches})
             inputs.progress("train the head", epoch + 1, epochs)
+        if options.averaging > 0:
+            head.load_state_dict(average.module.state_dict())
+        head.favour_classes(options.foreground_bias)
     return head.eval(), curve
+
+
+def balance(targets: NDArray[np.floating], trust: Array, indices: NDArray[np.int64], power: float) -> Array:
+    """Return how much every place counts, float32 (N, h, w), so that rare classes are not drowned.
+
+    A class counts by its share of the trusted targets to the power of -power; a place by the mean of its classes, and
+    the mean over all trusted places is one.
+    """
+    if power == 0:
+        return np.ones_like(trust)
+    shares = np.einsum("nkhw,nhw->k", np.asarray(targets[indices], np.float32), trust[indices])
+    shares = shares / max(float(shares.sum()), 1e-6)
+    # A class that is nearly nowhere does not count without end.
+    counts = np.where(shares > 0, np.maximum(shares, 1e-4) ** -power, 0)
+    counts /= max(float((shares * counts).sum()), 1e-6)
+    return np.einsum("nkhw,k->nhw", np.asarray(targets, np.float32), counts.astype(np.float32))
 
 
 def predict_all(inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32) -> Array:

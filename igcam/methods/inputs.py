@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.guidance.targets import Target
+from igcam.guidance.evidence import DrawnImage, Evidence
 from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
@@ -36,8 +36,8 @@ class Inputs:
     """Index -> float32 (D', h', w'): the features that are grouped into proposals."""
     image: Callable[[int, int], NDArray[np.uint8]]
     """Index, size -> uint8 (size, size, 3): the photo squashed to a square."""
-    masks: Mapping[int, Target] = field(default_factory=dict)
-    """Index -> target of those images whose whole mask is given as a cue, at the size of the reduced maps."""
+    drawn: Mapping[int, DrawnImage] = field(default_factory=dict)
+    """Index -> cues of those images that have some."""
     seed: int = 0
     """Seeds the heads and the folds."""
     progress: Progress = no_progress
@@ -47,6 +47,15 @@ class Inputs:
     def map_size(self) -> tuple[int, int]:
         """Height and width of the reduced maps."""
         return self.reduced.shape[3], self.reduced.shape[4]
+
+    def evidence(self, index: int, size: tuple[int, int] | None = None) -> Evidence | None:
+        """Return what the cues of an image say on a grid of `size` (rows, columns), by default that of the maps."""
+        drawn = self.drawn.get(index)
+        return None if drawn is None else drawn.at(*(size or self.map_size))
+
+    def has_mask(self, index: int) -> bool:
+        """Return whether the whole mask of an image was given."""
+        return index in self.drawn and self.drawn[index].whole
 
     def at_map_size(self, maps: NDArray[np.floating]) -> Array:
         """Return maps (K, h', w') of any level at the size of the reduced maps, float32 (K, h, w)."""

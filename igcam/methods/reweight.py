@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from igcam.errors import check_ranges
 from igcam.influence import WeightOptions, influence_weights, robust_scale, shuffled_weights
 from igcam.methods.classify import Classifier
-from igcam.methods.guide import Guided, learn
-from igcam.methods.head_training import HeadOptions
 from igcam.methods.inputs import Inputs
-from igcam.methods.retarget import RetargetOptions
+from igcam.methods.rounds import Guided, RoundOptions, learn
 from igcam.models.linear_head import CrossFit, cross_fit
 from igcam.refine.stack import resized
 
@@ -35,10 +33,8 @@ class ReweightOptions:
     """Control: deal the images' weights out at random."""
     folds: int = 5
     """Folds: a head that has not seen them judges by the tag loss of the held-out images."""
-    head: HeadOptions = field(default_factory=HeadOptions)
-    """The second head."""
-    retarget: RetargetOptions = field(default_factory=RetargetOptions)
-    """How the first head's predictions become targets."""
+    learn: RoundOptions = field(default_factory=lambda: RoundOptions(rounds=1))
+    """The further round in which a new head learns with these weights."""
 
     def __post_init__(self) -> None:
         check_ranges(self, folds=(2, math.inf))
@@ -51,7 +47,7 @@ def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, optio
     over the places; masks are not needed for it.
 
     Args:
-        inputs: Features, tags, masks.
+        inputs: Features, tags, cues.
         classifier: Its scale and penalty are those of the heads whose influence is taken.
         probabilities: float32 (N, K, h, w), predictions of the stage before.
         options: See there.
@@ -69,7 +65,7 @@ def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, optio
             weights *= _image_weights(fitted, options, inputs.seed)[:, None, None]
         if options.places:
             weights *= _place_weights(inputs, fitted, classifier.scale, probabilities, options)
-    return learn(inputs, probabilities, options.head, options.retarget, weights)
+    return learn(inputs, probabilities, options.learn, weights)
 
 
 def _image_weights(fitted: CrossFit, options: ReweightOptions, seed: int) -> Array:

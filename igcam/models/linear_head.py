@@ -179,15 +179,28 @@ def cross_fitted_logits(
         IgcamError: folds is below 2 or above n.
     """
     features = checked_features("features", features)
+    fold, heads = cross_fitted_heads(features, tags, l2, folds, seed, sample_weight)
+    logits = np.empty((len(features), len(heads[0].bias)))
+    for k, head in enumerate(heads):
+        logits[fold == k] = head.logits(features[fold == k])
+    return logits
+
+
+def cross_fitted_heads(
+    features: ArrayLike,
+    tags: ArrayLike,
+    l2: float,
+    folds: int = 5,
+    seed: int = 0,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[np.ndarray, list[LinearHead]]:
+    """Return the fold of every image, int64 (n,), and one head a fold, fitted without it."""
+    features = checked_features("features", features)
     tags = checked_tags("tags", tags, len(features))
     sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
-    logits = np.empty(tags.shape)
     fold = _split(len(features), folds, seed)
-    for k in range(folds):
-        out, on = fold == k, fold != k
-        head = fit_linear_head(features[on], tags[on], l2, sample_weight[on])
-        logits[out] = head.logits(features[out])
-    return logits
+    on = [fold != k for k in range(folds)]
+    return fold, [fit_linear_head(features[rows], tags[rows], l2, sample_weight[rows]) for rows in on]
 
 
 @dataclass(frozen=True)
@@ -204,6 +217,8 @@ class CrossFit:
     """float64 (folds, n, C): probability - tag by each fold's head; zero for the images that it held out."""
     directions: tuple[HeadVector, ...]
     """H_c^-1 grad V_c of each fold."""
+    heads: tuple[LinearHead, ...]
+    """The heads, each fitted without its fold."""
 
     def spatial(self, index: int, feature_map: ArrayLike) -> np.ndarray:
         """Split influence[index] over the locations of its feature map (D, h, w): float64 (C, h, w).
@@ -240,20 +255,19 @@ def cross_fit(
     features = checked_features("features", features)
     tags = checked_tags("tags", tags, len(features))
     sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
-    fold = _split(len(features), folds, seed)
+    fold, heads = cross_fitted_heads(features, tags, l2, folds, seed, sample_weight)
     logits, influence = np.empty(tags.shape), np.zeros(tags.shape)
     residuals = np.zeros((folds, *tags.shape))
     directions = []
-    for k in range(folds):
+    for k, head in enumerate(heads):
         out, on = fold == k, fold != k
-        head = fit_linear_head(features[on], tags[on], l2, sample_weight[on])
         trained = HeadInfluence(features[on], tags[on], head.weight, head.bias, l2, sample_weight=sample_weight[on])
         logits[out] = head.logits(features[out])
         gradient = trained.loss_gradient(features[out], tags[out])
         influence[on] += trained.on_gradient(gradient) / (folds - 1)
         residuals[k, on] = trained.residual
         directions.append(trained.solve(gradient))
-    return CrossFit(fold, logits, influence, residuals, tuple(directions))
+    return CrossFit(fold, logits, influence, residuals, tuple(directions), tuple(heads))
 
 
 def cross_fitted_influence(

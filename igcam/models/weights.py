@@ -47,7 +47,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise IgcamError(f"{path}: is not a whole safetensors file: {error}") from error
     return {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()

@@ -55,5 +55,5 @@ def read_dataset_file(path: Path) -> Dataset:
             for entry in content["samples"]
         )
         return Dataset(tuple(content["classes"]), samples)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise IgcamError(f"{path}: is not a list of samples: {error!r}") from error

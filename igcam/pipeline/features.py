@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igcam.files import read_array, read_tensors, write_array, write_tensors
+from igcam.files import read_array, write_array, write_tensors
 from igcam.models.bank import FeatureBank
 from igcam.models.reduction import Reduction, fit_reduction
 from igcam.models.views import View
+from igcam.pipeline.models_file import read_reduction
 from igcam.pipeline.run_folder import open_memory_map
 
 Array = NDArray[np.float32]
@@ -104,5 +105,5 @@ def load_features(folder: Path) -> tuple[Array, NDArray[np.float16], Reduction]:
     return (
         read_array(folder / "pooled.npy"),
         read_array(folder / "reduced.npy", mmap=True),
-        Reduction.from_tensors(read_tensors(folder / "reduction.safetensors")),
+        read_reduction(folder / "reduction.safetensors"),
     )

@@ -10,25 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.data.cue import MaskCue
-from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.errors import IgcamError
 from igcam.files import read_array, write_array
-from igcam.guidance.targets import Target, from_activation, from_mask
+from igcam.guidance.targets import from_activation
 from igcam.methods.background import BackgroundOptions, with_background
 from igcam.methods.classify import Classifier, ClassifyOptions, classify, tagged_activations
-from igcam.methods.guide import Guided, guide
+from igcam.methods.guide import guide
 from igcam.methods.inputs import Inputs, no_progress
 from igcam.methods.reweight import reweight
-from igcam.models.backbone import Backbone
-from igcam.models.bank import FeatureBank
-from igcam.models.views import View
+from igcam.methods.rounds import Guided
 from igcam.pipeline.backbone_file import run_backbone
-from igcam.pipeline.features import build_features, load_features, mean_level, views_of
+from igcam.pipeline.features import build_features
 from igcam.pipeline.models_file import read_classifier, write_classifier, write_head
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.run_inputs import open_bank, open_inputs
 from igcam.pipeline.stage_masks import write_stage_masks
 from igcam.pipeline.stage_metrics import write_stage_metrics
 
@@ -51,8 +48,7 @@ def fit(
     that of an undisturbed run.
 
     Args:
-        dataset: Images without tags are left out. Cues of kind mask without a class guide; truth is only
-            used for metrics.
+        dataset: Images without tags are left out. Cues of all kinds guide; truth is only used for metrics.
         out: The run folder.
         options: Defaults to `FitOptions()`.
         bank: Folder of the feature bank, which runs may share; default: OUT/bank.
@@ -73,7 +69,13 @@ def fit(
     run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
     step = _Steps(run)
     backbone = run_backbone(run, options, dataset, step, progress)
-    inputs = _inputs(run, options, dataset, backbone, Path(bank) if bank else run.file("bank"), step, progress)
+    features = open_bank(run, backbone, bank)
+    if not run.is_done("features"):
+        with step("features"):
+            images = [sample.image for sample in dataset]
+            folder = run.file("stages", "features")
+            build_features(features, images, options.components, folder, options.seed, progress)
+    inputs = open_inputs(run, dataset, features, progress)
     _map_stages(run, options, dataset, inputs, step)
     write_stage_masks(run, options, dataset, progress)
     write_stage_metrics(run, options, dataset, split, progress)
@@ -92,35 +94,6 @@ class _Steps:
         start = time.perf_counter()
         yield facts
         self.run.finish(name, time.perf_counter() - start, **facts)
-
-
-def _inputs(
-    run: RunFolder,
-    options: FitOptions,
-    dataset: Dataset,
-    backbone: Backbone,
-    bank_folder: Path,
-    step: _Steps,
-    progress: Progress,
-) -> Inputs:
-    bank = FeatureBank(bank_folder, backbone, views_of(options.size, options.flip))
-    images = [sample.image for sample in dataset]
-    folder = run.file("stages", "features")
-    if not run.is_done("features"):
-        with step("features"):
-            build_features(bank, images, options.components, folder, options.seed, progress)
-    pooled, reduced, _ = load_features(folder)
-    return Inputs(
-        tags=dataset.tag_matrix(),
-        pooled=pooled,
-        reduced=reduced,
-        last_level=lambda index: mean_level(bank, images[index]),
-        grouping=lambda index: mean_level(bank, images[index], options.grouping_level),
-        image=lambda index, size: View(size).apply(load_image(images[index])),
-        masks=_mask_targets(dataset, (reduced.shape[3], reduced.shape[4])),
-        seed=options.seed,
-        progress=progress,
-    )
 
 
 def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: Inputs, step: _Steps) -> None:
@@ -142,7 +115,7 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
                     base = _coverage_by_activation(run, inputs) if probabilities is None else probabilities
                     guided = reweight(inputs, classifier, base, options.igcam.reweight)
                 _write_guided(run, name, guided)
-                facts["curve"] = guided.curve
+                facts.update(curve=guided.curve, agreement=guided.agreement)
         probabilities = read_array(run.file("stages", name, "maps.npy")).astype(np.float32)
 
 
@@ -183,16 +156,6 @@ def _write_guided(run: RunFolder, name: str, guided: Guided) -> None:
     write_head(folder / "head.safetensors", guided.head)
 
 
-def _mask_targets(dataset: Dataset, size: tuple[int, int]) -> dict[int, Target]:
-    """Return the targets of the images whose whole mask is a cue."""
-    targets = {}
-    for index, sample in enumerate(dataset):
-        for cue in sample.cues:
-            if isinstance(cue, MaskCue) and cue.label is None:
-                targets[index] = from_mask(cue.source.read(), len(dataset.classes), *size)
-    return targets
-
-
 def _check_tags(dataset: Dataset) -> None:
     if len(dataset) < 2:
         raise IgcamError(f"fit: needs at least 2 tagged images, got {len(dataset)}")
@@ -204,7 +167,7 @@ def _check_tags(dataset: Dataset) -> None:
 
 def _check_map_size(options: FitOptions, inputs: Inputs) -> None:
     height, width = inputs.grouping(0).shape[1:]
-    needed = options.igcam.guide.cut.cuts + 2
+    needed = options.igcam.guide.coverage.evidence.clusters.cut.cuts + 2
     if height * width < needed:
         raise IgcamError(
             f"size: gives feature maps of {height} x {width} places with {options.size} pixels, "

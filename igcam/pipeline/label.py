@@ -15,7 +15,6 @@ from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.errors import IgcamError
-from igcam.files import read_tensors
 from igcam.guidance.targets import restrict_to_tags
 from igcam.maps import normalise
 from igcam.methods.background import with_background
@@ -26,7 +25,7 @@ from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import mean_level, reduce_one, views_of
-from igcam.pipeline.models_file import read_classifier, read_head
+from igcam.pipeline.models_file import read_classifier, read_head, read_reduction
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.render import final_mask
 from igcam.pipeline.run_folder import RunFolder
@@ -64,7 +63,7 @@ class Labeller:
             options,
             FeatureBank(bank, backbone, views_of(options.size, options.flip)),
             read_classifier(run.file("stages", "classify", "head.safetensors")),
-            Reduction.from_tensors(read_tensors(run.file("stages", "features", "reduction.safetensors"))),
+            read_reduction(run.file("stages", "features", "reduction.safetensors")),
             read_head(run.file("stages", learnt[-1], "head.safetensors")) if learnt else None,
         )
 

@@ -1,15 +1,20 @@
-"""Heads and classifiers of a run as safetensors."""
+"""Heads, classifiers and reductions of a run as safetensors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from igcam.errors import IgcamError
 from igcam.files import read_tensors, write_tensors
 from igcam.methods.classify import Classifier
 from igcam.models.linear_head import LinearHead
+from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
 
 
@@ -27,11 +32,17 @@ def write_classifier(path: Path, classifier: Classifier) -> None:
 
 
 def read_classifier(path: Path) -> Classifier:
-    """Read what `write_classifier` wrote."""
-    tensors = read_tensors(path)
-    l2, gradient_norm, steps, scale = tensors["l2_gradient_steps_scale"].tolist()
-    head = LinearHead(tensors["weight"].numpy(), tensors["bias"].numpy(), l2, gradient_norm, int(steps))
-    return Classifier(head, scale)
+    """Read what `write_classifier` wrote.
+
+    Raises:
+        IgcamError: The file is missing, damaged or of something else.
+    """
+    with _tensors(path, "classifier") as tensors:
+        weight, bias = _floats(tensors, "weight", 2), _floats(tensors, "bias", 1)
+        if len(weight) != len(bias):
+            raise ValueError(f"weight is of {len(weight)} classes, bias of {len(bias)}")
+        l2, gradient_norm, steps, scale = tensors["l2_gradient_steps_scale"].tolist()
+        return Classifier(LinearHead(weight.numpy(), bias.numpy(), l2, gradient_norm, int(steps)), scale)
 
 
 def write_head(path: Path, head: SegmentationHead) -> None:
@@ -40,9 +51,50 @@ def write_head(path: Path, head: SegmentationHead) -> None:
 
 
 def read_head(path: Path) -> SegmentationHead:
-    """Read what `write_head` wrote, in evaluation mode."""
+    """Read what `write_head` wrote, in evaluation mode.
+
+    Raises:
+        IgcamError: The file is missing, damaged or of something else.
+    """
+    with _tensors(path, "segmentation head") as tensors:
+        hidden, channels = _floats(tensors, "enter.weight", 4).shape[:2]
+        head = SegmentationHead(channels, len(_floats(tensors, "leave.bias", 1)) - 1, hidden)
+        head.load_state_dict(tensors)
+        return head.eval()
+
+
+def read_reduction(path: Path) -> Reduction:
+    """Read the principal components that `igcam.pipeline.features` wrote.
+
+    Raises:
+        IgcamError: The file is missing, damaged or of something else.
+    """
+    with _tensors(path, "reduction") as tensors:
+        reduction = Reduction.from_tensors(tensors)
+        if not reduction.means:
+            raise ValueError("it has no level")
+        for index, mean in enumerate(reduction.means):
+            if len(_floats(tensors, f"mean{index}", 1)) != len(_floats(tensors, f"projection{index}", 2)):
+                raise ValueError(f"mean{index} has {len(mean)} channels, projection{index} others")
+        return reduction
+
+
+@contextmanager
+def _tensors(path: Path, what: str) -> Iterator[dict[str, Tensor]]:
+    """Read a file; whatever does not fit what is made of it is told in a line."""
     tensors = read_tensors(path)
-    hidden, channels = tensors["enter.weight"].shape[:2]
-    head = SegmentationHead(channels, len(tensors["leave.bias"]) - 1, hidden)
-    head.load_state_dict(tensors)
-    return head.eval()
+    try:
+        yield tensors
+    except KeyError as error:
+        raise IgcamError(f"{path}: is no file of a {what}: {error} is missing") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        # Torch lists every tensor in a line of its own.
+        reason = " ".join(str(error).split())[:200]
+        raise IgcamError(f"{path}: is no file of a {what}: {reason}") from error
+
+
+def _floats(tensors: dict[str, Tensor], name: str, dimensions: int) -> Tensor:
+    tensor = tensors[name]
+    if not tensor.is_floating_point() or tensor.ndim != dimensions or tensor.numel() == 0:
+        raise ValueError(f"{name} must be floats of {dimensions} dimensions, is {tensor.dtype} {tuple(tensor.shape)}")
+    return tensor

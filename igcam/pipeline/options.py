@@ -64,6 +64,9 @@ class FitOptions:
     """Options of IG-CAM's stages."""
     crf: str = "afa"
     """Preset of the dense CRF, see `igcam.refine.CRF_PRESETS`."""
+    crf_side: int = 0
+    """Longer side in pixels of the photos that the preset's widths are for; other photos get them in proportion to
+    theirs. 0 takes the widths as they are."""
     seed: int = 0
     """Seeds all that is random."""
 
@@ -72,7 +75,7 @@ class FitOptions:
             raise IgcamError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if self.regime not in ("frozen", "finetune"):
             raise IgcamError(f"regime must be frozen or finetune, got {self.regime!r}")
-        check_ranges(self, size=(32, 4096), tag_evidence=(0, math.inf), seed=(0, 2**32 - 1))
+        check_ranges(self, size=(32, 4096), crf_side=(0, 1 << 20), tag_evidence=(0, math.inf), seed=(0, 2**32 - 1))
         if len(self.components) != len(self.backbone.levels):
             raise IgcamError(
                 f"components must have one number for each of the {len(self.backbone.levels)} levels, "
@@ -145,7 +148,7 @@ def from_plain(kind: type[Options], plain: dict[str, Any], source: str = "option
 
 
 def with_setting(options: Options, *settings: str) -> Options:
-    """Return options with fields changed, each named as `igcam.guide.head.epochs=20`.
+    """Return options with fields changed, each named as `igcam.guide.learn.head.epochs=20`.
 
     The value is JSON, or text that is taken as it is. Fields that must fit each other are given together.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.guidance.evidence import Evidence, constrain
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
 from igcam.refine.pyramid import PyramidOptions, sharpen
 from igcam.refine.stack import resized
@@ -23,6 +24,9 @@ class RenderOptions:
     """None leaves the multi-scale boundary enhancement out."""
     crf: CRFParameters | None = None
     """None leaves the CRF out."""
+    crf_side: int = 0
+    """Longer side in pixels of the photos that the CRF's widths are for; other photos get them in proportion to
+    theirs. 0 takes the widths as they are."""
     least_probability: float = 0.1
     """Classes that are nowhere as probable as this are not refined; matters without tags only."""
 
@@ -32,6 +36,7 @@ def render(
     scores: NDArray[np.floating],
     options: RenderOptions,
     deep: NDArray[np.floating] | None = None,
+    evidence: Evidence | None = None,
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield the mask after each step with its name: `plain`, then `sharpen` and `crf` where they are on.
 
@@ -42,13 +47,15 @@ def render(
         scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
         options: What to do.
         deep: Float (D, h', w'), features for the first level of the pyramid.
+        evidence: Cues on a grid of (H, W) places, kept after every step.
 
     Yields:
         Name and uint8 (H, W) mask with ids 0..C.
     """
     height, width = image.shape[:2]
     labels, probability = present_classes(scores, options.least_probability)
-    full = resized(probability, height, width)
+    said = None if evidence is None else evidence.of(labels)
+    full = _kept(resized(probability, height, width), said)
     yield "plain", labels[full.argmax(axis=0)]
     if options.sharpen is not None:
         # A small photo can be smaller than its map.
@@ -56,9 +63,15 @@ def render(
         full = sharpen(image, coarse, options=options.sharpen, deep=deep)[-1].probability
         if full.shape[1:] != (height, width):
             full = resized(full, height, width)
+        full = _kept(full, said)
         yield "sharpen", labels[full.argmax(axis=0)]
     if options.crf is not None:
-        yield "crf", labels[dense_crf(image, np.clip(full, 0, 1), options.crf).argmax(axis=0)]
+        crf = options.crf.scaled(max(height, width) / options.crf_side) if options.crf_side else options.crf
+        yield "crf", labels[_kept(dense_crf(image, np.clip(full, 0, 1), crf), said).argmax(axis=0)]
+
+
+def _kept(probability: Array, evidence: Evidence | None) -> Array:
+    return probability if evidence is None else constrain(probability, evidence)
 
 
 def present_classes(scores: NDArray[np.floating], least_probability: float) -> tuple[NDArray[np.uint8], Array]:
@@ -91,6 +104,7 @@ def final_mask(
     return list(render(image, scores, options, deep))[-1][1]
 
 
-def render_options(stages: Sequence[str], pyramid: PyramidOptions, crf: str) -> RenderOptions:
+def render_options(stages: Sequence[str], pyramid: PyramidOptions, crf: str, crf_side: int = 0) -> RenderOptions:
     """Return the options for the stages that are on; `crf` names a preset."""
-    return RenderOptions(pyramid if "sharpen" in stages else None, CRF_PRESETS[crf] if "crf" in stages else None)
+    preset = CRF_PRESETS[crf] if "crf" in stages else None
+    return RenderOptions(pyramid if "sharpen" in stages else None, preset, crf_side)

@@ -87,12 +87,15 @@ class RunFolder:
     @property
     def options(self) -> FitOptions:
         """The options that the run was begun with."""
-        return from_plain(FitOptions, read_json(self.file("run.json"))["options"], str(self.file("run.json")))
+        return from_plain(FitOptions, self._asked("options", dict), str(self.file("run.json")))
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, without background."""
-        return tuple(read_json(self.file("run.json"))["classes"])
+        classes = self._asked("classes", list)
+        if not classes or not all(isinstance(name, str) for name in classes):
+            raise IgcamError(f"{self.file('run.json')}: classes must be names, got {_short(classes)}")
+        return tuple(classes)
 
     def is_done(self, stage: str) -> bool:
         """Tell whether a stage has ended."""
@@ -105,7 +108,10 @@ class RunFolder:
 
     def facts(self, stage: str) -> dict[str, Any]:
         """Return what `finish` wrote of a stage."""
-        facts: dict[str, Any] = read_json(self.file("stages", stage, "stage.json"))
+        file = self.file("stages", stage, "stage.json")
+        facts = read_json(file)
+        if not isinstance(facts, dict):
+            raise IgcamError(f"{file}: must be a JSON object, got {_short(facts)}")
         return facts
 
     def log(self, line: str) -> None:
@@ -114,6 +120,15 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with self.file("log.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{now} {line}\n")
+
+    def _asked(self, name: str, kind: type[Any]) -> Any:
+        """Return what run.json has under a name."""
+        file = self.file("run.json")
+        content = read_json(file)
+        value = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(value, kind):
+            raise IgcamError(f"{file}: is not of a run: {name} must be a {kind.__name__}, got {_short(value)}")
+        return value
 
     def _has_other_files(self) -> bool:
         """Tell whether there is anything but what a run leaves that was killed as it began."""
@@ -127,9 +142,9 @@ class RunFolder:
         )
 
     def _check_same(self, asked: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
-        held = read_json(self.file("run.json"))
         # Options that came later have their defaults in older runs.
-        held["options"] = to_plain(self.options)
+        options = to_plain(self.options)
+        held = {**read_json(self.file("run.json")), "options": options}
         differing = [
             f"{name}: {_short(ours)} here, {_short(theirs)} asked"
             for name, ours, theirs in _differences(held, asked)

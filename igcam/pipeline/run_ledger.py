@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from igcam.data.sample import Dataset
 from igcam.files import digest
@@ -54,7 +55,7 @@ def run_ledger(
         cues=cues if learnt else {},
         annotation_seconds=annotation_seconds(len(training), cues if learnt else {}),
         threshold_rule="background learnt as a class" if learnt else method.background.words,
-        crf={"preset": options.crf, **asdict(CRF_PRESETS[options.crf])} if "crf" in stages else None,
+        crf=_crf(options) if "crf" in stages else None,
         flip=options.flip,
         backbone=backbone.name,
         weights=weights,
@@ -64,3 +65,9 @@ def run_ledger(
         stages=stages,
         wall_seconds=wall_seconds,
     )
+
+
+def _crf(options: FitOptions) -> dict[str, Any]:
+    """Say which CRF it is, and for which photos its widths are meant where they follow the size of the photo."""
+    sizes = {"widths_for_longer_side": options.crf_side} if options.crf_side else {}
+    return {"preset": options.crf, **asdict(CRF_PRESETS[options.crf]), **sizes}

@@ -13,6 +13,7 @@ from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
 from igcam.files import read_array, write_bytes
+from igcam.guidance.evidence import drawn_images
 from igcam.pipeline.features import views_of
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.render import RenderOptions, render, render_options
@@ -42,6 +43,7 @@ def write_stage_masks(
     if all(run.is_done(stage) for stage in ("masks", *drawing)):
         return
     reduced = read_array(run.file("stages", "features", "reduced.npy"), mmap=True)
+    cues = drawn_images(dataset)
     spent = dict.fromkeys([*maps, *drawing], 0.0)
     begun = time.perf_counter()
 
@@ -50,11 +52,14 @@ def write_stage_masks(
         if run.file("masks", f"{name}.png").exists():
             return
         image = load_image(dataset.samples[index].image)
+        evidence = cues[index].at(*image.shape[:2]) if index in cues else None
         for stage, stack in maps.items():
             detail = mask_options(options) if stage == last else RenderOptions()
+            # Activation maps know the tags alone.
+            said = None if stage == "classify" else evidence
             start = time.perf_counter()
             deep = deep_features(reduced[:, index], options) if detail.sharpen is not None else None
-            for step_name, mask in render(image, np.asarray(stack[index], np.float32), detail, deep):
+            for step_name, mask in render(image, np.asarray(stack[index], np.float32), detail, deep, said):
                 drawn = stage if step_name == "plain" else step_name
                 spent[drawn] += (time.perf_counter() - start) / workers
                 write_mask(run.file("stages", drawn, "masks", f"{name}.png"), mask)
@@ -80,4 +85,4 @@ def deep_features(reduced: NDArray[np.floating], options: FitOptions) -> NDArray
 def mask_options(options: FitOptions, stages: Sequence[str] | None = None) -> RenderOptions:
     """Return how the last stage of a run draws its masks; `stages` replaces the run's choice of them."""
     chosen = options.stages if stages is None else stages
-    return render_options(chosen, options.igcam.sharpen, options.crf)
+    return render_options(chosen, options.igcam.sharpen, options.crf, options.crf_side)

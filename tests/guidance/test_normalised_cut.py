@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igcam.errors import IgcamError
-from igcam.guidance.normalised_cut import NormalisedCutOptions, normalised_cut
+from igcam.guidance.normalised_cut import NormalisedCutOptions, normalised_cut, sides
 
 RELAXED = settings(max_examples=20, deadline=None)
 
@@ -112,3 +112,14 @@ def test_numbers_that_are_none_are_refused(bad: float) -> None:
 def test_impossible_options_are_refused() -> None:
     with pytest.raises(IgcamError, match="cuts must be 1 to 64, got 0"):
         NormalisedCutOptions(cuts=0)
+
+
+def test_a_cut_has_two_sides_whatever_its_scale_and_sign() -> None:
+    inside = np.zeros((8, 8), bool)
+    inside[2:5, 3:7] = True
+    values = np.where(inside, 3.0, -1.0)
+    for scale in (1, -1, 1e-3):
+        first, second = sides(scale * values)
+        np.testing.assert_array_equal(first, inside if scale > 0 else ~inside)
+        np.testing.assert_array_equal(second, ~first)
+    assert not sides(np.ones((2, 3)))[0].any()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.guidance.targets import from_activation, from_mask, restrict_to_tags
+from igcam.guidance.targets import from_activation, restrict_to_tags
 
 RELAXED = settings(max_examples=30, deadline=None)
 UNIT = st.floats(0, 1, width=32)
@@ -52,42 +52,6 @@ def test_an_image_without_tags_is_background() -> None:
     probability = from_activation(np.zeros((2, 3, 3), np.float32), np.ones((3, 3), np.float32))
     assert (probability[0] == 1).all()
     assert not probability[1:].any()
-
-
-def test_a_mask_becomes_shares_of_area() -> None:
-    mask = np.array(
-        [
-            [0, 0, 1, 1],
-            [0, 0, 1, 2],
-            [1, 255, 255, 255],
-            [2, 255, 255, 255],
-        ],
-        np.uint8,
-    )
-    target = from_mask(mask, 2, 2, 2)
-    assert target.probability.dtype == target.trust.dtype == np.float32
-    np.testing.assert_allclose(target.trust, [[1, 1], [0.5, 0]])
-    np.testing.assert_allclose(target.probability[:, 0, 0], [1, 0, 0])
-    np.testing.assert_allclose(target.probability[:, 0, 1], [0, 0.75, 0.25])
-    np.testing.assert_allclose(target.probability[:, 1, 0], [0, 0.5, 0.5])
-    np.testing.assert_allclose(target.probability[:, 1, 1], [1, 0, 0])
-
-
-@RELAXED
-@given(
-    mask=arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.sampled_from([0, 1, 2, 255])),
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-)
-def test_a_mask_of_any_size_becomes_a_target(mask: np.ndarray, size: tuple[int, int]) -> None:
-    target = from_mask(mask, 2, *size)
-    assert target.probability.shape == (3, *size)
-    assert target.trust.shape == size
-    np.testing.assert_allclose(target.probability.sum(axis=0), 1, atol=1e-5)
-    assert target.trust.min() >= 0
-    assert target.trust.max() <= 1 + 1e-6
-    for index in {0, 1, 2} - set(np.unique(mask)):
-        if (mask != 255).all():
-            assert not target.probability[index].any()
 
 
 @RELAXED

@@ -8,7 +8,7 @@ import torch
 from toy_inputs import toy_inputs, toy_masks, toy_targets
 
 from igcam.errors import IgcamError
-from igcam.methods.head_training import HeadOptions, predict_all, train_head
+from igcam.methods.head_training import HeadOptions, balance, predict_all, train_head
 from igcam.methods.inputs import Inputs
 from igcam.models.segmentation_head import SegmentationHead
 
@@ -108,3 +108,37 @@ def test_least_steps_make_more_epochs() -> None:
 def test_impossible_options_are_refused(bad: dict) -> None:
     with pytest.raises(IgcamError, match=f"{next(iter(bad))} must be"):
         HeadOptions(**bad)
+
+
+def test_a_running_average_of_the_weights_predicts() -> None:
+    inputs, targets = toy_inputs(8), toy_targets(toy_masks(8))
+    trust = np.ones((8, 8, 8), np.float32)
+    options = HeadOptions(hidden=8, epochs=1, least_steps=4, batch_size=4, foreground_bias=0)
+    last, still = (
+        train_head(inputs, np.arange(8), targets, trust, replace(options, averaging=decay))[0] for decay in (0, 0.9)
+    )
+    torch.manual_seed(inputs.seed)
+    begun = SegmentationHead(inputs.reduced.shape[2], 2, 8).leave.weight
+    assert 0 < (still.leave.weight - begun).norm() < 0.8 * (last.leave.weight - begun).norm()
+
+
+def test_the_bias_is_taken_from_the_background() -> None:
+    inputs, targets = toy_inputs(8), toy_targets(toy_masks(8))
+    trust = np.ones((8, 8, 8), np.float32)
+    options = HeadOptions(hidden=8, epochs=1, least_steps=4)
+    plain, biased = (
+        train_head(inputs, np.arange(8), targets, trust, replace(options, foreground_bias=bias))[0] for bias in (0, 2)
+    )
+    difference = plain.leave.bias.detach() - biased.leave.bias.detach()
+    np.testing.assert_allclose(difference.numpy(), [2, 0, 0], atol=1e-6)
+
+
+def test_classes_count_by_their_share() -> None:
+    targets = np.zeros((1, 3, 1, 4), np.float32)
+    targets[0, [0, 0, 0, 1], 0, [0, 1, 2, 3]] = 1
+    trust = np.ones((1, 1, 4), np.float32)
+    assert (balance(targets, trust, np.arange(1), 0) == 1).all()
+    np.testing.assert_allclose(balance(targets, trust, np.arange(1), 1)[0, 0], [2 / 3, 2 / 3, 2 / 3, 2], rtol=1e-2)
+    half = balance(targets, trust, np.arange(1), 0.5)[0, 0]
+    assert half.mean() == pytest.approx(1, abs=0.02)
+    assert half[3] / half[0] == pytest.approx(3**0.5, rel=1e-3)

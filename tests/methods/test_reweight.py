@@ -8,18 +8,22 @@ from toy_inputs import toy_inputs, toy_masks, toy_targets
 
 from igcam.influence import WeightOptions
 from igcam.methods.classify import Classifier, ClassifyOptions, classify
-from igcam.methods.guide import learn
 from igcam.methods.head_training import HeadOptions
 from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions
 from igcam.methods.reweight import ReweightOptions, _image_weights, _place_weights, reweight
+from igcam.methods.rounds import RoundOptions, learn
 from igcam.models.linear_head import CrossFit, cross_fit
 
 COUNT = 20
 OPTIONS = ReweightOptions(
     folds=4,
-    head=HeadOptions(hidden=8, epochs=1, least_steps=3),
-    retarget=RetargetOptions(size=0, trust_floor=1.0),
+    learn=RoundOptions(
+        rounds=1,
+        mask_share=0,
+        head=HeadOptions(hidden=8, epochs=1, least_steps=3),
+        retarget=RetargetOptions(size=0, trust_floor=1.0),
+    ),
 )
 
 
@@ -83,7 +87,7 @@ def test_trust_is_weighed_by_images_and_places(inputs: Inputs, classifier: Class
         for images in (False, True)
         for places in (False, True)
     }
-    plain = learn(inputs, PROBABILITIES, OPTIONS.head, OPTIONS.retarget)
+    plain = learn(inputs, PROBABILITIES, OPTIONS.learn)
     np.testing.assert_array_equal(found[False, False], plain.trust)
     images = _image_weights(fitted, OPTIONS, inputs.seed)[:, None, None]
     places = _place_weights(inputs, fitted, classifier.scale, PROBABILITIES, OPTIONS)
@@ -102,7 +106,8 @@ def test_the_control_learns_something_else(inputs: Inputs, classifier: Classifie
 
 
 def test_masks_keep_full_trust(inputs: Inputs, classifier: Classifier) -> None:
-    taught = replace(inputs, masks=toy_inputs(COUNT, noise=1.0, taught=(3,)).masks)
+    taught = replace(inputs, drawn=toy_inputs(COUNT, noise=1.0, taught=(3,)).drawn)
     guided = reweight(taught, classifier, PROBABILITIES, OPTIONS)
     assert (guided.trust[3] == 1).all()
-    np.testing.assert_array_equal(guided.targets[3], taught.masks[3].probability)
+    expected = taught.drawn[3].at(8, 8).probability
+    np.testing.assert_array_equal(guided.targets[3], expected)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-from igcam.guidance.targets import Target
+from igcam.data.cue import Cue, MaskCue
+from igcam.guidance.evidence import DrawnImage
 from igcam.methods.inputs import Inputs
 
 SIDE = 8
@@ -44,17 +47,26 @@ def toy_inputs(count: int = 12, seed: int = 0, noise: float = 0.1, taught: tuple
         last_level=lambda index: features[index],
         grouping=lambda index: features[index],
         image=image,
-        masks={index: toy_target(truth[index]) for index in taught},
+        drawn={index: toy_drawn(truth[index]) for index in taught},
         seed=seed,
     )
 
 
-def toy_target(mask: np.ndarray, trust: float = 1.0) -> Target:
-    """Return the one-hot target of a mask, of one trust everywhere."""
-    one_hot = (mask == np.arange(CLASSES + 1)[:, None, None]).astype(np.float32)
-    return Target(one_hot, np.full(mask.shape, trust, np.float32))
+@dataclass(frozen=True)
+class ToyMask:
+    """A mask in memory; a `MaskSource`."""
+
+    mask: np.ndarray
+
+    def read(self) -> np.ndarray:
+        return self.mask
+
+
+def toy_drawn(mask: np.ndarray, *cues: Cue, trust: float = 1.0) -> DrawnImage:
+    """Return cues for an image of the size of the maps, by default its whole mask."""
+    return DrawnImage(cues or (MaskCue(source=ToyMask(mask), trust=trust),), *mask.shape, CLASSES)
 
 
 def toy_targets(masks: np.ndarray) -> np.ndarray:
     """Return the one-hot targets of masks, float32 (N, K, h, w)."""
-    return np.stack([toy_target(mask).probability for mask in masks])
+    return np.stack([mask == np.arange(CLASSES + 1)[:, None, None] for mask in masks]).astype(np.float32)

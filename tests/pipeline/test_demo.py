@@ -24,11 +24,15 @@ def test_the_demonstration_compares_all_stages_with_full_supervision(
     assert ledger.seed is None
     assert ledger.split_size == 10
     values = {row.id: row.value for row in rows}
-    assert {"cam/miou", "igcam/miou", "igcam-crf/miou", "full/miou", "full/boundary-iou", "seconds"} <= set(values)
+    named = {"cam/miou", "igcam/miou", "igcam-crf/miou", "masks5/miou", "full/miou", "full/boundary-iou", "seconds"}
+    assert named <= set(values)
     assert all(0 <= value <= 100 for name, value in values.items() if name != "seconds")
     printed = console.file.getvalue()
     for name in NAMES.values():
         assert name in printed
     full = read_results(tmp_path / "demo/seed-0/full/stages/guide/metrics.json")[0]
     assert full.cues == {"mask": 10}
+    assert values["full/miou"] < 100, "what the head predicts, not the masks that it was given"
+    mixed = read_results(tmp_path / "demo/seed-0/masks5/stages/crf/metrics.json")[0]
+    assert mixed.cues == {"mask": 1}
     demo(tmp_path / "demo", seeds=1, images=10, console=console, progress=lambda *_: pytest.fail("all was done"))

@@ -9,12 +9,13 @@ import pytest
 import torch
 from tiny_runs import contents, tiny_options
 
-from igcam.data.cue import BoxCue, MaskCue
+from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.masks import MaskFile, read_mask_file
 from igcam.data.sample import Dataset
+from igcam.data.simulate import SimulateOptions, simulate_cues
 from igcam.errors import IgcamError
 from igcam.files import read_array, read_json, read_tensors
-from igcam.guidance.targets import from_mask
+from igcam.guidance.evidence import drawn_images
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.fit import fit
@@ -101,10 +102,13 @@ def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: P
     run = fit(few.with_cues(cues), tmp_path / "run", tiny_options(trained), bank=bank)
     targets, trust = (read_array(run.file("stages", "guide", name)) for name in ("targets.npy", "trust.npy"))
     for index, sample in enumerate(few.samples[:4]):
-        expected = from_mask(sample.truth.read(), 5, 8, 8)
+        expected = drawn_images(few.with_cues(cues))[index].at(8, 8)
         np.testing.assert_allclose(targets[index], expected.probability, atol=1e-3)
-        assert (trust[index] == 1).all()
+        assert trust[index].min() == trust[index].max() >= 1
+        final = read_mask_file(run.file("masks", f"{sample.name}.png"))
+        np.testing.assert_array_equal(final, sample.truth.read())
     assert trust[4:].min() < 1
+    assert trust[:4].sum(dtype=np.float32) / trust.sum(dtype=np.float32) >= 0.79
     before, after = (read_results(run.file("stages", stage, "metrics.json"))[0] for stage in ("classify", "guide"))
     assert before.cues == {}
     assert before.annotation_seconds == 20 * FEW
@@ -239,4 +243,30 @@ def test_masks_of_cues_may_be_files_with_ignored_pixels(
     run = fit(data, tmp_path / "run", tiny_options(trained).without(["reweight", "sharpen", "crf"]), bank=bank)
     trust = read_array(run.file("stages", "guide", "trust.npy"))[0]
     assert not trust[:4].any()
-    assert (trust[4:] == 1).all()
+    assert trust[4:].min() == trust[4:].max() >= 1
+
+
+def test_every_kind_of_cue_guides_on_any_part_of_the_images(
+    few: Dataset, trained: Path, bank: Path, tmp_path: Path
+) -> None:
+    kinds = ("point", "box", "scribble", "object-mask", "mask")
+    cues: dict[str, tuple[Cue, ...]] = {}
+    for place, kind in enumerate(kinds):
+        part = few.subset(few.names[place :: len(kinds) + 1])
+        cues |= simulate_cues(part, kind, options=SimulateOptions(box_jitter=0))
+    data = few.with_cues(cues)
+    run = fit(data, tmp_path / "run", tiny_options(trained), bank=bank)
+    for sample in data:
+        mask = read_mask_file(run.file("masks", f"{sample.name}.png"))
+        assert set(np.unique(mask)) <= {0, *(tag + 1 for tag in sample.tags or ())}
+        for cue in sample.cues:
+            region = cue.region(*mask.shape)
+            if cue.kind == "box":
+                outside = ~np.any([box.region(*mask.shape) for box in sample.cues if box.label == cue.label], axis=0)
+                assert not (mask[outside] == cue.label).any()
+            elif cue.label is not None:
+                assert (mask[region] == cue.label).all(), cue.kind
+            else:
+                assert (mask == sample.truth.read()).all()
+    ledger = read_results(run.file("metrics.json").parent / "stages/crf/metrics.json")[0]
+    assert set(ledger.cues) == {"point", "box", "scribble", "mask"}

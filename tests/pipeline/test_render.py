@@ -78,3 +78,14 @@ def test_names_of_stages_become_options() -> None:
     assert render_options(("classify", "sharpen", "crf"), pyramid, "seam") == RenderOptions(
         pyramid, CRF_PRESETS["seam"]
     )
+
+
+def test_widths_of_the_crf_follow_the_size_of_the_photo_where_asked() -> None:
+    image, scores, _ = scene()  # 62 pixels wide
+    noise = np.random.default_rng(0).integers(0, 40, image.shape).astype(np.uint8)
+    image += noise
+    asked = RenderOptions(None, CRF_PRESETS["irn"], crf_side=500)
+    by_hand = RenderOptions(None, CRF_PRESETS["irn"].scaled(62 / 500))
+    np.testing.assert_array_equal(final_mask(image, scores, asked), final_mask(image, scores, by_hand))
+    assert (final_mask(image, scores, asked) != final_mask(image, scores, RenderOptions(None, asked.crf))).any()
+    assert render_options(("crf",), PyramidOptions(), "irn", 500) == asked

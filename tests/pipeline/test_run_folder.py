@@ -49,7 +49,7 @@ def test_the_same_run_goes_on(tmp_path: Path, tiny_data: Dataset) -> None:
     ("setting", "line"),
     [
         ("seed=1", "  seed: 0 here, 1 asked"),
-        ("igcam.guide.head.epochs=3", "  options.igcam.guide.head.epochs: 1 here, 3 asked"),
+        ("igcam.guide.learn.head.epochs=3", "  options.igcam.guide.learn.head.epochs: 1 here, 3 asked"),
         ("crf=deeplab", "  options.crf: "),
     ],
 )

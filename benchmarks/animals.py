@@ -1,0 +1,118 @@
+"""What the benchmarks on the animals of VOC 2012 share: photos, options, runs that go on, and their scores.
+
+The photos are not part of this project: --data names a VOC root. Everything is chosen on train; val is scored once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from igcam.data.sample import Dataset
+from igcam.data.simulate import simulate_cues
+from igcam.data.voc import read_voc
+from igcam.models.backbone import BackboneOptions
+from igcam.pipeline.evaluate import evaluate
+from igcam.pipeline.fit import fit
+from igcam.pipeline.label import label
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_folder import RunFolder
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all of them have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "voc-animals", help="VOC root")
+    parser.add_argument("--weights", type=Path, default=SHARED / "weights" / "resnet50_imagenet_v1.safetensors")
+    parser.add_argument("--out", type=Path, default=Path("runs/voc-animals"), help="run folders, which go on")
+    parser.add_argument("--bank", type=Path, default=Path("runs/bank"), help="feature bank")
+    parser.add_argument("--seeds", type=int, default=1, help="repetitions")
+    parser.add_argument("--quick", action="store_true", help="a seventh of the images, to try the code")
+    return parser
+
+
+@dataclass(frozen=True)
+class Animals:
+    """The photos, and where runs on them lie."""
+
+    arguments: argparse.Namespace
+
+    @cached_property
+    def train(self) -> Dataset:
+        """The training photos with their truth."""
+        return self._read("train", 7)
+
+    @cached_property
+    def val(self) -> Dataset:
+        """The photos that only the final numbers are of."""
+        return self._read("val", 8)
+
+    def _read(self, split: str, every: int) -> Dataset:
+        dataset = read_voc(self.arguments.data, split, CLASSES)
+        return dataset.subset(dataset.names[::every]) if self.arguments.quick else dataset
+
+    def options(self, seed: int) -> FitOptions:
+        """Return the defaults with the local weights."""
+        return FitOptions(backbone=BackboneOptions(weights=self.arguments.weights, levels=(-2, -1)), seed=seed)
+
+    def learn(self, name: str, dataset: Dataset, options: FitOptions, split: str = "voc-animals train") -> RunFolder:
+        """Fit, or go on, in the folder of this name and seed."""
+        folder = self.arguments.out / f"{'quick-' if self.arguments.quick else ''}seed-{options.seed}" / name
+        return fit(dataset, folder, options, bank=self.arguments.bank, split=split, progress=progress())
+
+    def on_val(
+        self, run: RunFolder, use_tags: bool = False, stages: Sequence[str] | None = None
+    ) -> tuple[float, float]:
+        """Label val with a run and return mIoU and Boundary IoU in percent."""
+        name = "val-tags" if use_tags else "val"
+        masks = run.file(name if stages is None else "-".join([name, "plain", *stages]))
+        label(self.val, run, masks, bank=self.arguments.bank, use_tags=use_tags, stages=stages, progress=progress())
+        return scored(masks, self.val)
+
+    def on_train(self, run: RunFolder) -> tuple[float, float]:
+        """Label train by the head of a run and its tags, without any cue, and return the same."""
+        masks = run.file("train-predicted")
+        label(self.train, run, masks, bank=self.arguments.bank, progress=progress())
+        return scored(masks, self.train)
+
+
+def with_cues(dataset: Dataset, kind: str, share: float, seed: int) -> Dataset:
+    """Return the data set with simulated cues of one kind on a random share of the images."""
+    return dataset.with_cues(simulate_cues(dataset, kind, share=share, seed=seed))  # type: ignore[arg-type]
+
+
+def without_masks(full: Dataset, given: Dataset) -> Dataset:
+    """Return the images of `full` that have no mask among their cues in `given`."""
+    masked = {sample.name for sample in given if any(cue.kind == "mask" for cue in sample.cues)}
+    return full.subset([name for name in full.names if name not in masked])
+
+
+def scored(masks: Path, dataset: Dataset) -> tuple[float, float]:
+    """Return mIoU and Boundary IoU of a folder of masks in percent."""
+    result = evaluate(masks, dataset)
+    return 100 * result.scores.miou, 100 * result.boundary.miou
+
+
+def without_reweight(options: FitOptions) -> FitOptions:
+    """Return the options for full supervision, where nothing is guessed that could be weighed."""
+    stages = tuple(stage for stage in options.stages if stage != "reweight")
+    return replace(options, igcam=replace(options.igcam, stages=stages))
+
+
+def progress() -> Callable[[str, int, int], None]:
+    """Return a reporter that prints each task once."""
+    seen: set[str] = set()
+
+    def show(task: str, done: int, total: int) -> None:
+        if task not in seen:
+            seen.add(task)
+            print(f"{time.strftime('%H:%M:%S')}   {task} ({total})", flush=True)
+
+    return show

@@ -1,0 +1,147 @@
+"""What every kind of cue buys: IG-CAM with tags, points, scribbles, boxes and masks on the animals of VOC 2012.
+
+Frozen ResNet-50, 384 px. Cues are simulated from the true masks. Chosen on train only; val is scored once, with what
+train has chosen. The table goes to benchmarks/results/guidance.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from animals import Animals, arguments, scored, with_cues, without_masks, without_reweight
+
+from igcam.data.simulate import simulate_cues
+from igcam.data.voc import read_voc
+from igcam.errors import IgcamError
+from igcam.metrics.results import Row, write_results
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_ledger import run_ledger
+
+HERE = Path(__file__).parent
+Values = dict[str, list[float]]
+MODES: dict[str, tuple[str, float]] = {
+    "tags": ("", 0),
+    "points": ("point", 1),
+    "scribbles": ("scribble", 1),
+    "boxes": ("box", 1),
+    "masks2.5": ("mask", 0.025),
+    "masks5": ("mask", 0.05),
+    "masks10": ("mask", 0.1),
+    "masks25": ("mask", 0.25),
+    "masks50": ("mask", 0.5),
+    "full": ("mask", 1),
+}
+"""Kind of cue and the share of the training images that has it."""
+NOTES = {
+    "rest": "the training images without a mask of their own",
+    "seconds": "annotation of all training images, tags included; see igcam.metrics.ledger for the costs",
+}
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = arguments(__doc__)
+    parser.add_argument("--modes", default=",".join(["cam", *MODES]), help="names with commas between")
+    parser.add_argument("--aug", type=Path, help="list of more training images, for the rows of aug/")
+    given = parser.parse_args()
+    try:
+        run(given)
+    except IgcamError as error:
+        sys.exit(str(error))
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run all modes for each seed, print and write the table."""
+    start = time.perf_counter()
+    animals = Animals(given)
+    values: Values = {}
+    for seed in range(given.seeds):
+        for mode in given.modes.split(","):
+            one_mode(animals, mode, animals.options(seed), values)
+        if given.aug is not None:
+            augmented(animals, animals.options(seed), values)
+    if "full/val/notags/miou" in values:
+        best = values["full/val/notags/miou"]
+        for mode in MODES:
+            if f"{mode}/val/notags/miou" in values and mode != "full":
+                pairs = zip(values[f"{mode}/val/notags/miou"], best, strict=True)
+                values[f"{mode}/val/notags/of-full"] = [100 * value / full for value, full in pairs]
+    rows = [
+        Row.from_values(name, numbers, "s" if name.endswith("seconds") else "%", NOTES.get(name.split("/")[-2], ""))
+        for name, numbers in values.items()
+    ]
+    rows.append(Row("wall/seconds", time.perf_counter() - start, "s", note="of this call; finished runs count nothing"))
+    options = animals.options(0)
+    ledger = replace(
+        run_ledger(options, animals.train, split="see the ids", split_size=len(animals.train), tags_at_inference=True),
+        seed=None,
+        method="igcam and cam, see the ids: MODE/split/tags or no tags at inference",
+        wall_seconds=round(time.perf_counter() - start, 1),
+        threshold_rule="cam: constant 0.15; others: background learnt as a class",
+        cues={kind: round(share * len(animals.train)) for kind, share in MODES.values() if kind},
+        annotation_seconds=0,
+    )
+    if not given.quick:
+        write_results(HERE / "results" / "guidance.json", ledger, rows)
+    for row in rows:
+        interval = "" if row.low is None else f"  [{row.low:.1f}, {row.high:.1f}]"
+        print(f"{row.id:50s} {row.value:8.2f} {row.unit}{interval}")
+
+
+def one_mode(animals: Animals, mode: str, options: FitOptions, values: Values) -> None:
+    """Run one mode with one seed and add its numbers."""
+    add = adder(values, options.seed)
+    if mode == "cam":
+        run = animals.learn("cam", animals.train, replace(options, method="cam"))
+        add("cam/train/tags", *scored(run.file("masks"), animals.train))
+        add("cam/val/notags", *animals.on_val(run))
+        return
+    kind, share = MODES[mode]
+    dataset = with_cues(animals.train, kind, share, options.seed) if kind else animals.train
+    run = animals.learn(f"igcam-{mode}", dataset, without_reweight(options) if mode == "full" else options)
+    if mode == "full":
+        # The run's own masks are those that it was given: what its head says of these images is another thing.
+        add("full/train/tags", *animals.on_train(run))
+        add("full/val/tags", *animals.on_val(run, use_tags=True))
+    else:
+        add(f"{mode}/train/tags", *scored(run.file("masks"), animals.train))
+    rest = without_masks(animals.train, dataset)
+    if 0 < len(rest) < len(dataset):
+        add(f"{mode}/train/rest/tags", *scored(run.file("masks"), rest))
+    add(f"{mode}/val/notags", *animals.on_val(run))
+    ledger = run_ledger(options, dataset, split="", split_size=0, tags_at_inference=True)
+    values.setdefault(f"{mode}/annotation/seconds", []).append(ledger.annotation_seconds)
+
+
+def augmented(animals: Animals, options: FitOptions, values: Values) -> None:
+    """Run with more training images: tags only, and the masks of 25 of them."""
+    add = adder(values, options.seed)
+    more = read_voc(animals.arguments.data, str(animals.arguments.aug), animals.train.classes)
+    if animals.arguments.quick:
+        more = more.subset(more.names[::20])
+    official = animals.train.subset([name for name in animals.train.names if name in set(more.names)])
+    masks = simulate_cues(official, "mask", count=25, seed=options.seed)
+    for mode, dataset in (("tags", more), ("masks25images", more.with_cues(masks))):
+        run = animals.learn(f"aug-{mode}", dataset, options, split="voc-animals train_aug")
+        add(f"aug/{mode}/train/tags", *scored(run.file("masks"), official))
+        add(f"aug/{mode}/val/notags", *animals.on_val(run))
+
+
+def adder(values: Values, seed: int) -> Callable[[str, float, float], None]:
+    """Return a function that notes and prints mIoU and Boundary IoU."""
+
+    def add(name: str, miou: float, boundary: float) -> None:
+        values.setdefault(f"{name}/miou", []).append(miou)
+        values.setdefault(f"{name}/boundary-iou", []).append(boundary)
+        print(f"{time.strftime('%H:%M:%S')} seed {seed} {name}: {miou:.2f}, boundary {boundary:.2f}", flush=True)
+
+    return add
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""What influence is good for in training: weights under wrong tags, and masks where they help most.
+
+Rows of benchmarks/results/influence.json that need the whole pipeline; `python benchmarks/influence_weights.py
+--part weights` or `--part cue` replaces them there and leaves the others. Hours on two cores: each row is several
+runs of igcam fit on voc-animals, which go on where they stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from influence_audit import planted
+from voc_animals import CLASSES, SHARED, progress, with_masks
+
+from igcam.data.cue import MaskCue
+from igcam.data.sample import Dataset
+from igcam.data.voc import read_voc
+from igcam.errors import IgcamError
+from igcam.files import read_json
+from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger
+from igcam.metrics.results import Row, read_results, write_results
+from igcam.models.backbone import BackboneOptions
+from igcam.pipeline.evaluate import evaluate
+from igcam.pipeline.fit import fit
+from igcam.pipeline.label import label
+from igcam.pipeline.next_cues import propose_cues
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_folder import RunFolder
+
+RESULTS = Path(__file__).parent / "results" / "influence.json"
+WRONG_TAGS = 20
+"""Percent of the number of true tags, half added, half removed, as in the audit's rows."""
+SHARES = (0.025, 0.05, 0.1)
+"""Budgets: the price of masks on this share of the training images."""
+Values = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs share."""
+
+    options: FitOptions
+    train: Dataset
+    val: Dataset
+    out: Path
+    bank: Path
+
+    def learn(self, name: str, dataset: Dataset, options: FitOptions) -> RunFolder:
+        """Run igcam fit, or go on with it."""
+        return fit(dataset, self.out / name, options, bank=self.bank, split="voc-animals train", progress=progress())
+
+    def on_val(self, run: RunFolder) -> float:
+        """Return the mIoU in percent on val, without tags."""
+        label(self.val, run, run.file("val"), bank=self.bank, use_tags=False, progress=progress())
+        return 100 * evaluate(run.file("val"), self.val).scores.miou
+
+
+def main() -> None:
+    """Parse the command line, run the parts and replace their rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "voc-animals", help="VOC root")
+    parser.add_argument("--weights", type=Path, default=SHARED / "weights" / "resnet50_imagenet_v1.safetensors")
+    parser.add_argument("--out", type=Path, default=Path("runs/influence-weights"), help="run folders, which go on")
+    parser.add_argument("--bank", type=Path, default=Path("runs/bank"), help="feature bank")
+    parser.add_argument("--part", choices=("weights", "cue"), action="append", help="default: both")
+    parser.add_argument("--seeds", type=int, help="repetitions; default: 3 of weights, 5 of cue")
+    parser.add_argument("--quick", action="store_true", help="a seventh of the images and one seed; writes no results")
+    arguments = parser.parse_args()
+    try:
+        run(arguments)
+    except IgcamError as error:
+        sys.exit(str(error))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the parts."""
+    start = time.perf_counter()
+    train, val = (read_voc(arguments.data, split, CLASSES) for split in ("train", "val"))
+    if arguments.quick:
+        train, val = train.subset(train.names[::7]), val.subset(val.names[::8])
+    options = FitOptions(backbone=BackboneOptions(weights=arguments.weights, levels=(-2, -1)))
+    out = arguments.out / ("quick" if arguments.quick else "full")
+    setting = Setting(options, train, val, out, arguments.bank)
+    rows: list[Row] = []
+    for part in arguments.part or ("weights", "cue"):
+        seeds = 1 if arguments.quick else arguments.seeds or {"weights": 3, "cue": 5}[part]
+        rows += weights_rows(setting, seeds) if part == "weights" else cue_rows(setting, seeds)
+    for row in rows:
+        print(f"{row.id:40s} {row.value:8.2f} {row.unit}  {row.note}")
+    print(f"{time.perf_counter() - start:.0f} s")
+    if not arguments.quick:
+        write(rows)
+
+
+def weights_rows(setting: Setting, seeds: int) -> list[Row]:
+    """Return what influence weights regain of the mIoU that wrong tags cost, and what they cost on clean tags.
+
+    The score is that of the reweight stage's masks against the true masks of train; the wrong tags are those that
+    the masks are drawn with. Without weights means the same rounds of training with weights of one.
+    """
+    truth = setting.train.tag_matrix().astype(np.float64)
+    values: Values = {}
+    for seed in range(seeds):
+        changed = with_tags(setting.train, planted(truth, WRONG_TAGS, seed))
+        found: dict[str, float] = {}
+        for tags, dataset in (("clean", setting.train), ("wrong", changed)):
+            for weights in ("none", "influence", "shuffled"):
+                run = setting.learn(f"{tags}-{weights}-{seed}", dataset, weighted(setting.options, weights, seed))
+                found[f"{tags}/{weights}"] = stage_miou(run, "reweight")
+        cost = found["clean/none"] - found["wrong/none"]
+        for weights, name in (("influence", "weights/regained"), ("shuffled", "weights/shuffled-regained")):
+            share = (found[f"wrong/{weights}"] - found["wrong/none"]) / cost if cost else 0.0
+            values.setdefault(name, []).append(100 * share)
+        values.setdefault("weights/clean-cost", []).append(found["clean/none"] - found["clean/influence"])
+        values.setdefault("weights/wrong-tags-cost", []).append(cost)
+    units = {"weights/clean-cost": "mIoU", "weights/wrong-tags-cost": "mIoU"}
+    return [Row.from_values(name, numbers, units.get(name, "%")) for name, numbers in values.items()]
+
+
+def weighted(options: FitOptions, weights: str, seed: int) -> FitOptions:
+    """Return the options with weights from influence, the same shuffled, or none."""
+    on = weights != "none"
+    chosen = replace(options.igcam.reweight, images=on, places=weights == "influence", shuffled=weights == "shuffled")
+    stages = ("classify", "guide", "reweight")
+    return replace(options, seed=seed, igcam=replace(options.igcam, reweight=chosen, stages=stages))
+
+
+def cue_rows(setting: Setting, seeds: int) -> list[Row]:
+    """Return the gain of chosen masks over random ones at equal seconds, on val without tags.
+
+    The run of tags alone chooses; `cue/SHARE/seconds-ratio` is the price at which chosen masks reach what random
+    ones reach at that budget, by straight lines between the budgets.
+    """
+    curves: dict[str, list[list[float]]] = {"chosen": [], "random": []}
+    prices = [round(share * len(setting.train)) * (ANNOTATION_SECONDS["mask"] - 20) for share in SHARES]
+    for seed in range(seeds):
+        options = replace(setting.options, seed=seed)
+        tags = setting.learn(f"tags-{seed}", setting.train, options)
+        floor = setting.on_val(tags)
+        for how, curve in curves.items():
+            points = [floor]
+            for share, price in zip(SHARES, prices, strict=True):
+                if how == "random":
+                    dataset = with_masks(setting.train, share, seed)
+                else:
+                    chosen = propose_cues(tags, price + 1, kinds=["mask"])
+                    dataset = masks_on(setting.train, [item.image for item in chosen])
+                points.append(setting.on_val(setting.learn(f"{how}-{share:g}-{seed}", dataset, options)))
+            curve.append(points)
+    rows = []
+    for place, share in enumerate(SHARES, 1):
+        name = f"cue/{100 * share:g}"
+        for how, curve in curves.items():
+            rows.append(Row.from_values(f"{name}/{how}/miou", [points[place] for points in curve], "%"))
+        pairs = list(zip(curves["chosen"], curves["random"], strict=True))
+        rows.append(Row.from_values(f"{name}/gain", [mine[place] - theirs[place] for mine, theirs in pairs], "mIoU"))
+        ratios = [seconds_to_reach(theirs[place], mine, [0.0, *prices]) / prices[place - 1] for mine, theirs in pairs]
+        rows.append(Row.from_values(f"{name}/seconds-ratio", ratios, "x", "price of the same mIoU, chosen / random"))
+    return rows
+
+
+def seconds_to_reach(wanted: float, points: list[float], prices: list[float]) -> float:
+    """Return the price at which a curve first reaches a score; the last price where it never does."""
+    for place in range(len(points)):
+        if points[place] >= wanted:
+            if place == 0:
+                return prices[0]
+            share = (wanted - points[place - 1]) / (points[place] - points[place - 1])
+            return prices[place - 1] + share * (prices[place] - prices[place - 1])
+    return prices[-1]
+
+
+def masks_on(dataset: Dataset, images: list[int]) -> Dataset:
+    """Give the true masks of these images as cues."""
+    samples = [dataset.samples[image] for image in images]
+    return dataset.with_cues({item.name: (MaskCue(source=item.truth),) for item in samples if item.truth})
+
+
+def with_tags(dataset: Dataset, tags: np.ndarray) -> Dataset:
+    """Return the data set with other tags, (n, C)."""
+    rows = [tuple(np.flatnonzero(row).tolist()) for row in tags]
+    samples = [replace(sample, tags=row) for sample, row in zip(dataset, rows, strict=True)]
+    return replace(dataset, samples=tuple(samples))
+
+
+def stage_miou(run: RunFolder, stage: str) -> float:
+    """Return the mIoU in percent of the training images after a stage."""
+    rows = read_json(run.file("metrics.json"))["stages"][stage]["rows"]
+    return float(next(row["value"] for row in rows if row["id"] == "miou"))
+
+
+def write(rows: list[Row]) -> None:
+    """Replace these rows in the results file, which benchmarks/influence.py begins."""
+    ledger, others = read_results(RESULTS) if RESULTS.exists() else (Ledger("influence", "see the ids", 437, True), [])
+    begins = tuple({row.id.split("/")[0] + "/" for row in rows})
+    write_results(RESULTS, ledger, [row for row in others if not row.id.startswith(begins)] + rows)
+
+
+if __name__ == "__main__":
+    main()

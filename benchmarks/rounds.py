@@ -1,0 +1,152 @@
+"""Rounds of learning, with each guard against drift on and off: mIoU of the training images by round, tags only.
+
+Run benchmarks/voc_animals.py or guidance.py first: the run folder `cam` holds the features and activation maps. Scores
+are those of the coarse maps, enlarged to 96 x 96, before any refinement. Nothing is scored on val.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from animals import Animals, arguments
+from numpy.typing import NDArray
+
+from igcam.errors import IgcamError
+from igcam.files import read_array
+from igcam.methods.coverage import first_targets
+from igcam.methods.guide import GuideOptions
+from igcam.methods.head_training import HeadOptions
+from igcam.methods.rounds import RoundOptions, learn
+from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.results import Row, write_results
+from igcam.pipeline.backbone_file import open_backbone
+from igcam.pipeline.run_inputs import open_bank, open_inputs
+from igcam.pipeline.run_ledger import run_ledger
+from igcam.refine.stack import resized
+
+HERE = Path(__file__).parent
+SIDE = 96
+USUAL = RoundOptions(rounds=1)
+Array = NDArray[np.float32]
+
+
+def with_head(**changes: float) -> RoundOptions:
+    """Return the usual options with some of the head's changed."""
+    return replace(USUAL, head=replace(HeadOptions(), **changes))  # type: ignore[arg-type]
+
+
+GUARDS: dict[str, RoundOptions] = {
+    "usual": USUAL,
+    "no-bias": with_head(foreground_bias=0),
+    "averaging": with_head(averaging=0.98),
+    "class-balance": with_head(class_balance=0.5),
+    "disagreement": replace(USUAL, disagreement=0.8),
+    "no-crf": replace(USUAL, retarget=replace(USUAL.retarget, size=0)),
+    "even-trust": replace(USUAL, retarget=replace(USUAL.retarget, trust_floor=1)),
+}
+"""The defaults, and one thing changed at a time."""
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--guards", default=",".join(GUARDS), help="names with commas between")
+    given = parser.parse_args()
+    try:
+        run(given)
+    except IgcamError as error:
+        sys.exit(str(error))
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run every guard for each seed, print and write the table."""
+    start = time.perf_counter()
+    animals = Animals(given)
+    values: dict[str, list[float]] = {}
+    for seed in range(given.seeds):
+        options = animals.options(seed)
+        folder = animals.learn("cam", animals.train, replace(options, method="cam"))
+        inputs = open_inputs(folder, animals.train, open_bank(folder, open_backbone(folder, options), given.bank))
+        maps = read_array(folder.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
+        usual = GuideOptions()
+        begun = first_targets(inputs, maps, usual.coverage, usual.learn.retarget.marks)
+        score = scorer(animals)
+        values.setdefault("rounds/0/miou", []).append(score(begun))
+        for guard in given.guards.split(","):
+            watcher = Watcher(guard, score)
+            guided = learn(inputs, begun, replace(GUARDS[guard], rounds=given.rounds, settled=1), watch=watcher)
+            for number, ((miou, objects), agreement) in enumerate(
+                zip(watcher.found, guided.agreement, strict=True), start=1
+            ):
+                row = f"rounds/{guard}/{number}"
+                values.setdefault(f"{row}/miou", []).append(miou)
+                values.setdefault(f"{row}/objects", []).append(objects)
+                values.setdefault(f"{row}/agreement", []).append(100 * agreement)
+    rows = [Row.from_values(name, numbers, "%", NOTES.get(name.split("/")[-1], "")) for name, numbers in values.items()]
+    ledger = replace(
+        run_ledger(
+            animals.options(0),
+            animals.train,
+            split="voc-animals train",
+            split_size=len(animals.train),
+            tags_at_inference=True,
+            stages=("classify", "guide"),
+        ),
+        seed=None,
+        wall_seconds=round(time.perf_counter() - start, 1),
+    )
+    if not given.quick:
+        write_results(HERE / "results" / "rounds.json", ledger, rows)
+    for row in rows:
+        print(f"{row.id:50s} {row.value:8.2f} {row.unit}")
+
+
+NOTES = {
+    "objects": "share of all places whose most probable class is not the background",
+    "agreement": "mean IoU of this round's masks with those that it was begun with",
+}
+
+
+@dataclass
+class Watcher:
+    """Notes mIoU and the share of objects of every round."""
+
+    guard: str
+    score: Callable[[Array], float]
+    found: list[tuple[float, float]] = field(default_factory=list)
+
+    def __call__(self, maps: Array) -> None:
+        """Score the predictions of a round."""
+        self.found.append((self.score(maps), 100 * float((maps.argmax(axis=1) > 0).mean())))
+        print(f"{time.strftime('%H:%M:%S')} {self.guard} {len(self.found)}: {self.found[-1][0]:.2f}", flush=True)
+
+
+def scorer(animals: Animals) -> Callable[[Array], float]:
+    """Return a function that gives the mIoU of maps (N, K, h, w) on a grid of SIDE x SIDE, in percent."""
+    classes = len(animals.train.classes)
+    grids = [
+        cv2.resize(sample.truth.read(), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+        for sample in animals.train
+        if sample.truth
+    ]
+
+    def score(maps: Array) -> float:
+        total = Confusion.zeros(classes)
+        for truth, probability in zip(grids, maps, strict=True):
+            mask = resized(probability, SIDE, SIDE).argmax(axis=0).astype(np.uint8)
+            total = total + confusion(np.asarray(truth, np.uint8), mask, classes)
+        return 100 * scores(total).miou
+
+    return score
+
+
+if __name__ == "__main__":
+    main()

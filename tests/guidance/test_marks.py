@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from igcam.errors import IgcamError
+from igcam.guidance.evidence import Mark
+from igcam.guidance.marks import MarkOptions, reached, share_by_marks
+
+
+def line(*likeness: float) -> np.ndarray:
+    """Return the affinity of places in a row, each like its neighbours by so much."""
+    affinity = np.diag(np.array(likeness, np.float32), 1)
+    return affinity + affinity.T
+
+
+def mark(label: int, place: int, count: int) -> Mark:
+    places = np.zeros((1, count), np.float32)
+    places[0, place] = 1
+    return Mark(label, places)
+
+
+def test_reach_by_hand() -> None:
+    # Two places: a walk ends where it starts with restart r, moves with 1 - r, and so on.
+    found = reached(line(1.0), [mark(1, 0, 2)], 2, 0.5)
+    np.testing.assert_allclose(found[1], [2 / 3, 1 / 3], atol=1e-6)
+    assert not found[0].any()
+
+
+def test_the_border_lies_where_the_likeness_changes() -> None:
+    affinity = line(1, 1, 0.01, 1, 1)
+    found = reached(affinity, [mark(1, 0, 6), mark(2, 5, 6)], 3, 0.1)
+    assert (found[1, :3] > found[2, :3]).all()
+    assert (found[2, 3:] > found[1, 3:]).all()
+
+
+def test_places_are_shared_by_who_reaches_them() -> None:
+    probability = np.array([[0.2, 0.4], [0.4, 0.3], [0.4, 0.3]], np.float32)[:, None]
+    reach = np.array([[0, 0], [0.9, 0], [0.1, 0.5]], np.float32)
+    shared = share_by_marks(probability, reach, 1.0)
+    np.testing.assert_allclose(shared[:, 0, 0], [0.2, 0.72, 0.08], atol=1e-5)
+    np.testing.assert_allclose(shared[:, 0, 1], [0.4, 0, 0.6], atol=1e-5)
+    half = share_by_marks(probability, reach, 0.5)
+    np.testing.assert_allclose(half[:, 0, 0], [0.2, 0.6, 0.2], atol=1e-5)
+    np.testing.assert_array_equal(share_by_marks(probability, reach, 0), probability)
+
+
+def test_one_marked_class_has_nobody_to_share_with() -> None:
+    probability = np.full((3, 1, 2), 1 / 3, np.float32)
+    reach = np.array([[0, 0], [0.9, 0.1], [0, 0]], np.float32)
+    np.testing.assert_array_equal(share_by_marks(probability, reach, 0.5), probability)
+
+
+def test_impossible_options_are_refused() -> None:
+    with pytest.raises(IgcamError, match=r"share must be 0 to 1, got 2"):
+        MarkOptions(share=2)
+    with pytest.raises(IgcamError, match=r"restart must be"):
+        MarkOptions(restart=0)

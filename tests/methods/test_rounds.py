@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_inputs import toy_inputs, toy_masks, toy_targets
+
+from igcam.errors import IgcamError
+from igcam.methods.head_training import HeadOptions
+from igcam.methods.retarget import RetargetOptions
+from igcam.methods.rounds import RoundOptions, learn, mutual_iou
+
+COUNT = 8
+HEAD = HeadOptions(hidden=16, epochs=1, least_steps=30, batch_size=4, learning_rate=0.02)
+ONE = RoundOptions(rounds=1, mask_share=0, head=HEAD, retarget=RetargetOptions(size=0))
+PROBABILITIES = (0.8 * toy_targets(toy_masks(COUNT)) + 0.2 / 3).astype(np.float32)
+
+
+def test_every_round_begins_with_the_predictions_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("igcam.methods.rounds")
+    begun: list[np.ndarray] = []
+    aim = module.retarget
+
+    def noting(inputs, indices, probabilities, options):
+        begun.append(probabilities)
+        return aim(inputs, indices, probabilities, options)
+
+    monkeypatch.setattr(module, "retarget", noting)
+    inputs = toy_inputs(COUNT, noise=1.0)
+    twice = learn(inputs, PROBABILITIES, replace(ONE, rounds=2, settled=1))
+    assert len(begun) == 2
+    np.testing.assert_array_equal(begun[0], PROBABILITIES)
+    np.testing.assert_array_equal(begun[1], learn(inputs, PROBABILITIES, ONE).probabilities)
+    assert len(twice.agreement) == 2
+    assert [entry["epoch"] for entry in twice.curve] == list(range(1, len(twice.curve) + 1))
+    assert len(twice.curve) == 30
+
+
+def test_rounds_end_when_nothing_changes() -> None:
+    settled = learn(toy_inputs(COUNT), PROBABILITIES, replace(ONE, rounds=5, settled=0.5))
+    assert len(settled.agreement) == 1
+    assert settled.agreement[0] >= 0.5
+
+
+def test_weights_scale_the_trust_but_not_that_of_masks() -> None:
+    inputs = toy_inputs(COUNT, taught=(0,))
+    weights = np.full((COUNT, 8, 8), 0.5, np.float32)
+    plain, weighed = learn(inputs, PROBABILITIES, ONE), learn(inputs, PROBABILITIES, ONE, weights)
+    np.testing.assert_allclose(weighed.trust[1:], plain.trust[1:] / 2, rtol=2e-3)
+    assert (weighed.trust[0] == 1).all()
+
+
+def test_few_masks_have_their_share_of_the_trust() -> None:
+    inputs = toy_inputs(COUNT, taught=(2, 5))
+    trust = learn(inputs, PROBABILITIES, replace(ONE, mask_share=0.75)).trust.astype(np.float32)
+    masked = trust[[2, 5]].sum()
+    assert masked / trust.sum() == pytest.approx(0.75, abs=1e-3)
+    capped = learn(inputs, PROBABILITIES, replace(ONE, mask_share=0.75, most_weight=1.5)).trust
+    assert (capped[[2, 5]] == 1.5).all()
+    every = learn(toy_inputs(COUNT, taught=tuple(range(COUNT))), PROBABILITIES, replace(ONE, mask_share=0.75)).trust
+    assert (every == 1).all()
+
+
+def test_disagreement_takes_trust() -> None:
+    inputs = toy_inputs(COUNT, taught=(0,))
+    options = replace(ONE, rounds=2, settled=1)
+    # Between the first round's start and its predictions, in another half of the images.
+    begun = PROBABILITIES.copy()
+    begun[4:] = begun[4:, [0, 2, 1]]
+    usual, wary = (learn(inputs, begun, replace(options, disagreement=share)) for share in (0, 1))
+    np.testing.assert_array_equal(usual.targets, wary.targets)
+    assert (wary.trust <= usual.trust).all()
+    assert (wary.trust[0] == usual.trust[0]).all()
+    assert wary.trust[1:].mean() < usual.trust[1:].mean()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99), classes=st.integers(1, 4))
+def test_agreement_is_one_with_oneself_and_symmetric(seed: int, classes: int) -> None:
+    first, second = np.random.default_rng(seed).random((2, 3, classes, 4, 4)).astype(np.float32)
+    assert mutual_iou(first, first) == 1
+    assert mutual_iou(first, second) == pytest.approx(mutual_iou(second, first))
+    assert 0 <= mutual_iou(first, second) <= 1
+
+
+def test_agreement_by_hand() -> None:
+    first, second = (np.eye(3, dtype=np.float32)[ids].T[None, :, None] for ids in ([0, 0, 1, 1], [0, 1, 1, 1]))
+    assert mutual_iou(first, second) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_impossible_options_are_refused() -> None:
+    with pytest.raises(IgcamError, match=r"rounds must be .*, got 0"):
+        RoundOptions(rounds=0)
+    with pytest.raises(IgcamError, match=r"mask_share must be .*, got 1"):
+        RoundOptions(mask_share=1)
