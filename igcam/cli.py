@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from igcam.cli_audit import audit
+from igcam.cli_progress import progress_bars
 from igcam.errors import IgcamError
 
 app = typer.Typer(
@@ -67,7 +66,9 @@ def fit(
     seed: Annotated[int, typer.Option(help="Seeds all that is random.")] = 0,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other option by its dotted name: igcam.guide.head.epochs=20. Repeatable."),
+        typer.Option(
+            "--set", help="Any other option by its dotted name: igcam.guide.learn.head.epochs=20. Repeatable."
+        ),
     ] = None,
 ) -> None:
     """Learn from tags and cues, stage by stage, and label the photos that were learnt from."""
@@ -90,7 +91,7 @@ def fit(
     dataset = read_folder(photos, tags, truth, _names(classes))
     if cues is not None:
         dataset = dataset.with_cues(read_cues(cues, dataset))
-    with _progress() as progress:
+    with progress_bars(console) as progress:
         run = run_fit(dataset, out, options, bank=bank, split=photos.name, progress=progress)
     print_stages(run, console)
     console.print(f"masks: {run.file('masks')}", highlight=False, soft_wrap=True)
@@ -111,7 +112,7 @@ def label(
 
     opened = RunFolder.open(run)
     dataset = read_photos(photos, tags, opened.classes)
-    with _progress() as progress:
+    with progress_bars(console) as progress:
         files = run_label(dataset, opened, out, bank=bank, progress=progress)
     console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)
 
@@ -124,6 +125,9 @@ def refine(
     crf: Annotated[
         str, typer.Option(help="Preset of the dense CRF: afa, deeplab, hfpl, irn, seam, toco, weaktr.")
     ] = "afa",
+    crf_side: Annotated[
+        int, typer.Option(min=0, help="Longer side of photos that the CRF's widths fit; 0 keeps them for all sizes.")
+    ] = 0,
     without: Annotated[list[str] | None, typer.Option(help="Switch a step off: sharpen or crf. Repeatable.")] = None,
 ) -> None:
     """Sharpen masks or maps of any origin along the colours of their photos; nothing is learnt."""
@@ -141,9 +145,35 @@ def refine(
         steps.remove(name)
     if not steps:
         raise IgcamError("--without: leaves nothing to do")
-    with _progress() as progress:
-        files = refine_folder(given, images, out, render_options(steps, PyramidOptions(), crf), progress=progress)
+    options = render_options(steps, PyramidOptions(), crf, crf_side)
+    with progress_bars(console) as progress:
+        files = refine_folder(given, images, out, options, progress=progress)
     console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the export; must be new, empty or the same export.")],
+    format: Annotated[str, typer.Option(help="voc, coco, yolo, label-studio or folder.")],
+    masks: Annotated[Path | None, typer.Argument(help="Folder of masks NAME.png; default: those of --run.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of their photos; default: those of --run.")] = None,
+    run: Annotated[Path | None, typer.Option(help="A finished run; knows masks, photos and classes.")] = None,
+    classes: Classes = None,
+    cues: Cues = None,
+    shape: Annotated[str, typer.Option(help="polygon or mask, for coco and label-studio.")] = "polygon",
+    simplify: Annotated[float, typer.Option(help="Pixels that polygons may be off; 0 is exact.")] = 0.0,
+    link: Annotated[bool, typer.Option("--link", help="Hard links in place of copies of photos.")] = False,
+) -> None:
+    """Write masks and photos in the format of another tool; boxes and masks of --cues say what is one object."""
+    from igcam.data.export_item import ExportOptions
+    from igcam.pipeline.export import export as run_export
+    from igcam.pipeline.export import open_masks
+
+    options = ExportOptions(shape=shape, tolerance=simplify, link=link)  # type: ignore[arg-type]
+    folder, dataset = open_masks(masks, images, run, _names(classes), cues)
+    with progress_bars(console) as progress:
+        exported = run_export(folder, dataset, out, format, options, progress=progress)
+    console.print(str(exported), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -162,7 +192,7 @@ def evaluate(
 
     dataset = read_truth(truth, split, _names(classes))
     ledger = Ledger(method="masks from a folder", split=split, split_size=len(dataset), tags_at_inference=False)
-    with _progress() as progress:
+    with progress_bars(console) as progress:
         result = run_evaluate(masks, dataset, ledger, output, progress=progress)
     print_classes(result, console)
 
@@ -178,6 +208,9 @@ def report(
     console.print(f"report: {write_report(run, output)}", highlight=False, soft_wrap=True)
 
 
+app.command()(audit)
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
@@ -188,7 +221,7 @@ def demo(
     from igcam.pipeline.demo import demo as run_demo
     from igcam.reporting import write_report
 
-    with _progress() as progress:
+    with progress_bars(console) as progress:
         run_demo(out, seeds=seeds, images=images, console=console, progress=progress)
     reports = [write_report(out / f"seed-{seed}" / "igcam") for seed in range(seeds)]
     console.print(f"report: {reports[0]}", highlight=False, soft_wrap=True)
@@ -207,36 +240,6 @@ def _names(classes: str | None) -> list[str] | None:
     from igcam.data.sample import named_once
 
     return None if classes is None else list(named_once([name.strip() for name in classes.split(",")]))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar for each task, with its rate."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    tasks: dict[str, TaskID] = {}
-    bars = Progress(*columns, console=console, transient=True)
-
-    def show(name: str, done: int, total: int) -> None:
-        # Started by the first task, as starting and stopping writes a line of its own.
-        bars.start()
-        if name not in tasks:
-            tasks[name] = bars.add_task(name, total=total, rate="")
-        speed = next(task.speed for task in bars.tasks if task.id == tasks[name])
-        bars.update(tasks[name], completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
-        if done >= total:
-            bars.remove_task(tasks.pop(name))
-
-    try:
-        yield show
-    finally:
-        if bars.live.is_started:
-            bars.stop()
 
 
 if __name__ == "__main__":

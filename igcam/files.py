@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,32 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         IgcamError: The disk is full or the folder cannot be written.
     """
-    path = Path(path)
+    _write(Path(path), [data])
+
+
+def write_chunks(path: str | Path, chunks: Iterable[str]) -> None:
+    """Write text as UTF-8 piece by piece, atomically: for files that need not fit in memory."""
+    _write(Path(path), (chunk.encode("utf-8") for chunk in chunks))
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            for piece in pieces:
+                stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # whatever stops it, no part is left behind
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -61,6 +73,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise IgcamError(f"{path}: is not JSON: it is nested too deep") from error
     except ValueError as error:
         raise IgcamError(f"{path}: is not JSON: {error}") from error
 
@@ -80,11 +94,14 @@ def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
     """
     try:
         array: np.ndarray = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-        return array
     except OSError as error:
         raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise IgcamError(f"{path}: is not a whole .npy file: {error}") from error
+    except Exception as error:  # damaged headers make numpy raise nearly anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise IgcamError(f"{path}: is not a whole .npy file: {reason}") from error
+    if not isinstance(array, np.ndarray):
+        raise IgcamError(f"{path}: is not a .npy file but an archive of several")
+    return array
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -103,7 +120,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except OSError as error:
         raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise IgcamError(f"{path}: is not a whole safetensors file: {error}") from error
 
 

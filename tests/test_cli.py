@@ -58,10 +58,10 @@ def quick(trained: Path, out: Path) -> list[object]:
     settings = [
         "backbone.output_stride=8",
         "components=[8,8]",
-        "igcam.guide.head.hidden=8",
-        "igcam.guide.head.epochs=1",
-        "igcam.guide.head.least_steps=2",
-        "igcam.guide.retarget.size=0",
+        "igcam.guide.learn.head.hidden=8",
+        "igcam.guide.learn.head.epochs=1",
+        "igcam.guide.learn.head.least_steps=2",
+        "igcam.guide.learn.retarget.size=0",
     ]
     return [*options, "--size", 64, *(word for setting in settings for word in ("--set", setting))]
 
@@ -164,9 +164,9 @@ def test_from_photos_to_scores(igcam: Command, scenes: Path, trained: Path, tmp_
 
     status, output = igcam(*fit, *quick(trained, run))
     assert status == 0
-    status, output = igcam(*fit, *quick(trained, run), "--set", "igcam.guide.head.hidden=9")
+    status, output = igcam(*fit, *quick(trained, run), "--set", "igcam.guide.learn.head.hidden=9")
     assert status == 2
-    assert "options.igcam.guide.head.hidden: 8 here, 9 asked" in output
+    assert "options.igcam.guide.learn.head.hidden: 8 here, 9 asked" in output
     assert len([line for line in output.splitlines() if "warnings" not in line]) == 2
 
     status, output = igcam("label", scenes / "photos", "--run", run, "--out", masks)
@@ -211,7 +211,7 @@ def test_broken_photos_cannot_be_labelled_but_the_others_are(igcam: Command, tin
 
 def test_masks_are_refined(igcam: Command, scenes: Path, tmp_path: Path) -> None:
     words = ["refine", scenes / "masks", "--images", scenes / "photos", "--out", tmp_path / "out"]
-    status, output = igcam(*words, "--crf", "deeplab", "--without", "sharpen")
+    status, output = igcam(*words, "--crf", "deeplab", "--crf-side", "500", "--without", "sharpen")
     assert status == 0
     assert output.splitlines()[-1].startswith("16 masks in ")
     assert len(list((tmp_path / "out").glob("*.png"))) == 16

@@ -95,6 +95,8 @@ def inspect_image(path: str | Path) -> ImageFacts:
 
     def facts(image: Image.Image) -> ImageFacts:
         sixteen_bit = _is_sixteen_bit(image)
+        # Looking for EXIF decodes a PNG and swallows its damage; a second time Pillow does not complain.
+        image.load()
         orientation = _orientation(image)
         # The second frame of MPO is a phone's preview of the same photo.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,7 +66,7 @@ def read_voc(
     images = {name: root / "JPEGImages" / f"{name}.jpg" for name in names}
     truths = {name: MaskFile(root / masks / f"{name}.png", lookup) for name in names}
     paths = [path for name in names for path in (images[name], truths[name].path)]
-    missing = [str(path) for path in paths if not path.is_file()]
+    missing = [str(path) for path in paths if not os.path.isfile(path)]
     if missing:
         raise IgcamError.from_lines(f"{file}: {len(missing)} files of its images are missing", missing)
 
@@ -92,7 +93,7 @@ def read_voc(
 def _list_file(root: Path, split: str) -> Path:
     lists = root / "ImageSets" / "Segmentation"
     for candidate in (lists / f"{split}.txt", Path(split)):
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
     known = ", ".join(sorted(file.stem for file in lists.glob("*.txt"))) or "none"
     raise IgcamError(f"{root}: has no list '{split}' in ImageSets/Segmentation; there is {known}")

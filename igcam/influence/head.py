@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from igcam.errors import IgcamError
 from igcam.influence.design import (
+    RowSpace,
     checked_features,
     checked_l2,
     checked_tags,
@@ -42,7 +43,7 @@ class HeadInfluence:
         I(i, V) = sum_c I_c(i, V),    I_c(i, V) = -grad_c V^T H_c^-1 grad_c l_i,
 
     with H_c the Hessian of J_c. Adding eps l_i to J moves V by eps I(i, V) to first order; leaving image i
-    out moves V by about -w_i I(i, V) / n (`leave_out` is closer). Positive: the image raises V, it is
+    out moves V by about -w_i I(i, V) / n (`HeadChanges` is far closer). Positive: the image raises V, it is
     harmful.
 
     H_c is factorised once a class: C R^2 float64 numbers, R = min(n, D + 1). Where D >= n everything is done
@@ -64,6 +65,18 @@ class HeadInfluence:
         IgcamError: l2 is not positive or too small for float64, or the head is not at the optimum.
     """
 
+    theta: np.ndarray
+    """float64 (C, D + 1): weight and bias of every class."""
+    space: RowSpace
+    """The training rows, in the coordinates that the factors are in."""
+    factors: list[np.ndarray]
+    """Lower Cholesky factor of H_c, float64 (R, R), of every class."""
+    tags: np.ndarray
+    """float64 (n, C): what the head was trained on."""
+    sample_weight: np.ndarray
+    """float64 (n, C)."""
+    curvature: np.ndarray
+    """float64 (n, C): weight times p (1 - p), the second derivative of the weighted loss by the logit."""
     residual: np.ndarray
     """float64 (n, C): probability - tag, the derivative of l_ic by its logit."""
     gradient_norm: np.ndarray
@@ -87,15 +100,16 @@ class HeadInfluence:
         tags = checked_tags("tags", tags, len(features))
         sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
         self.l2 = checked_l2(l2)
-        self._theta = self._checked_head(weight, bias, tags.shape[1], features.shape[1])
+        self.theta = self._checked_head(weight, bias, tags.shape[1], features.shape[1])
         self._chunk = _checked_chunk(chunk)
-        self._space = row_space(features)
-        logits = features @ self._theta[:, :-1].T + self._theta[:, -1]
+        self.space = row_space(features)
+        logits = features @ self.theta[:, :-1].T + self.theta[:, -1]
+        self.tags = tags
         self.residual = expit(logits) - tags
-        self._sample_weight = sample_weight
-        self._curvature = sample_weight * expit(logits) * expit(-logits)
+        self.sample_weight = sample_weight
+        self.curvature = sample_weight * expit(logits) * expit(-logits)
         self._check_optimum(tolerance)
-        self._factors = [self._factorise(curvature) for curvature in self._curvature.T]
+        self.factors = [self._factorise(curvature) for curvature in self.curvature.T]
 
     @staticmethod
     def _checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -> np.ndarray:
@@ -108,10 +122,10 @@ class HeadInfluence:
         return np.hstack([weight, bias[:, None]])
 
     def _check_optimum(self, tolerance: float) -> None:
-        rows = self._space.rows
-        pulls = self._sample_weight * self.residual
-        data_term = self._space.out_of(pulls.T @ rows / len(rows))
-        self.gradient_norm = np.linalg.norm(data_term + self.l2 * self._theta, axis=1)
+        rows = self.space.rows
+        pulls = self.sample_weight * self.residual
+        data_term = self.space.out_of(pulls.T @ rows / len(rows))
+        self.gradient_norm = np.linalg.norm(data_term + self.l2 * self.theta, axis=1)
         typical = (np.abs(pulls) * np.linalg.norm(rows, axis=1)[:, None]).mean(0)
         self.optimality = self.gradient_norm / np.maximum(typical, np.finfo(np.float64).tiny)
         worst = int(self.optimality.argmax())
@@ -122,7 +136,7 @@ class HeadInfluence:
             )
 
     def _factorise(self, curvature: np.ndarray) -> np.ndarray:
-        rows = self._space.rows
+        rows = self.space.rows
         hessian = np.zeros((rows.shape[1], rows.shape[1]))
         for start in range(0, len(rows), self._chunk):
             part = slice(start, start + self._chunk)
@@ -152,10 +166,10 @@ class HeadInfluence:
     def solve(self, gradient: HeadVector) -> HeadVector:
         """Return H_c^-1 gradient for every class: the direction that images are measured along."""
         vectors = self._checked_head(gradient.weight, gradient.bias, *self._shape)
-        coordinates = self._space.into(vectors)
-        solved = self._space.out_of(self._solve(coordinates))
-        if self._space.basis is not None:
-            solved += (vectors - self._space.out_of(coordinates)) / self.l2
+        coordinates = self.space.into(vectors)
+        solved = self.space.out_of(self._solve(coordinates))
+        if self.space.basis is not None:
+            solved += (vectors - self.space.out_of(coordinates)) / self.l2
         return HeadVector(solved[:, :-1], solved[:, -1])
 
     def directions(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> HeadVector:
@@ -168,7 +182,7 @@ class HeadInfluence:
         The sum over C is the influence of the image.
         """
         vectors = self._checked_head(gradient.weight, gradient.bias, *self._shape)
-        return -self.residual * (self._space.rows @ self._solve(self._space.into(vectors)).T)
+        return -self.residual * (self.space.rows @ self._solve(self.space.into(vectors)).T)
 
     def on_loss(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
         """Return the influence, float64 (n, C), on the tag loss V of `loss_gradient`.
@@ -190,11 +204,11 @@ class HeadInfluence:
         influence = np.zeros((len(rows), len(self.residual)))
         for start in range(0, len(rows), _checked_chunk(chunk)):
             part = slice(start, start + chunk)
-            coordinates = self._space.into(rows[part]).T
-            for c, factor in enumerate(self._factors):
+            coordinates = self.space.into(rows[part]).T
+            for c, factor in enumerate(self.factors):
                 pulled = coordinates * pulls[part, c]
                 solved = scipy.linalg.cho_solve((factor, True), pulled, check_finite=False)
-                influence[part] -= solved.T @ self._space.rows.T * self.residual[:, c]
+                influence[part] -= solved.T @ self.space.rows.T * self.residual[:, c]
         return influence
 
     def self_influence(self) -> np.ndarray:
@@ -209,35 +223,47 @@ class HeadInfluence:
 
         Between 0 and 1; near 1 the head has no other image like it.
         """
-        return self._curvature * self._quadratic() / len(self._curvature)
+        return self.curvature * self._quadratic() / len(self.curvature)
 
-    def leave_out(self, influence: np.ndarray) -> np.ndarray:
-        """Turn influence (n, C) into the change of V, float64 (n, C), when each image alone is left out.
+    def leave_out_linear(self, influence: np.ndarray) -> np.ndarray:
+        """Turn influence (n, C) on any loss into its change, float64 (n, C), when each image alone is left out.
 
-        -w_ic I_c(i, V) / (n (1 - h_ic)): the Newton step without the image, and not the limit of a small
-        weight. With more features than images leverages are large and -w I / n alone is far too small.
+        -w_ic I_c(i, V) / (n (1 - h_ic)): the Newton step without the image, with V linearised. For losses of
+        which only the gradient is known; `HeadChanges` does not linearise a tag loss.
 
         Source: Pregibon, "Logistic Regression Diagnostics", Annals of Statistics 9 (1981), one-step estimate.
         """
-        return -self._sample_weight * influence / (len(influence) * (1 - self.leverage()))
+        return -self.sample_weight * influence / (len(influence) * (1 - self.leverage()))
+
+    def grad_dot(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
+        """Return -grad_c V . grad_c l_i, float64 (n, C): what one small step of gradient descent on i does to V.
+
+        This is no influence: the inverse Hessian is missing, and images are ordered differently.
+
+        Source: Pruthi et al., "Estimating Training Data Influence by Tracing Gradient Descent", NeurIPS 2020,
+        with one checkpoint (TracIn).
+        """
+        gradient = self.loss_gradient(features, tags, sample_weight)
+        vectors = self.space.into(np.hstack([gradient.weight, gradient.bias[:, None]]))
+        return -self.residual * (self.space.rows @ vectors.T)
 
     def _quadratic(self) -> np.ndarray:
         """Return x_i^T H_c^-1 x_i, float64 (n, C)."""
         squares = np.empty_like(self.residual)
         for start in range(0, len(squares), self._chunk):
             part = slice(start, start + self._chunk)
-            rows = self._space.rows[part].T
-            for c, factor in enumerate(self._factors):
+            rows = self.space.rows[part].T
+            for c, factor in enumerate(self.factors):
                 half = scipy.linalg.solve_triangular(factor, rows, lower=True, check_finite=False)
                 squares[part, c] = (half**2).sum(0)
         return squares
 
     @property
     def _shape(self) -> tuple[int, int]:
-        return self._theta.shape[0], self._theta.shape[1] - 1
+        return self.theta.shape[0], self.theta.shape[1] - 1
 
     def _solve(self, coordinates: np.ndarray) -> np.ndarray:
-        pairs = zip(self._factors, coordinates, strict=True)
+        pairs = zip(self.factors, coordinates, strict=True)
         return np.stack([scipy.linalg.cho_solve((factor, True), vector) for factor, vector in pairs])
 
     def _validation(
@@ -247,7 +273,7 @@ class HeadInfluence:
         rows = with_constant(checked_features("validation features", features, width))
         tags = checked_tags("validation tags", tags, len(rows), classes)
         weights = checked_weight("validation sample_weight", sample_weight, len(rows), classes)
-        return rows, weights * (expit(rows @ self._theta.T) - tags)
+        return rows, weights * (expit(rows @ self.theta.T) - tags)
 
 
 def _checked_chunk(chunk: int) -> int:

@@ -1,12 +1,22 @@
-"""A run as one HTML page, and overlays of maps and masks on photos."""
+"""A run or an audit as one HTML page, and overlays of maps and masks on photos."""
 
-from igcam.reporting.overlay import class_colours, heat_overlay, mask_overlay, overlay_sheet, probability_overlay
+from igcam.reporting.audit_page import write_audit_page
+from igcam.reporting.overlay import (
+    class_colours,
+    heat_overlay,
+    mask_overlay,
+    overlay_sheet,
+    probability_overlay,
+    signed_overlay,
+)
 from igcam.reporting.page import write_report
 
 __all__ = [
     "write_report",
+    "write_audit_page",
     "overlay_sheet",
     "heat_overlay",
+    "signed_overlay",
     "probability_overlay",
     "mask_overlay",
     "class_colours",

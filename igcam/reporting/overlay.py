@@ -69,6 +69,18 @@ def heat_overlay(photo: Picture, activation: NDArray[np.floating]) -> Picture:
     return _blend(_faded(photo), heat, 0.35 + 0.45 * strength)
 
 
+def signed_overlay(photo: Picture, values: NDArray[np.floating]) -> Picture:
+    """Lay values of two signs over their photo: red above zero, blue below, the stronger the denser.
+
+    Args:
+        photo: uint8 (H, W, 3), RGB.
+        values: Floats (h, w) in -1..1 that cover the whole photo.
+    """
+    signed = _resize(values, photo).clip(-1, 1)
+    colours = np.where(signed[..., None] > 0, np.array((214, 48, 39)), np.array((33, 102, 222)))
+    return _blend(_light(photo), colours, 0.85 * np.abs(signed))
+
+
 def probability_overlay(
     photo: Picture, probability: NDArray[np.floating], trust: NDArray[np.floating] | None = None
 ) -> Picture:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from igcam.errors import IgcamError
 from igcam.files import write_text
+from igcam.reporting.document import document
 from igcam.reporting.gallery import gallery_section
 from igcam.reporting.markup import Markup, element, escape, join
 from igcam.reporting.run_data import RunData, read_run
@@ -26,7 +26,6 @@ from igcam.reporting.words import (
 MOST_PICTURES = 10
 """With more of each kind the page could not stay below 3 MB."""
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _TILES = (
     ("miou", "mIoU"),
     ("boundary_iou", "Boundary IoU"),
@@ -61,27 +60,16 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
 def report_page(run: RunData, pictures: int = 3) -> str:
     """Return the page of a run."""
     name = run.folder.resolve().name
-    style = files("igcam.reporting").joinpath("page.css").read_text(encoding="utf-8")
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{name} – igcam"),
-        element("style", Markup(style)),
-    )
-    main = element(
-        "main",
+    return document(
+        name,
+        _header(run, name),
         _ledger_section(run),
         stage_section(run),
         class_section(run),
         gallery_section(run, pictures),
         _details_section(run),
+        version=run.version,
     )
-    footer = element("footer", f"Written by igcam {run.version}.")
-    body = element("body", _header(run, name), main, footer)
-    return "<!DOCTYPE html>\n" + element("html", head, body, lang="en") + "\n"
 
 
 def _header(run: RunData, name: str) -> Markup:

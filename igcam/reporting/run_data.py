@@ -122,7 +122,7 @@ def read_run(folder: str | Path) -> RunData:
         method=str(run.get("method", "igcam")),
         version=str(run.get("version", "unknown")),
         seed=run.get("seed"),
-        options=dict(run.get("options") or {}),
+        options=_parsed(folder / "run.json", lambda content: dict(content.get("options") or {})),
         classes=classes,
         entries=tuple(samples),
         stages=_stages(folder / "stages"),

@@ -49,7 +49,7 @@ def dense_influence(
 
 
 def leaving_out(l2: float, weighted: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the change of the validation loss by retraining, by influence alone, and by `leave_out`."""
+    """Return the change of the validation loss by retraining, by influence alone, and by `leave_out_linear`."""
     features, tags = make_problem()
     clean, clean_tags = make_problem(count=200, seed=1)
     weights = np.random.default_rng(5).uniform(0.5, 1.5, tags.shape) if weighted else np.ones(tags.shape)
@@ -64,7 +64,7 @@ def leaving_out(l2: float, weighted: bool) -> tuple[np.ndarray, np.ndarray, np.n
         retrained = fit_linear_head(features, tags, l2, without, tolerance=EXACT)
         actual.append(tag_loss(retrained, clean, clean_tags).sum() - before)
     first_order = -(weights * influence).sum(1) / len(features)
-    return np.array(actual), first_order, exact.leave_out(influence).sum(1)
+    return np.array(actual), first_order, exact.leave_out_linear(influence).sum(1)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -74,7 +74,7 @@ def test_leaving_out_matches_retraining(weighted: bool) -> None:
     assert np.corrcoef(one_step, actual)[0, 1] >= 0.99
 
 
-def test_leave_out_is_the_newton_step_without_the_image() -> None:
+def test_leave_out_linear_is_the_newton_step_without_the_image() -> None:
     features, tags = make_problem()
     clean, clean_tags = make_problem(count=200, seed=1)
     weights = np.random.default_rng(5).uniform(0.5, 1.5, tags.shape)
@@ -82,7 +82,7 @@ def test_leave_out_is_the_newton_step_without_the_image() -> None:
     exact = influence_of(features, tags, head, sample_weight=weights)
     gradient = exact.loss_gradient(clean, clean_tags)
     both = np.hstack([gradient.weight, gradient.bias[:, None]])
-    estimate = exact.leave_out(exact.on_gradient(gradient))
+    estimate = exact.leave_out_linear(exact.on_gradient(gradient))
     for i in (0, 31):
         without = weights.copy()
         without[i] = 0
@@ -91,7 +91,7 @@ def test_leave_out_is_the_newton_step_without_the_image() -> None:
         np.testing.assert_allclose(estimate[i], -weights[i] * step / 60, rtol=1e-9)
 
 
-def test_leave_out_has_the_right_size_where_single_images_carry_much() -> None:
+def test_leave_out_linear_has_the_right_size_where_single_images_carry_much() -> None:
     actual, first_order, one_step = leaving_out(L2, weighted=False)
     assert np.polyfit(first_order, actual, 1)[0] > 1.15
     assert np.polyfit(one_step, actual, 1)[0] == pytest.approx(1, abs=0.06)

@@ -1,0 +1,88 @@
+"""Outlines: the polygons of a region, holes included, from which exactly its pixels can be drawn again."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Ring = NDArray[np.float64]
+"""(V, 2) corners x, y of a closed line, the last one connected with the first."""
+
+
+def outlines(region: NDArray[np.bool_], sides: tuple[float, float] = (0.0, 1.0), tolerance: float = 0.0) -> list[Ring]:
+    """Return one polygon a connected part of a region (8 neighbours), without any hole of its own.
+
+    A hole is cut in by a way along a row of the part, there and back, as most formats know no holes.
+
+    Args:
+        region: bool (H, W).
+        sides: Where in a pixel at the edge the line runs: at its left or upper side, and at its right or lower
+            side. (0, 1) is the edge itself, in the coordinates of cues. (0, 0) are the indices of the pixels,
+            which a reader needs that draws the line too.
+        tolerance: Pixels that the line may be away from the edge, to have fewer corners (Douglas and Peucker).
+
+    Returns:
+        float64 (V, 2) each, at least three corners. With tolerance 0 the even-odd rule gives the region back.
+    """
+    if region.dtype != bool or region.ndim != 2:
+        raise ValueError(f"region must be bool (H, W), got {region.dtype} {region.shape}")
+    # At twice the size every side of a pixel has corners of its own, even in lines of one pixel.
+    doubled = region.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    chains, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if hierarchy is None:
+        return []
+    rings = [_on_sides(np.asarray(chain[:, 0], np.int32), sides, tolerance) for chain in chains]
+    parents = hierarchy[0, :, 3]
+    polygons = []
+    for index in np.flatnonzero(parents < 0):
+        holes = [rings[inner] for inner in np.flatnonzero(parents == index)]
+        polygons.append(_three(_with_holes(rings[index], holes)))
+    return polygons
+
+
+def _on_sides(chain: NDArray[np.int32], sides: tuple[float, float], tolerance: float) -> Ring:
+    ring = _without_straight(chain // 2 + np.asarray(sides)[chain % 2])
+    if tolerance > 0:
+        ring = cv2.approxPolyDP(ring.astype(np.float32), tolerance, True)[:, 0].astype(np.float64)
+    return ring
+
+
+def _without_straight(ring: Ring) -> Ring:
+    """Drop repeated corners, and those where the line goes straight on."""
+    apart = np.any(ring != np.roll(ring, 1, axis=0), axis=1)
+    ring = ring[apart] if apart.any() else ring[:1]
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    kept = (np.abs(cross) > 1e-12) | ((before * after).sum(axis=1) < 0)
+    return ring[kept] if kept.any() else ring
+
+
+def _with_holes(outer: Ring, holes: list[Ring]) -> Ring:
+    """Join holes to the line around them, from the left, each by the way to the nearest line on its left."""
+    line = outer
+    for hole in sorted(holes, key=lambda ring: float(ring[:, 0].min())):
+        start = int(hole[:, 0].argmin())
+        turned = np.roll(hole, -start, axis=0)
+        edge, contact = _to_the_left(line, turned[0])
+        line = np.concatenate([line[: edge + 1], [contact], turned, turned[:1], [contact], line[edge + 1 :]])
+    return line
+
+
+def _to_the_left(line: Ring, point: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+    """Return the index of the edge that is met first from a point to the left, and where."""
+    ends = np.roll(line, -1, axis=0)
+    low, high = np.minimum(line[:, 1], ends[:, 1]), np.maximum(line[:, 1], ends[:, 1])
+    crossing = (low <= point[1]) & (point[1] <= high)
+    rise = ends[:, 1] - line[:, 1]
+    share = np.divide(point[1] - line[:, 1], rise, out=np.zeros(len(line)), where=rise != 0)
+    x = np.where(rise != 0, line[:, 0] + share * (ends[:, 0] - line[:, 0]), np.maximum(line[:, 0], ends[:, 0]))
+    # Of simplified lines, a hole may lie partly outside the line around it.
+    met = crossing & (x <= point[0])
+    edge = int(np.where(met, x, -np.inf).argmax()) if met.any() else int(np.abs(line - point).sum(axis=1).argmin())
+    return edge, np.array([x[edge], point[1]]) if met.any() else line[edge]
+
+
+def _three(ring: Ring) -> Ring:
+    """Repeat corners of a line that has become a point or a stroke, as a polygon needs three."""
+    return ring if len(ring) >= 3 else ring[np.arange(3) % len(ring)]

@@ -1,0 +1,216 @@
+"""Exact influence for softmax heads: one class an image, all classes in one loss and one Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import log_softmax, softmax
+
+from igcam.errors import IgcamError
+from igcam.influence.design import checked_features, checked_l2, row_space, with_constant
+from igcam.influence.head import HeadVector
+
+Array = NDArray[np.float64]
+MOST_PARAMETERS = 16_384
+"""Side of the Hessian from which on it would take more than 2 GB."""
+
+
+class SoftmaxInfluence:
+    """Influence functions of a softmax head at its optimum.
+
+    The head minimises J(Theta) = 1/n sum_i l_i + l2/2 |Theta|^2 over the weights and biases of all classes, l the
+    cross-entropy. Its Hessian couples the classes: block (k, m) is 1/n sum_i p_ik (delta_km - p_im) x_i x_i^T,
+    plus l2 on the diagonal. The influence I(i, V) = -grad V^T H^-1 grad l_i has one number an image; signs and
+    sizes are those of `HeadInfluence`. With D + 1 > n all is done in the n dimensions that the rows span.
+
+    Args:
+        features: (n, D), what the head was trained on.
+        labels: Integers (n,), 0 to C - 1.
+        weight: (C, D).
+        bias: (C,).
+        l2: Penalty that the head was trained with, on weight and bias.
+        tolerance: Largest norm of the gradient of J, as a share of the mean norm of the images' gradients.
+
+    Raises:
+        ValueError: Wrong shapes or values of arrays.
+        IgcamError: l2 is not positive, the head is not at its optimum, or the Hessian would be too large.
+    """
+
+    residual: Array
+    """float64 (n, C): probability - label, the gradient of l_i by its logits."""
+    optimality: float
+    """Norm of the gradient of J, as a share of the mean norm of the images' gradients."""
+
+    def __init__(
+        self,
+        features: ArrayLike,
+        labels: ArrayLike,
+        weight: ArrayLike,
+        bias: ArrayLike,
+        l2: float,
+        *,
+        tolerance: float = 1e-3,
+    ) -> None:
+        features = checked_features("features", features)
+        weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
+        classes, width = bias.size, features.shape[1]
+        if bias.ndim != 1 or weight.shape != (classes, width) or not np.isfinite([weight.sum(), bias.sum()]).all():
+            raise ValueError(f"weight, bias: must be finite (C, {width}) and (C,), got {weight.shape}, {bias.shape}")
+        self.l2 = checked_l2(l2)
+        self._theta = np.hstack([weight, bias[:, None]])
+        self._space = row_space(features)
+        self._labels = checked_labels("labels", labels, len(features), classes)
+        self._logits = with_constant(features) @ self._theta.T
+        self._probability = softmax(self._logits, axis=1)
+        self.residual = self._probability - np.eye(classes)[self._labels]
+        self._check_optimum(tolerance)
+        self._factor = self._factorise()
+
+    def on_loss(self, features: ArrayLike, labels: ArrayLike) -> Array:
+        """Return the influence, float64 (n,), on the mean cross-entropy of validation images (m, D)."""
+        rows, pulls = self._validation(features, labels)
+        gradient = pulls.T @ rows / len(rows)
+        return self.on_gradient(HeadVector(gradient[:, :-1], gradient[:, -1]))
+
+    def on_gradient(self, gradient: HeadVector) -> Array:
+        """Return the influence, float64 (n,), on any loss with this gradient by the head's parameters."""
+        vector = np.hstack([gradient.weight, gradient.bias[:, None]])
+        if vector.shape != self._theta.shape:
+            raise ValueError(f"gradient: shape must be {self._theta.shape}, got {vector.shape}")
+        return -self._along(self._solve(self._space.into(vector).reshape(-1, 1)))[:, 0]
+
+    def on_each(self, features: ArrayLike, labels: ArrayLike, *, chunk: int = 256) -> Array:
+        """Return the influence, float64 (m, n), of every training image on each validation image's loss."""
+        rows, pulls = self._validation(features, labels)
+        coordinates = self._space.into(rows)
+        influence = np.empty((len(rows), len(self._labels)))
+        for start in range(0, len(rows), chunk):
+            part = slice(start, start + chunk)
+            gradients = np.einsum("mc,mr->crm", pulls[part], coordinates[part])
+            influence[part] = -self._along(self._solve(gradients.reshape(-1, gradients.shape[2]))).T
+        return influence
+
+    def self_influence(self, *, chunk: int = 256) -> Array:
+        """Return the influence, float64 (n,), of each image on its own loss: never positive."""
+        result = np.empty(len(self._labels))
+        for start in range(0, len(result), chunk):
+            part = slice(start, start + chunk)
+            gradients = np.einsum("nc,nr->crn", self.residual[part], self._space.rows[part])
+            flat = gradients.reshape(-1, gradients.shape[2])
+            result[part] = -(flat * self._solve(flat)).sum(axis=0)
+        return result
+
+    def leave_out(self, groups: Sequence[ArrayLike], features: ArrayLike, labels: ArrayLike) -> Array:
+        """Return the change of the mean loss of validation images when each group is left out, float64 (G,).
+
+        One Newton step of the objective without the group, of best length, with the loss evaluated where it
+        ends, as in `HeadChanges`; the Hessian loses U U^T, of rank |group| (C - 1), and is inverted by Woodbury's
+        identity.
+        """
+        rows, _ = self._validation(features, labels)
+        truth = checked_labels("validation labels", labels, len(rows), len(self._theta))
+        logits, coordinates = rows @ self._theta.T, self._space.into(rows)
+        before = _loss(logits, truth)
+        changes = []
+        for group in groups:
+            direction = self._step_without(np.asarray(group, np.int64))
+            moved = coordinates @ direction.T
+            changes.append(_loss(logits + self._best_length(np.asarray(group), direction) * moved, truth) - before)
+        return np.array(changes)
+
+    def _step_without(self, group: NDArray[np.int64]) -> Array:
+        """Return the Newton step, (C, R), of the objective without a group of images."""
+        count, rows, shares = len(self._labels), self._space.rows[group], self._probability[group]
+        pull = np.einsum("nc,nr->cr", self.residual[group], rows).reshape(-1, 1) / count
+        roots = np.sqrt(shares)
+        # A A^T = diag(p) - p p^T
+        half = roots[:, :, None] * np.eye(shares.shape[1]) - shares[:, :, None] * roots[:, None, :]
+        lost = np.einsum("ncm,nr->crnm", half, rows).reshape(len(self._factor), -1) / np.sqrt(count)
+        solved, spread = self._solve(pull), self._solve(lost)
+        inner = np.eye(lost.shape[1]) - lost.T @ spread
+        step = solved + spread @ np.linalg.solve(inner, lost.T @ solved)
+        return np.asarray(step.reshape(len(self._theta), -1))
+
+    def _best_length(self, group: NDArray[np.int64], direction: Array) -> float:
+        """Return the t >= 0 that minimises the objective without the group at Theta + t direction."""
+        kept = np.ones(len(self._labels), bool)
+        kept[group] = False
+        logits, labels = self._logits[kept], self._labels[kept]
+        moved = self._space.rows[kept] @ direction.T
+        theta = self._space.into(self._theta)
+
+        def slope(length: float) -> float:
+            pulls = softmax(logits + length * moved, axis=1) - np.eye(len(theta))[labels]
+            penalty = self.l2 * ((theta + length * direction) * direction).sum()
+            return float((pulls * moved).sum() / len(self._labels) + penalty)
+
+        if slope(0.0) >= 0:
+            return 0.0
+        end = 1.0
+        while slope(end) < 0:
+            end *= 2
+        return float(brentq(slope, 0.0, end, xtol=1e-9))
+
+    def _check_optimum(self, tolerance: float) -> None:
+        rows = self._space.rows
+        gradient = self._space.out_of(self.residual.T @ rows / len(rows)) + self.l2 * self._theta
+        typical = (np.linalg.norm(self.residual, axis=1) * np.linalg.norm(rows, axis=1)).mean()
+        self.optimality = float(np.linalg.norm(gradient) / max(typical, np.finfo(np.float64).tiny))
+        if not self.optimality <= tolerance:
+            raise IgcamError(
+                f"head: not at the optimum of its loss with l2 = {self.l2:g}: its gradient norm is "
+                f"{self.optimality:.1e} of a typical image's, at most {tolerance:g} is allowed"
+            )
+
+    def _factorise(self) -> Array:
+        rows, shares = self._space.rows, self._probability
+        classes, width = shares.shape[1], rows.shape[1]
+        side = classes * width
+        if side > MOST_PARAMETERS:
+            raise IgcamError(f"features: the Hessian of a softmax head has {side} rows, at most {MOST_PARAMETERS} fit")
+        hessian = np.zeros((classes, width, classes, width))
+        for k in range(classes):
+            for m in range(k + 1):
+                curvature = shares[:, k] * ((k == m) - shares[:, m]) / len(rows)
+                hessian[k, :, m] = rows.T @ (curvature[:, None] * rows)
+                hessian[m, :, k] = hessian[k, :, m].T
+        flat = hessian.reshape(side, side)
+        flat[np.diag_indices(side)] += self.l2
+        return np.asarray(scipy.linalg.cholesky(flat, lower=True, overwrite_a=True, check_finite=False))
+
+    def _solve(self, vectors: Array) -> Array:
+        return np.asarray(scipy.linalg.cho_solve((self._factor, True), vectors, check_finite=False))
+
+    def _along(self, solved: Array) -> Array:
+        """Return the inner products, (n, k), of the images' gradients with directions (C R, k)."""
+        directions = solved.reshape(len(self._theta), -1, solved.shape[1])
+        along = np.tensordot(self._space.rows, directions, (1, 1))
+        return np.asarray(np.einsum("nc,nck->nk", self.residual, along))
+
+    def _validation(self, features: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
+        classes, width = self._theta.shape
+        rows = with_constant(checked_features("validation features", features, width - 1))
+        labels = checked_labels("validation labels", labels, len(rows), classes)
+        return rows, softmax(rows @ self._theta.T, axis=1) - np.eye(classes)[labels]
+
+
+def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> NDArray[np.int64]:
+    """Return labels as int64 (count,).
+
+    Raises:
+        ValueError: Another shape, no integers, or outside 0..classes - 1.
+    """
+    array = np.asarray(labels)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: must be integers ({count},), got {array.dtype} {array.shape}")
+    if array.min() < 0 or array.max() >= classes:
+        raise ValueError(f"{name}: must lie in 0..C - 1 with C = {classes}, got {array.min()}..{array.max()}")
+    return array.astype(np.int64)
+
+
+def _loss(logits: Array, labels: NDArray[np.int64]) -> float:
+    return -float(log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
