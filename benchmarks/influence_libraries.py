@@ -1,4 +1,7 @@
-"""Speed beside pyDVL, captum and dattri, and growth with the number of images. Called by benchmarks/influence.py."""
+"""Speed beside pyDVL, captum and dattri, and growth with the number of images. Called by benchmarks/influence.py.
+
+Seconds are those of the processor, one thread, so that what else runs on the machine does not count.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,10 @@ GROWTH = (12_500, 25_000, 50_000, 100_000)
 def library_rows(add: Add, quick: bool) -> None:
     """Add times of ours and of peers for the influence of every training image on every validation image."""
     problem = Problem(*(SMALL_SHAPE if quick else SHAPE))
-    start = time.perf_counter()
+    start = time.process_time()
     exact = HeadInfluence(problem.features, problem.tags, problem.head.weight, problem.head.bias, L2)
     ours = exact.on_each(problem.valid, problem.valid_tags)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     add("ours/seconds", [seconds], "s", " x ".join(map(str, problem.shape)) + ", all pairs")
     for name, package, peer in (
         ("captum-arnoldi", "captum", captum_arnoldi),
@@ -91,11 +94,11 @@ def pydvl_direct(problem: Problem) -> tuple[float, Array]:
     from pydvl.influence.torch import DirectInfluence
 
     features, tags, valid, valid_tags = problem.tensors()
-    start = time.perf_counter()
+    start = time.process_time()
     model = DirectInfluence(problem.network(), summed_loss, regularization=L2)
     model = model.fit(DataLoader(TensorDataset(features, tags), batch_size=500))
     values = model.influences(valid, valid_tags, features, tags)
-    return time.perf_counter() - start, values.detach().numpy().astype(np.float64)
+    return time.process_time() - start, values.detach().numpy().astype(np.float64)
 
 
 def captum_arnoldi(problem: Problem) -> tuple[float, Array]:
@@ -111,7 +114,7 @@ def captum_arnoldi(problem: Problem) -> tuple[float, Array]:
             return nn.functional.binary_cross_entropy_with_logits(logits, tags, reduction="sum")
 
     features, tags, valid, valid_tags = problem.tensors()
-    start = time.perf_counter()
+    start = time.process_time()
     model = ArnoldiInfluenceFunction(
         problem.network(),
         TensorDataset(features, tags),
@@ -125,7 +128,7 @@ def captum_arnoldi(problem: Problem) -> tuple[float, Array]:
         show_progress=False,
     )
     values = model.influence((valid, valid_tags))
-    return time.perf_counter() - start, values.detach().numpy().astype(np.float64)
+    return time.process_time() - start, values.detach().numpy().astype(np.float64)
 
 
 def dattri_cg(problem: Problem) -> tuple[float, Array]:
@@ -140,13 +143,13 @@ def dattri_cg(problem: Problem) -> tuple[float, Array]:
         return summed_loss(torch.func.functional_call(layer, params, rows), targets)
 
     features, tags, valid, valid_tags = problem.tensors()
-    start = time.perf_counter()
+    start = time.process_time()
     task = AttributionTask(loss_func=loss, model=layer, checkpoints=layer.state_dict())
     attributor = IFAttributorCG(task=task, regularization=L2, max_iter=10)
     train = DataLoader(TensorDataset(features, tags), batch_size=500)
     attributor.cache(DataLoader(TensorDataset(features, tags), batch_size=len(features)))
     values = attributor.attribute(train, DataLoader(TensorDataset(valid, valid_tags), batch_size=len(valid)))
-    return time.perf_counter() - start, values.detach().numpy().astype(np.float64).T
+    return time.process_time() - start, values.detach().numpy().astype(np.float64).T
 
 
 def growth_rows(add: Add, quick: bool) -> None:
@@ -165,11 +168,11 @@ def grow(count: int) -> None:
     rule = random.standard_normal((2048, 6)) / 45
     tags = (features @ rule.astype(np.float32) > 0).astype(np.float32)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    start = time.perf_counter()
+    start = time.process_time()
     # Any head serves to measure time: infinity takes one that is not at its optimum.
     exact = HeadInfluence(features, tags, 0.1 * rule.T, np.zeros(6), 0.01, tolerance=np.inf)
     exact.on_loss(features[:300], tags[:300])
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(seconds, peak - before, features.nbytes / 2**20)
 

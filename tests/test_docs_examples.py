@@ -87,11 +87,11 @@ def test_pages_of_numbers_are_current() -> None:
 def test_the_front_page_shows_the_numbers_of_the_results() -> None:
     script = runpy.run_path(str(ROOT / "benchmarks" / "make_readme.py"))
     row = {"unit": "%", "low": 40.0, "high": 44.0, "n": 3, "note": ""}
-    rows = [{"id": "igcam-tags/train/tags/miou", "value": 42.04, **row}]
+    rows = [{"id": "tags/train/tags/miou", "value": 42.04, **row}]
     ledger = {"split_size": 437, "backbone": "resnet50", "regime": "frozen", "resolution": "384 x 384"}
     text = script["front_page"](
         "before\n<!-- numbers:begin -->\nold\n<!-- numbers:end -->\nafter\n",
-        {"voc_animals": {"ledger": ledger, "rows": rows}},
+        {"guidance": {"ledger": ledger, "rows": rows}},
     )
     assert "| tags: IG-CAM | 42.0 (40.0 to 44.0) | - | - | - |" in text
     assert text.startswith("before\n<!-- numbers:begin -->\n")

@@ -10,13 +10,15 @@ from numpy.typing import ArrayLike
 from igcam.errors import IgcamError
 
 
-def checked_features(name: str, features: ArrayLike, width: int | None = None) -> np.ndarray:
-    """Return features as a float64 (n, D) array.
+def checked_features(name: str, features: ArrayLike, width: int | None = None, keep: bool = False) -> np.ndarray:
+    """Return features as a float64 (n, D) array; with `keep` those in floats of another size stay as they are.
 
     Raises:
         ValueError: Not two-dimensional, empty, of another width than asked for, or not finite.
     """
-    array = np.asarray(features, dtype=np.float64)
+    array = np.asarray(features)
+    if not (keep and array.dtype.kind == "f"):
+        array = array.astype(np.float64, copy=False)
     if array.ndim != 2 or 0 in array.shape or (width is not None and array.shape[1] != width):
         rule = "(n, D)" if width is None else f"(n, {width})"
         raise ValueError(f"{name}: shape must be {rule} with n and D at least 1, got {array.shape}")
@@ -71,8 +73,10 @@ def checked_l2(l2: float) -> float:
 
 
 def with_constant(features: np.ndarray) -> np.ndarray:
-    """Append a column of ones, which carries the bias: (n, D) -> (n, D + 1)."""
-    return np.hstack([features, np.ones((len(features), 1))])
+    """Append a column of ones, which carries the bias: (n, D) -> float64 (n, D + 1)."""
+    rows = np.ones((len(features), features.shape[1] + 1))
+    rows[:, :-1] = features
+    return rows
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,15 @@ class HeadInfluence:
         tolerance: float = 1e-3,
         chunk: int = 4096,
     ) -> None:
-        features = checked_features("features", features)
+        # The rows in float64 are the only copy: of 100,000 images with 2048 features it has 1.6 GB.
+        features = checked_features("features", features, keep=True)
         tags = checked_tags("tags", tags, len(features))
         sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
         self.l2 = checked_l2(l2)
         self.theta = self._checked_head(weight, bias, tags.shape[1], features.shape[1])
         self._chunk = _checked_chunk(chunk)
         self.space = row_space(features)
-        logits = features @ self.theta[:, :-1].T + self.theta[:, -1]
+        logits = self.space.rows @ self.space.into(self.theta).T
         self.tags = tags
         self.residual = expit(logits) - tags
         self.sample_weight = sample_weight

@@ -83,12 +83,12 @@ def test_one_step_is_close_to_retraining(width: int) -> None:
 
 
 def test_a_head_without_features_is_solved_by_hand() -> None:
-    # Only the bias: p = 1/2 at b = 0 solves the start; without image 0 the optimum solves (sigma(b) - 1)/2 + b = 0.
+    # Only the bias moves: p = 1/2 at first; without image 0 the optimum solves (sigma(b) - 1) / 2 + b = 0.
     features, tags = np.zeros((2, 1)), np.array([[0.0], [1.0]])
     head = fit_linear_head(features, tags, 1.0, tolerance=1e-12)
     exact = HeadInfluence(features, tags, head.weight, head.bias, 1.0)
     changes = HeadChanges(exact, np.zeros((1, 1)), np.ones((1, 1)))
-    bias = 0.2242  # sigma(0.2242) = 0.5558, (0.5558 - 1) / 2 + 0.2242 = 0.0021
+    bias = 0.0
     for _ in range(50):
         bias = (1 - expit(bias)) / 2
     assert changes.leave_out([0])[0, 0] == pytest.approx(np.logaddexp(0, -bias) - np.log(2), abs=1e-9)
@@ -121,3 +121,16 @@ def test_wrong_arguments_are_named() -> None:
             changes.flip_tags(pairs)
     with pytest.raises(ValueError, match="steps"):
         Case(5).changes(steps=0)
+
+
+def test_the_step_uses_the_hessian_without_the_group() -> None:
+    case = Case(5, weighted=True)
+    changes, group = case.changes(), np.array([2, 9, 30])
+    rows = np.hstack([case.features, np.ones((50, 1))])
+    probability = expit(case.head.logits(case.features)[:, 1])
+    weight = case.weight[:, 1].copy()
+    weight[group] = [0, 0.25, 0]
+    hessian = rows.T @ ((weight * probability * (1 - probability))[:, None] * rows) / 50 + L2 * np.eye(6)
+    vector = np.arange(1.0, 7.0)[:, None]
+    solved = changes._solve(1, vector, [group], [weight[group]])
+    np.testing.assert_allclose(solved, np.linalg.solve(hessian, vector), rtol=1e-8)
