@@ -160,7 +160,7 @@ def test_from_photos_to_scores(igcam: Command, scenes: Path, trained: Path, tmp_
         assert word in output
     assert "reweight" not in output
     assert str(run / "masks") in output.replace("\n", "")
-    assert read_json(run / "run.json")["options"]["igcam"]["guide"]["head"]["hidden"] == 8
+    assert read_json(run / "run.json")["options"]["igcam"]["guide"]["learn"]["head"]["hidden"] == 8
 
     status, output = igcam(*fit, *quick(trained, run))
     assert status == 0

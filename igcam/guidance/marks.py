@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.errors import check_ranges
 from igcam.guidance.evidence import Mark
+from igcam.refine.dense_affinity import DenseAffinityOptions
 from igcam.refine.normalise import by_rows
 from igcam.refine.walk_limit import walk_limit
 
@@ -20,13 +21,17 @@ Array = NDArray[np.float32]
 class MarkOptions:
     """How far what was drawn on is believed to spread."""
 
-    restart: float = 0.1
+    places: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=12, reach=4))
+    """Along which likeness it spreads."""
+    restart: float = 0.3
     """Chance that a walk ends after a step: the lower, the farther the marks reach."""
     share: float = 0.5
     """Weight of the marks against the maps when places are shared among the classes, 0 to 1."""
+    level: float = 0.3
+    """What is reached so well, beside the best place that was not marked itself, begins to be of the class."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, restart=(1e-3, 1), share=(0, 1))
+        check_ranges(self, restart=(1e-3, 1), share=(0, 1), level=(0, 0.99))
 
 
 def reached(affinity: Array, marks: Sequence[Mark], labels: int, restart: float) -> Array:
@@ -78,4 +83,32 @@ def share_by_marks(probability: NDArray[np.floating], reach: Array, share: float
     wanted = wanted / np.maximum(wanted.sum(axis=0), 1e-20)
     joined = np.maximum(before, 1e-6) ** (1 - share) * np.maximum(wanted, 1e-6) ** share
     result[marked] = joined * (total / joined.sum(axis=0))
+    return result
+
+
+def raise_reached(probability: NDArray[np.floating], reach: Array, marks: Sequence[Mark], level: float) -> Array:
+    """Raise a marked class where its marks reach well: the object that was pointed at is there, though no map shows it.
+
+    Args:
+        probability: Float (K, h, w), summing to one.
+        reach: float32 (K, h * w), see `reached`.
+        marks: Those that it is the reach of.
+        level: Reach at which this begins, as a share of that of the best place which was not marked itself; there
+            the class has a probability of at least 0.9.
+
+    Returns:
+        float32 (K, h, w), summing to one; what a class gains the others lose in their proportion.
+    """
+    result = np.array(probability, np.float32)
+    for label in {mark.label for mark in marks if mark.label}:
+        marked = np.max([mark.places.ravel() for mark in marks if mark.label == label], axis=0) > 0
+        best = float(reach[label][~marked].max(initial=0))
+        if best <= 0:
+            continue
+        least = 0.9 * np.clip((reach[label] / best - level) / (1 - level), 0, 1).reshape(result.shape[1:])
+        before = result[label].copy()
+        after = np.maximum(before, least)
+        result *= (1 - after) / np.maximum(1 - before, 1e-6)
+        result[label] = after
+        result /= result.sum(axis=0)
     return result

@@ -16,6 +16,8 @@ _REST = 1
 """Flag: the first plane is what the others leave of one, and is not stored."""
 _DIFFERENCES = 2
 """Flag: values are told as differences from their neighbours."""
+_LEAST = float(np.finfo(np.float32).tiny)
+"""Smaller values count as zero: float32 cannot divide them."""
 _ONE = 2e-3
 """How far sums may be from one; half precision reaches it."""
 
@@ -25,8 +27,8 @@ Array = NDArray[np.float32]
 def encode_maps(maps: NDArray[np.floating], bits: int = 6) -> bytes:
     """Code the maps of one image.
 
-    A class that is zero everywhere costs nothing, one of a single value five bytes. In the others a value is
-    kept as a whole number of steps, from 0 to the largest value of its class, so that it is off by at most half a
+    A class that is zero everywhere, or below 1.2e-38, costs nothing, one of a single value five bytes. In the
+    others a value is kept as a whole number of steps, from 0 to the largest value of its class, so that it is off by at most half a
     step: the largest value / (2^bits - 1) / 2. Where all classes sum to one at every place, as soft masks do, the
     first that is there is left out, and is off by the sum of what the others are off.
 
@@ -47,6 +49,7 @@ def encode_maps(maps: NDArray[np.floating], bits: int = 6) -> bytes:
     values = maps.astype(np.float32)
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError("maps must be finite and at least 0")
+    values[values < _LEAST] = 0
     largest = values.max(axis=(1, 2))
     present = np.flatnonzero(largest > 0)
     rest = len(present) > 1 and bool((np.abs(values.sum(axis=0) - 1) <= _ONE).all())

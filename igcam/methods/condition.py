@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from igcam.guidance.boxes import touch_sides
 from igcam.guidance.evidence import constrain
-from igcam.guidance.marks import MarkOptions, reached, share_by_marks
+from igcam.guidance.marks import MarkOptions, raise_reached, reached, share_by_marks
 from igcam.methods.inputs import Inputs
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 
@@ -20,19 +20,16 @@ def place_affinity(inputs: Inputs, index: int, options: DenseAffinityOptions) ->
     return dense_affinity(feature, inputs.image(index, feature.shape[1]), options)
 
 
-def condition(
-    inputs: Inputs, index: int, probability: Array, places: DenseAffinityOptions, marks: MarkOptions
-) -> Array:
+def condition(inputs: Inputs, index: int, probability: Array, marks: MarkOptions) -> Array:
     """Return what an image is, given what was predicted for it and what was drawn on it.
 
     Classes stay within their boxes and touch all sides of each; places are shared among the classes by the marks
-    that reach them; what was drawn on is what was drawn.
+    that reach them, and those that are reached well are of the class; what was drawn on is what was drawn.
 
     Args:
         inputs: Features and cues.
         index: The image.
         probability: float32 (K, h, w) at the size of the maps, summing to one.
-        places: Which places are alike.
         marks: How far marks spread.
     """
     evidence = inputs.evidence(index)
@@ -40,6 +37,6 @@ def condition(
         return probability
     result = touch_sides(constrain(probability, evidence), evidence.boxes)
     if evidence.marks and not evidence.whole:
-        reach = reached(place_affinity(inputs, index, places), evidence.marks, len(probability), marks.restart)
-        result = share_by_marks(result, reach, marks.share)
+        reach = reached(place_affinity(inputs, index, marks.places), evidence.marks, len(probability), marks.restart)
+        result = raise_reached(share_by_marks(result, reach, marks.share), reach, evidence.marks, marks.level)
     return constrain(result, evidence)

@@ -77,7 +77,7 @@ def _covered(
         return replace_by_mask(from_activation(activation, activation.max(axis=0)), evidence)
     affinity = place_affinity(inputs, index, options.places)
     if evidence is not None:
-        activation = _pointed_at(activation, evidence, affinity, marks)
+        activation = _pointed_at(inputs, index, activation, evidence, marks)
     if not activation.any():
         return from_activation(activation, activation[0])
     feature = inputs.grouping(proposed)
@@ -88,10 +88,11 @@ def _covered(
     return from_activation(activation, coverage, spread=spread(affinity, activation), level=options.foreground_level)
 
 
-def _pointed_at(activation: Array, evidence: Evidence, affinity: Array, marks: MarkOptions) -> Array:
+def _pointed_at(inputs: Inputs, index: int, activation: Array, evidence: Evidence, marks: MarkOptions) -> Array:
     """Return the activation within the boxes, each to its own maximum, and at least what the marks reach."""
     activation = within_boxes(activation, evidence.boxes)
     if evidence.marks:
+        affinity = place_affinity(inputs, index, marks.places)
         reach = reached(affinity, evidence.marks, len(activation) + 1, marks.restart)[1:]
         reach /= np.maximum(reach.max(axis=1, keepdims=True), 1e-6)
         activation = np.maximum(activation, reach.reshape(activation.shape))

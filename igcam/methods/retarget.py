@@ -15,7 +15,6 @@ from igcam.methods.condition import condition
 from igcam.methods.inputs import Inputs
 from igcam.refine.batch import in_parallel
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
-from igcam.refine.dense_affinity import DenseAffinityOptions
 from igcam.refine.stack import margin, resized
 
 Array = NDArray[np.float32]
@@ -31,8 +30,6 @@ class RetargetOptions:
     """For photos of about 400 pixels; the widths shrink with the size."""
     marks: MarkOptions = field(default_factory=MarkOptions)
     """How far points, scribbles and masks of single objects spread."""
-    places: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
-    """Along which likeness they spread."""
     trust_floor: float = 0.1
     """Trust of a place where two classes are equally probable; it grows to one with their margin."""
     workers: int = 2
@@ -67,7 +64,7 @@ def retarget(
             targets[row] = replace_by_mask(probabilities[row], evidence)
             return
         index = int(indices[row])
-        targets[row] = condition(inputs, index, probabilities[row], options.places, options.marks)
+        targets[row] = condition(inputs, index, probabilities[row], options.marks)
         if options.size:
             fine = inputs.evidence(index, (options.size, options.size))
             image = inputs.image(index, options.size)

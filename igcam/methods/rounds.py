@@ -93,9 +93,7 @@ def learn(
         head, losses = train_head(inputs, indices, targets, trust, options.head)
         predicted = predict_all(inputs, head, indices)
         for index in inputs.drawn:
-            predicted[index] = condition(
-                inputs, index, predicted[index], options.retarget.places, options.retarget.marks
-            )
+            predicted[index] = condition(inputs, index, predicted[index], options.retarget.marks)
         curve += [{**entry, "epoch": len(curve) + place} for place, entry in enumerate(losses, start=1)]
         agreements.append(mutual_iou(probabilities, predicted))
         if watch is not None:

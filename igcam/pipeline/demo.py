@@ -124,7 +124,7 @@ def _one_seed(folder: Path, seed: int, images: int, progress: Progress) -> dict[
     taught = fit(every, folder / "full", full, bank=bank, split="built-in scenes", progress=progress)
     # What the head says of these pictures; the run's own masks are those that it was given.
     label(dataset, taught, folder / "full" / "predicted", bank=bank, progress=progress)
-    result = evaluate(folder / "full" / "predicted", dataset, progress=progress)
+    result = evaluate(folder / "full" / "predicted", dataset)
     results["full"] = {"miou": 100 * result.scores.miou, "boundary_iou": 100 * result.boundary.miou}
     return results
 

@@ -5,7 +5,7 @@ import pytest
 
 from igcam.errors import IgcamError
 from igcam.guidance.evidence import Mark
-from igcam.guidance.marks import MarkOptions, reached, share_by_marks
+from igcam.guidance.marks import MarkOptions, raise_reached, reached, share_by_marks
 
 
 def line(*likeness: float) -> np.ndarray:
@@ -49,6 +49,18 @@ def test_one_marked_class_has_nobody_to_share_with() -> None:
     probability = np.full((3, 1, 2), 1 / 3, np.float32)
     reach = np.array([[0, 0], [0.9, 0.1], [0, 0]], np.float32)
     np.testing.assert_array_equal(share_by_marks(probability, reach, 0.5), probability)
+
+
+def test_what_is_reached_well_is_of_the_class() -> None:
+    probability = np.array([[0.9, 0.9, 0.9, 0.2], [0.1, 0.1, 0.1, 0.8]], np.float32)[:, None]
+    reach = np.array([[0, 0, 0, 0], [0.8, 0.2, 0.13, 0.02]], np.float32)
+    found = raise_reached(probability, reach, [mark(1, 0, 4)], 0.3)
+    np.testing.assert_allclose(found[1, 0], [0.9, 0.9, 0.45, 0.8], atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)
+    nothing = raise_reached(probability, np.zeros_like(reach), [mark(1, 0, 4)], 0.3)
+    np.testing.assert_array_equal(nothing, probability)
+    behind = raise_reached(probability, reach, [mark(0, 0, 4)], 0.3)
+    np.testing.assert_array_equal(behind, probability)
 
 
 def test_impossible_options_are_refused() -> None:

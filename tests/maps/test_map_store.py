@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import resource
-import signal
 import time
 from itertools import count
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -104,31 +106,31 @@ def test_damage_is_told_for_what_it_hits(path: Path) -> None:
     assert path.read_bytes() == whole
 
 
-def append_for_ever(path: Path, said: int) -> None:
+def append_for_ever(path: Path, said: Connection) -> None:
     """Append numbered maps, and say each number once its maps are appended."""
     with MapStore(path, "a") as store:
         for number in count(len(store)):
             store.append(f"image {number}", MAPS)
-            os.write(said, number.to_bytes(4, "little"))
+            said.send(number)
 
 
 def test_a_kill_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     path = tmp_path / "maps.store"
+    # Forking a process that has threads may wait for a lock for ever.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["igcam.pipeline.fit", "igcam.pipeline.export"])
     for _ in range(5):
-        heard, said = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                append_for_ever(path, said)
-            finally:
-                os._exit(1)
-        os.close(said)
-        first = os.read(heard, 4)
+        heard, said = context.Pipe(duplex=False)
+        process = context.Process(target=append_for_ever, args=(path, said))
+        process.start()
+        said.close()
+        numbers = [heard.recv()]
         time.sleep(0.05)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        with os.fdopen(heard, "rb") as stream:
-            numbers = np.frombuffer(first + stream.read(), "<i4")
+        process.kill()
+        process.join()
+        with contextlib.suppress(EOFError):
+            while True:
+                numbers.append(heard.recv())
         store = MapStore(path)
         assert len(store) in (numbers[-1] + 1, numbers[-1] + 2)
         assert np.abs(store[f"image {numbers[-1]}"] - MAPS).max() < 0.01

@@ -3,12 +3,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from killed_exports import exit_code
 from PIL import Image
 from tiny_runs import contents
 
@@ -47,7 +46,8 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(source: Path, format: str = "coco", out: str = "out", **options: object) -> Exported:
+def run(source: str | Path, format: str = "coco", out: str = "out", **options: object) -> Exported:
+    source = Path(source)
     folder, dataset = open_masks(source / "masks", source / "photos", classes=("x", "y"))
     return export(folder, dataset, source / out, format, ExportOptions(**options))  # type: ignore[arg-type]
 
@@ -79,41 +79,18 @@ def test_a_stopped_export_goes_on_to_the_same_files(source: Path, format: str, m
         shutil.rmtree(source / "out")
 
 
-def killed_at(rename: int, work: Callable[[], object]) -> bool:
-    """Do some work in a process that kills itself right before it renames a file for the n-th time."""
-    child = os.fork()
-    if child == 0:
-        try:
-            # A pool of threads does not survive a fork.
-            cv2.setNumThreads(1)
-            replace, calls = os.replace, iter(range(1, rename + 1))
-
-            def replace_or_die(source: str, target: str) -> None:
-                if next(calls) == rename:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                replace(source, target)
-
-            os.replace = replace_or_die  # type: ignore[assignment]
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
 @pytest.mark.parametrize("format", ["coco", "yolo"])
 def test_an_export_survives_a_kill_before_every_file(source: Path, format: str) -> None:
     run(source, format, "whole")
     expected = contents(source / "whole", ALL)
     kills = 0
-    while killed_at(kills + 1, lambda: run(source, format)):
+    while (code := exit_code(str(source), format, kills + 1)) == -signal.SIGKILL:
         kills += 1
         assert run(source, format) == Exported(source / "out", format, 3, 6, 0)
         assert contents(source / "out", ALL) == expected
         assert not list((source / "out").rglob(".*"))
         shutil.rmtree(source / "out")
+    assert code == 0
     # Every file is written once, the marker twice, and a record of each image.
     assert kills == len(expected) + 1 + len(NAMES)
 
