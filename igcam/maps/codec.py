@@ -28,9 +28,9 @@ def encode_maps(maps: NDArray[np.floating], bits: int = 6) -> bytes:
     """Code the maps of one image.
 
     A class that is zero everywhere, or below 1.2e-38, costs nothing, one of a single value five bytes. In the
-    others a value is kept as a whole number of steps, from 0 to the largest value of its class, so that it is off by at most half a
-    step: the largest value / (2^bits - 1) / 2. Where all classes sum to one at every place, as soft masks do, the
-    first that is there is left out, and is off by the sum of what the others are off.
+    others a value is kept as a whole number of steps, from 0 to the largest value of its class, so that it is off
+    by at most half a step: the largest value / (2^bits - 1) / 2. Where all classes sum to one at every place, as
+    soft masks do, the first that is there is left out, and is off by the sum of what the others are off.
 
     The numbers are told as the differences in both directions, q(y, x) - q(y-1, x) - q(y, x-1) + q(y-1, x-1), or as
     they are, whichever deflate makes smaller.
