@@ -8,14 +8,12 @@ round of learning still takes place, unweighted, so that no combination has more
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from animals import Animals, arguments
+from animals import Animals, arguments, call, print_rows
 
-from igcam.errors import IgcamError
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_ledger import run_ledger
@@ -29,11 +27,7 @@ NOTES = {
 
 def main() -> None:
     """Parse the command line and run."""
-    given = arguments(__doc__).parse_args()
-    try:
-        run(given)
-    except IgcamError as error:
-        sys.exit(str(error))
+    call(run, arguments(__doc__).parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
@@ -67,9 +61,7 @@ def run(given: argparse.Namespace) -> None:
     )
     if not given.quick:
         write_results(HERE / "results" / "ablation.json", ledger, rows)
-    for row in rows:
-        interval = "" if row.low is None else f"  [{row.low:.1f}, {row.high:.1f}]"
-        print(f"{row.id:50s} {row.value:8.2f} {row.unit}{interval}")
+    print_rows(rows)
 
 
 def switched(options: FitOptions, guidance: bool, influence: bool) -> FitOptions:

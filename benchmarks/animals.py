@@ -6,8 +6,9 @@ The photos are not part of this project: --data names a VOC root. Everything is 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 from igcam.data.sample import Dataset
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
+from igcam.errors import IgcamError
+from igcam.metrics.results import Row
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.evaluate import evaluate
 from igcam.pipeline.fit import fit
@@ -36,6 +39,21 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=1, help="repetitions")
     parser.add_argument("--quick", action="store_true", help="a seventh of the images, to try the code")
     return parser
+
+
+def call(run: Callable[[argparse.Namespace], None], given: argparse.Namespace) -> None:
+    """Run a benchmark; mistakes of the user are told in a line."""
+    try:
+        run(given)
+    except IgcamError as error:
+        sys.exit(str(error))
+
+
+def print_rows(rows: Iterable[Row]) -> None:
+    """Print a line for each row, with its interval where there is one."""
+    for row in rows:
+        interval = "" if row.low is None else f"  [{row.low:.1f}, {row.high:.1f}]"
+        print(f"{row.id:50s} {row.value:8.2f} {row.unit}{interval}")
 
 
 @dataclass(frozen=True)

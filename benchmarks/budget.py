@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from animals import Animals, arguments
+from animals import Animals, arguments, call, print_rows
 from guidance import MODES, Values, one_mode
 
-from igcam.errors import IgcamError
 from igcam.files import write_text
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.run_ledger import run_ledger
@@ -30,11 +28,7 @@ Point = tuple[str, float, float]
 
 def main() -> None:
     """Parse the command line and run."""
-    given = arguments(__doc__).parse_args()
-    try:
-        run(given)
-    except IgcamError as error:
-        sys.exit(str(error))
+    call(run, arguments(__doc__).parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
@@ -63,8 +57,7 @@ def run(given: argparse.Namespace) -> None:
     if not given.quick:
         write_results(HERE / "results" / "budget.json", ledger, rows)
         write_text(FIGURE, drawn(points))
-    for row in rows:
-        print(f"{row.id:50s} {row.value:8.2f} {row.unit}")
+    print_rows(rows)
 
 
 def drawn(points: Sequence[Point]) -> str:

@@ -7,17 +7,15 @@ train has chosen. The table goes to benchmarks/results/guidance.json.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from animals import Animals, arguments, scored, with_cues, without_masks, without_reweight
+from animals import Animals, arguments, call, print_rows, scored, with_cues, without_masks, without_reweight
 
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_ledger import run_ledger
@@ -48,11 +46,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--modes", default=",".join(["cam", *MODES]), help="names with commas between")
     parser.add_argument("--aug", type=Path, help="list of more training images, for the rows of aug/")
-    given = parser.parse_args()
-    try:
-        run(given)
-    except IgcamError as error:
-        sys.exit(str(error))
+    call(run, parser.parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
@@ -88,9 +82,7 @@ def run(given: argparse.Namespace) -> None:
     )
     if not given.quick:
         write_results(HERE / "results" / "guidance.json", ledger, rows)
-    for row in rows:
-        interval = "" if row.low is None else f"  [{row.low:.1f}, {row.high:.1f}]"
-        print(f"{row.id:50s} {row.value:8.2f} {row.unit}{interval}")
+    print_rows(rows)
 
 
 def one_mode(animals: Animals, mode: str, options: FitOptions, values: Values) -> None:

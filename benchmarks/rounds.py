@@ -7,7 +7,6 @@ are those of the coarse maps, enlarged to 96 x 96, before any refinement. Nothin
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,10 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from animals import Animals, arguments
+from animals import Animals, arguments, call, print_rows
 from numpy.typing import NDArray
 
-from igcam.errors import IgcamError
 from igcam.files import read_array
 from igcam.methods.coverage import first_targets
 from igcam.methods.guide import GuideOptions
@@ -59,11 +57,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--guards", default=",".join(GUARDS), help="names with commas between")
-    given = parser.parse_args()
-    try:
-        run(given)
-    except IgcamError as error:
-        sys.exit(str(error))
+    call(run, parser.parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
@@ -105,8 +99,7 @@ def run(given: argparse.Namespace) -> None:
     )
     if not given.quick:
         write_results(HERE / "results" / "rounds.json", ledger, rows)
-    for row in rows:
-        print(f"{row.id:50s} {row.value:8.2f} {row.unit}")
+    print_rows(rows)
 
 
 NOTES = {

@@ -7,7 +7,6 @@ benchmarks/results/voc_animals.json. The photos are not part of this project: --
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from animals import Animals, arguments, with_cues, without_reweight
+from animals import Animals, arguments, call, print_rows, with_cues, without_reweight
 from numpy.typing import NDArray
 
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
 from igcam.files import read_array, read_json
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
@@ -40,11 +38,7 @@ Values = dict[str, list[float]]
 
 def main() -> None:
     """Parse the command line and run."""
-    given = arguments(__doc__).parse_args()
-    try:
-        run(given)
-    except IgcamError as error:
-        sys.exit(str(error))
+    call(run, arguments(__doc__).parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
@@ -68,9 +62,7 @@ def run(given: argparse.Namespace) -> None:
     )
     if not given.quick:
         write_results(HERE / "results" / "voc_animals.json", ledger, rows)
-    for row in rows:
-        interval = "" if row.low is None else f"  [{row.low:.1f}, {row.high:.1f}]"
-        print(f"{row.id:50s} {row.value:8.2f} {row.unit}{interval}")
+    print_rows(rows)
 
 
 def one_seed(animals: Animals, options: FitOptions, values: Values) -> None:

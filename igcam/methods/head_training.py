@@ -79,7 +79,9 @@ def train_head(
         torch.manual_seed(inputs.seed)
         head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
         optimiser = torch.optim.AdamW(head.parameters(), options.learning_rate, weight_decay=options.weight_decay)
-        average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(options.averaging), use_buffers=True)
+        average = None
+        if options.averaging > 0:
+            average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(options.averaging), use_buffers=True)
         batches = max(1, round(len(indices) / options.batch_size))
         epochs = max(options.epochs, -(-options.least_steps // batches))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=epochs * batches)
@@ -100,12 +102,12 @@ def train_head(
                 loss.backward()
                 optimiser.step()
                 schedule.step()
-                if options.averaging > 0:
+                if average is not None:
                     average.update_parameters(head)
                 total += float(loss.detach())
             curve.append({"epoch": epoch + 1, "loss": total / batches})
             inputs.progress("train the head", epoch + 1, epochs)
-        if options.averaging > 0:
+        if average is not None:
             head.load_state_dict(average.module.state_dict())
         head.favour_classes(options.foreground_bias)
     return head.eval(), curve
