@@ -143,7 +143,7 @@ def _suspects(
     progress: Progress,
 ) -> list[Suspect]:
     """Look closely at these pairs of image and class, (k, 2)."""
-    classifier = labeller.classifier
+    classifier = labeller.learnt.classifier
     features = pooled * classifier.scale
     fitted = cross_fit(features, tags, classifier.head.l2, options.folds, options.seed)
     changes = held_out_changes(features, tags, fitted, pairs)
