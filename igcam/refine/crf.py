@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.refine.lattice import PermutohedralLattice
+from igcam.refine.lattice import PermutohedralLattice, from_blocks, to_blocks
 
 Array = NDArray[np.float32]
 Kernel = tuple[float, PermutohedralLattice]
@@ -125,38 +125,24 @@ def dense_crf_from_unary(
     costs = None if compatibility is None else _checked_costs(compatibility, classes)
     if classes == 1:
         return np.ones((1, height, width), np.float32)
-    log_unary = np.negative(unary, dtype=np.float32).reshape(classes, -1)
     kernels = _kernels(image, parameters)
-    belief = _softmax(log_unary.copy())
+    log_unary = to_blocks(np.negative(unary, dtype=np.float32).reshape(classes, -1))
+    belief = _softmax(np.zeros_like(log_unary), log_unary, classes)
     for _ in range(parameters.iterations):
-        message = _messages(kernels, belief)
-        energy = message if costs is None else -(costs @ (message + _uniform_message(kernels, belief)))
-        energy += log_unary
-        before, belief = belief, _softmax(energy)
+        energy = _messages(kernels, belief)
+        if costs is not None:
+            energy = to_blocks(-costs @ from_blocks(energy, classes))
+        before, belief = belief, _softmax(energy, log_unary, classes)
         if parameters.settled > 0 and np.abs(belief - before).max() <= parameters.settled:
             break
-    return belief.reshape(classes, height, width)
+    return from_blocks(belief, classes).reshape(classes, height, width)
 
 
 def _messages(kernels: list[Kernel], belief: Array) -> Array:
-    """Return what the pixels collect of each label, (K, N), less what a uniform belief would give.
-
-    That difference is the same for all labels and does not matter to Potts. Filters are linear, so that the
-    deviations from uniform are filtered; as these sum to zero, the first label's follows from the others.
-    """
-    deviation = belief[1:] - np.float32(1 / len(belief))
+    """Return what the pixels collect of each label, in blocks: to Potts, what speaks for it."""
     message = np.zeros_like(belief)
     for weight, lattice in kernels:
-        lattice.add_filtered(deviation, weight, message[1:])
-    message[0] = -message[1:].sum(axis=0)
-    return message
-
-
-def _uniform_message(kernels: list[Kernel], belief: Array) -> Array:
-    """Return what the pixels collect of each label of a uniform belief, (N,)."""
-    message = np.zeros(belief.shape[1], np.float32)
-    for weight, lattice in kernels:
-        lattice.add_filtered(np.full_like(message, 1 / len(belief)), weight, message)
+        lattice.add_filtered(belief, weight, message)
     return message
 
 
@@ -209,11 +195,13 @@ def _positions(height: int, width: int) -> Array:
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
 
-def _softmax(energy: Array) -> Array:
-    """Normalise energies (K, N) over K, in place."""
-    energy -= energy.max(axis=0)
+def _softmax(energy: Array, log_unary: Array, classes: int) -> Array:
+    """Add both, blocks (B, N, W), and normalise over the classes, in place of the first."""
+    from igcam.refine.crf_kernels import add_and_shift, divide_by_sum
+
+    add_and_shift(energy, log_unary, classes)
     np.exp(energy, out=energy)
-    energy /= energy.sum(axis=0)
+    divide_by_sum(energy)
     return energy
 
 

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+WIDTHS = (2, 4, 8)
+"""How many values of a point are filtered at once: processors add four or eight in one instruction."""
 
 
 class PermutohedralLattice:
@@ -46,7 +48,6 @@ class PermutohedralLattice:
         vertices, table, numbers = kernels.number(keys, self._vertex_of)
         # Along each direction one coordinate grows by d and the others shrink by one.
         self._before, self._after = kernels.link(vertices, table, numbers, size * strides - strides.sum())
-        self._filter_onto = kernels.filter_of(size)
         if normalise:
             ones = np.ones(len(points), dtype=np.float32)
             self._weights /= np.sqrt(self.filter(ones)[:, None] + np.float32(1e-20))
@@ -67,21 +68,53 @@ class PermutohedralLattice:
         Raises:
             ValueError: `values` has another shape.
         """
-        result = np.zeros(values.shape, np.float32)
-        self.add_filtered(values, 1.0, result)
-        return result
+        if values.ndim not in (1, 2) or values.shape[-1] != self.points:
+            raise ValueError(f"values: must be ({self.points},) or (L, {self.points}), got {values.shape}")
+        rows = values.reshape(-1, self.points)
+        blocks = to_blocks(rows)
+        result = np.zeros_like(blocks)
+        self.add_filtered(blocks, 1.0, result)
+        return from_blocks(result, len(rows)).reshape(values.shape)
 
-    def add_filtered(self, values: Array, factor: float, result: Array) -> None:
-        """Add the filtered `values`, float32 (N,) or (L, N), times a factor to `result` of the same shape.
+    def add_filtered(self, blocks: Array, factor: float, result: Array) -> None:
+        """Add filtered values, blocks (B, N, W) of `to_blocks`, times a factor to `result` of the same shape.
 
         Raises:
-            ValueError: A shape differs.
+            ValueError: A shape or a dtype differs, or an array is not contiguous.
         """
-        if values.ndim not in (1, 2) or values.shape[-1] != self.points or values.shape != result.shape:
-            raise ValueError(f"values: must be (L, {self.points}) like result, got {values.shape} and {result.shape}")
-        rows = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, self.points)
-        for row, target in zip(rows, result.reshape(-1, self.points), strict=True):
-            self._filter_onto(row, self._weights, self._vertex_of, self._before, self._after, factor, target)
+        for array in (blocks, result):
+            fits = array.ndim == 3 and array.shape[1] == self.points and array.shape[2] in WIDTHS
+            if not fits or array.dtype != np.float32 or not array.flags.c_contiguous or array.shape != result.shape:
+                raise ValueError(
+                    f"blocks: must be contiguous float32 (B, {self.points}, W) like result, got {array.dtype} "
+                    f"{blocks.shape} and {result.shape}"
+                )
+        from igcam.refine.lattice_kernels import filter_of
+
+        filter_onto = filter_of(self._weights.shape[1], blocks.shape[2])
+        for block, target in zip(blocks, result, strict=True):
+            shared = (self._weights, self._vertex_of, self._before, self._after)
+            filter_onto(block.reshape(-1), *shared, factor, target.reshape(-1))
+
+
+def to_blocks(values: Array) -> Array:
+    """Arrange values (L, N) so that W of each point lie side by side, and pad them with zeros.
+
+    Returns:
+        float32 (B, N, W), W one of `WIDTHS` and B * W at least L: value l of point n is at [l // W, n, l % W].
+    """
+    labels, points = values.shape
+    width = next((width for width in WIDTHS if width >= labels), WIDTHS[-1])
+    blocks = np.zeros((-(-labels // width), points, width), np.float32)
+    for label, row in enumerate(values):
+        blocks[label // width, :, label % width] = row
+    return blocks
+
+
+def from_blocks(blocks: Array, labels: int) -> Array:
+    """Undo `to_blocks`: return float32 (labels, N)."""
+    width = blocks.shape[2]
+    return np.stack([blocks[label // width, :, label % width] for label in range(labels)])
 
 
 def lattice_scale(dimensions: int) -> Array:

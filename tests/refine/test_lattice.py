@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.refine.lattice import PermutohedralLattice, _strides, lattice_scale
+from igcam.refine.lattice import PermutohedralLattice, _strides, from_blocks, lattice_scale, to_blocks
 from igcam.refine.lattice_kernels import locate
 
 
@@ -87,9 +87,9 @@ def test_is_linear_and_keeps_rows_apart() -> None:
     values = generator.random((4, 200)).astype(np.float32)
     whole = lattice.filter(values)
     np.testing.assert_allclose(lattice.filter(values[2]), whole[2], rtol=1e-5)
-    onto = np.ones_like(values)
-    lattice.add_filtered(values, 0.5, onto)
-    np.testing.assert_allclose(onto, 1 + 0.5 * whole, rtol=1e-5)
+    onto = np.ones((1, 200, 4), np.float32)
+    lattice.add_filtered(to_blocks(values), 0.5, onto)
+    np.testing.assert_allclose(from_blocks(onto, 4), 1 + 0.5 * whole, rtol=1e-5)
     np.testing.assert_allclose(lattice.filter(2 * values + 1), 2 * whole + lattice.filter(values * 0 + 1), rtol=1e-4)
 
 
@@ -135,5 +135,27 @@ def test_bad_input_is_refused() -> None:
         PermutohedralLattice(np.array([[np.nan]]))
     with pytest.raises(ValueError, match="features: must span fewer lattice cells"):
         PermutohedralLattice(np.array([[0.0] * 5, [1e6] * 5]))
-    with pytest.raises(ValueError, match=r"values: must be \(L, 2\) like result, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"values: must be \(2,\) or \(L, 2\), got \(3,\)"):
         PermutohedralLattice(np.zeros((2, 1))).filter(np.zeros(3, dtype=np.float32))
+    with pytest.raises(ValueError, match=r"blocks: must be contiguous float32 \(B, 2, W\) like result, got float64"):
+        PermutohedralLattice(np.zeros((2, 1))).add_filtered(np.zeros((1, 2, 4)), 1.0, np.zeros((1, 2, 4)))
+    blocks = np.zeros((1, 2, 4), np.float32)
+    with pytest.raises(ValueError, match=r"got float32 \(1, 2, 4\) and \(1, 2, 2\)"):
+        PermutohedralLattice(np.zeros((2, 1))).add_filtered(blocks, 1.0, blocks[..., :2].copy())
+
+
+@pytest.mark.parametrize("labels", [1, 2, 3, 4, 5, 8, 9, 21])
+def test_blocks_hold_every_value_once(labels: int) -> None:
+    values = np.random.default_rng(0).random((labels, 30)).astype(np.float32)
+    blocks = to_blocks(values)
+    assert blocks.shape[0] * blocks.shape[2] >= labels
+    assert np.count_nonzero(blocks) == values.size
+    np.testing.assert_array_equal(from_blocks(blocks, labels), values)
+
+
+@pytest.mark.parametrize("labels", [2, 4, 8, 21])
+def test_one_at_a_time_and_many_together_are_the_same(labels: int) -> None:
+    generator = np.random.default_rng(labels)
+    lattice = PermutohedralLattice(generator.normal(size=(300, 5)), normalise=True)
+    values = generator.random((labels, 300)).astype(np.float32)
+    np.testing.assert_allclose(lattice.filter(values), [lattice.filter(row) for row in values], rtol=1e-5)
