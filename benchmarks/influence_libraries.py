@@ -35,8 +35,7 @@ def library_rows(add: Add, quick: bool) -> None:
     """Add times of ours and of peers for the influence of every training image on every validation image."""
     problem = Problem(*(SMALL_SHAPE if quick else SHAPE))
     start = time.process_time()
-    exact = HeadInfluence(problem.features, problem.tags, problem.head.weight, problem.head.bias, L2)
-    ours = exact.on_each(problem.valid, problem.valid_tags)
+    ours = problem.influence()
     seconds = time.process_time() - start
     add("ours/seconds", [seconds], "s", " x ".join(map(str, problem.shape)) + ", all pairs")
     for name, package, peer in (
@@ -50,11 +49,23 @@ def library_rows(add: Add, quick: bool) -> None:
         taken, theirs = peer(problem)
         add(f"{name}/seconds", [taken], "s", "")
         add(f"{name}/speedup", [taken / seconds], "x", "time of the peer / ours")
-        # All of them answer in another scale and sign; a ranking has neither.
-        rank = [abs(float(spearmanr(ours[row], theirs[row]).statistic)) for row in range(len(ours))]
-        add(
-            f"{name}/spearman", [float(np.mean(rank))], "", "mean over the validation images of their ranking of images"
-        )
+        note = "mean over the validation images of their ranking of images"
+        add(f"{name}/spearman", [rank_agreement(ours, theirs)], "", note)
+    if importlib.util.find_spec("captum") is not None:
+        small = Problem(*SMALL_SHAPE)
+        parameters = (small.shape[2] + 1) * small.shape[3]
+        for name, directions in (("default", None), ("all", parameters)):
+            _, theirs = captum_arnoldi(small, directions)
+            note = f"300 x 60 images, {parameters} parameters: what its default of 50 directions leaves out"
+            add(f"captum-arnoldi/directions/{name}/spearman", [rank_agreement(small.influence(), theirs)], "", note)
+
+
+def rank_agreement(ours: Array, theirs: Array) -> float:
+    """Return how alike two libraries rank the training images, on average over the validation images.
+
+    All of them answer in another scale and sign; a ranking has neither.
+    """
+    return float(np.mean([abs(float(spearmanr(*rows).statistic)) for rows in zip(ours, theirs, strict=True)]))
 
 
 class Problem:
@@ -69,6 +80,11 @@ class Problem:
         self.features, self.valid = rows[:images], rows[images:]
         self.tags, self.valid_tags = tags[:images], tags[images:]
         self.head: LinearHead = fit_linear_head(self.features, self.tags, L2)
+
+    def influence(self) -> Array:
+        """Return ours, (m, n)."""
+        exact = HeadInfluence(self.features, self.tags, self.head.weight, self.head.bias, L2)
+        return exact.on_each(self.valid, self.valid_tags)
 
     def network(self) -> nn.Linear:
         """Return the head as a float32 layer."""
@@ -101,8 +117,11 @@ def pydvl_direct(problem: Problem) -> tuple[float, Array]:
     return time.process_time() - start, values.detach().numpy().astype(np.float64)
 
 
-def captum_arnoldi(problem: Problem) -> tuple[float, Array]:
-    """Return seconds and influence (m, n) of captum's Arnoldi iteration at its default number of steps."""
+def captum_arnoldi(problem: Problem, directions: int | None = None) -> tuple[float, Array]:
+    """Return seconds and influence (m, n) of captum's Arnoldi iteration.
+
+    Its defaults keep the 50 leading directions of the Hessian; `directions` sets how many it looks for and keeps.
+    """
     from captum.influence._core.arnoldi_influence_function import ArnoldiInfluenceFunction
 
     class Penalised(nn.Module):
@@ -126,6 +145,7 @@ def captum_arnoldi(problem: Problem) -> tuple[float, Array]:
         hessian_reg=L2 * len(features),
         sample_wise_grads_per_batch=True,
         show_progress=False,
+        **({} if directions is None else {"arnoldi_dim": directions + 5, "projection_dim": directions}),
     )
     values = model.influence((valid, valid_tags))
     return time.process_time() - start, values.detach().numpy().astype(np.float64)

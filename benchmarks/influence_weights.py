@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from animals import CLASSES, SHARED, progress, with_cues
 from influence_audit import planted
-from voc_animals import CLASSES, SHARED, progress, with_masks
 
 from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
@@ -146,7 +146,7 @@ def cue_rows(setting: Setting, seeds: int) -> list[Row]:
             points = [floor]
             for share, price in zip(SHARES, prices, strict=True):
                 if how == "random":
-                    dataset = with_masks(setting.train, share, seed)
+                    dataset = with_cues(setting.train, "mask", share, seed)
                 else:
                     chosen = propose_cues(tags, price + 1, kinds=["mask"])
                     dataset = masks_on(setting.train, [item.image for item in chosen])
