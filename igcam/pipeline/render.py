@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,11 +53,27 @@ def render(
     Yields:
         Name and uint8 (H, W) mask with ids 0..C.
     """
+    for name, labels, probability in refined(image, scores, options, deep, evidence):
+        yield name, labels[probability.argmax(axis=0)]
+
+
+def refined(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
+    evidence: Evidence | None = None,
+) -> Iterator[tuple[str, NDArray[np.uint8], Array]]:
+    """Yield the soft masks that `render` takes the best class of.
+
+    Yields:
+        Name of the step, ids uint8 (K,), and their probabilities, float32 (K, H, W).
+    """
     height, width = image.shape[:2]
     labels, probability = present_classes(scores, options.least_probability)
     said = None if evidence is None else evidence.of(labels)
     full = _kept(resized(probability, height, width), said)
-    yield "plain", labels[full.argmax(axis=0)]
+    yield "plain", labels, full
     if options.sharpen is not None:
         # A small photo can be smaller than its map.
         coarse = resized(probability, min(height, scores.shape[1]), min(width, scores.shape[2]))
@@ -64,10 +81,10 @@ def render(
         if full.shape[1:] != (height, width):
             full = resized(full, height, width)
         full = _kept(full, said)
-        yield "sharpen", labels[full.argmax(axis=0)]
+        yield "sharpen", labels, full
     if options.crf is not None:
         crf = options.crf.scaled(max(height, width) / options.crf_side) if options.crf_side else options.crf
-        yield "crf", labels[_kept(dense_crf(image, np.clip(full, 0, 1), crf), said).argmax(axis=0)]
+        yield "crf", labels, _kept(dense_crf(image, np.clip(full, 0, 1), crf), said)
 
 
 def _kept(probability: Array, evidence: Evidence | None) -> Array:
@@ -101,7 +118,21 @@ def final_mask(
     deep: NDArray[np.floating] | None = None,
 ) -> NDArray[np.uint8]:
     """Return the mask after the last step of `render`."""
-    return list(render(image, scores, options, deep))[-1][1]
+    labels, probability = final_map(image, scores, options, deep)
+    mask: NDArray[np.uint8] = labels[probability.argmax(axis=0)]
+    return mask
+
+
+def final_map(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
+) -> tuple[NDArray[np.uint8], Array]:
+    """Return ids and probabilities after the last step of `refined`."""
+    # Only the last is kept in memory.
+    ((_, labels, probability),) = deque(refined(image, scores, options, deep), maxlen=1)
+    return labels, probability
 
 
 def render_options(stages: Sequence[str], pyramid: PyramidOptions, crf: str, crf_side: int = 0) -> RenderOptions:
