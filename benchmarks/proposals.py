@@ -29,15 +29,11 @@ from igcam.data.cue import MaskCue
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
 from igcam.files import read_array
-from igcam.guidance.colour_segments import colour_segments
+from igcam.guidance import kinds
 from igcam.guidance.evidence_coverage import evidence_coverage
-from igcam.guidance.feature_clusters import feature_clusters
-from igcam.guidance.feature_hierarchy import feature_hierarchy
-from igcam.guidance.finer_segments import finer
 from igcam.guidance.normalised_cut import normalised_cut, sides
 from igcam.guidance.places import border_distance, spread
 from igcam.guidance.segments import Image, Masks, Proposer, SegmentOptions, Segments, enlarged, joined, overlaps, tidy
-from igcam.guidance.selective_search import selective_search
 from igcam.guidance.targets import from_activation
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
@@ -68,15 +64,7 @@ def cut_sides(image: Image, feature: NDArray[np.floating] | None) -> Segments:
     return tidy(np.stack([side for cut in normalised_cut(feature) for side in sides(cut)]))
 
 
-KINDS: dict[str, Proposer] = {
-    "cut-sides": cut_sides,
-    "colour-segments": colour_segments,
-    "selective-search": selective_search,
-    "feature-clusters": feature_clusters,
-    "feature-hierarchy": feature_hierarchy,
-    "feature-clusters-finer": finer(feature_clusters),
-    "feature-hierarchy-finer": finer(feature_hierarchy),
-}
+KINDS: dict[str, Proposer] = {"cut-sides": cut_sides, **kinds.KINDS}
 TOGETHER = ("feature-clusters-finer", "feature-hierarchy-finer", "selective-search")
 """Kinds that are joined, in turns, to `all`."""
 
@@ -153,15 +141,15 @@ def large(parts: Sequence[NDArray[np.bool_]], shape: tuple[int, ...]) -> Masks:
 
 def recall(add: Callable[..., None], prefix: str, photos: Iterator[Photo]) -> None:
     """Measure every kind on the same photos."""
-    kinds = [*KINDS, "all"]
-    best: dict[str, list[float]] = {kind: [] for kind in kinds}
-    counts, seconds = (dict.fromkeys(kinds, 0.0) for _ in range(2))
+    names = [*KINDS, "all"]
+    best: dict[str, list[float]] = {kind: [] for kind in names}
+    counts, seconds = (dict.fromkeys(names, 0.0) for _ in range(2))
     total = 0
     for image, feature, objects in photos:
         total += 1
         made: dict[str, Segments] = {}
         times: dict[str, float] = {}
-        for kind in kinds:
+        for kind in names:
             start = time.process_time()
             if kind == "all":
                 made[kind] = joined([made[part] for part in TOGETHER], SegmentOptions(most=600))
@@ -173,7 +161,7 @@ def recall(add: Callable[..., None], prefix: str, photos: Iterator[Photo]) -> No
             counts[kind] += len(found)
             reached = overlaps(objects, enlarged(found.masks, *objects.shape[1:]))
             best[kind] += reached.max(axis=1, initial=0).tolist()
-    for kind in kinds:
+    for kind in names:
         values = np.array(best[kind])
         note = f"{len(values)} objects in {total} images"
         for level in (50, 70):

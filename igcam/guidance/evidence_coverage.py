@@ -13,7 +13,7 @@ from igcam.errors import check_ranges
 from igcam.guidance.feature_clusters import FeatureClusterOptions, partitions
 from igcam.guidance.normalised_cut import NormalisedCutOptions, cut_affinity, cut_cost
 from igcam.guidance.places import border_distance, spread
-from igcam.guidance.segments import Image, Masks
+from igcam.guidance.segments import Image, Masks, enlarged
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
@@ -59,6 +59,7 @@ def evidence_coverage(
     feature: NDArray[np.floating],
     activation: NDArray[np.floating],
     options: EvidenceOptions | None = None,
+    further: Masks | None = None,
 ) -> Array:
     """Return how far each place is covered by objects.
 
@@ -72,6 +73,7 @@ def evidence_coverage(
         feature: Float (D, h, w): what is grouped.
         activation: Float (h, w) in 0..1: the strongest activation of any tagged class.
         options: Defaults to `EvidenceOptions()`.
+        further: bool (P, rows, columns): other proposals for the photo, of any size, that compete with these.
 
     Returns:
         float32 (h, w) in 0..1.
@@ -94,6 +96,8 @@ def evidence_coverage(
     evidence = options.activation * activation + options.surroundings * around + rest * distance
     affinity = cut_affinity(feature, options.clusters.cut)
     segments = partitions(affinity, height, width, options.clusters)
+    if further is not None and len(further):
+        segments = np.concatenate([segments, enlarged(further, height, width)])
     covered = weighed_mean(segments, evidence, cut_cost(affinity, segments), options)
     return np.asarray(options.segment_share * covered + (1 - options.segment_share) * distance, np.float32)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.errors import check_ranges
+from igcam.errors import IgcamError, check_ranges
 from igcam.guidance.boxes import within_boxes
 from igcam.guidance.evidence import Evidence, replace_by_mask
 from igcam.guidance.evidence_coverage import EvidenceOptions, evidence_coverage
+from igcam.guidance.kinds import KINDS
 from igcam.guidance.marks import MarkOptions, reached
 from igcam.guidance.places import spread
 from igcam.guidance.targets import from_activation
@@ -31,6 +32,8 @@ class CoverageOptions:
     """Which segments are objects, for an activation map."""
     places: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
     """Which places are alike, and so of one class."""
+    proposals: tuple[str, ...] = ()
+    """Further kinds of proposals, names of `igcam.guidance.kinds.KINDS`, that compete with the clusters of features."""
     foreground_level: float = 0.4
     """Mean of activation and coverage at which a place is as probably an object as not."""
     workers: int = 2
@@ -40,6 +43,9 @@ class CoverageOptions:
 
     def __post_init__(self) -> None:
         check_ranges(self, foreground_level=(0, 1), workers=(1, 1024))
+        unknown = [name for name in self.proposals if name not in KINDS]
+        if unknown:
+            raise IgcamError(f"proposals must be some of {', '.join(KINDS)}, got {', '.join(unknown)}")
 
 
 def first_targets(
@@ -83,7 +89,8 @@ def _covered(
     feature = inputs.grouping(proposed)
     height, width = feature.shape[1:]
     strongest = resized(activation.max(axis=0)[None], height, width)[0]
-    covered = evidence_coverage(inputs.image(proposed, height), feature, strongest, options.evidence)
+    further = inputs.proposals(proposed)
+    covered = evidence_coverage(inputs.image(proposed, height), feature, strongest, options.evidence, further)
     coverage = inputs.at_map_size(covered[None])[0]
     return from_activation(activation, coverage, spread=spread(affinity, activation), level=options.foreground_level)
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.guidance.evidence import drawn_images
+from igcam.guidance.kinds import KINDS
+from igcam.guidance.segments import Masks, SegmentOptions, joined
 from igcam.methods.inputs import Inputs, no_progress
 from igcam.models.backbone import Backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
 from igcam.pipeline.features import load_features, mean_level, views_of
+from igcam.pipeline.proposal_cache import ProposalCache
 from igcam.pipeline.run_folder import RunFolder
 
+Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
+MOST_PROPOSALS = 600
+"""Further proposals of a photo, of all kinds together."""
 
 
 def open_bank(run: RunFolder, backbone: Backbone, bank: str | Path | None = None) -> FeatureBank:
@@ -42,13 +51,27 @@ def open_inputs(run: RunFolder, dataset: Dataset, bank: FeatureBank, progress: P
     images = [sample.image for sample in dataset]
     pooled, reduced, _ = load_features(run.file("stages", "features"))
     options = run.options
+    kinds = options.igcam.guide.coverage.proposals if options.method == "igcam" else ()
+    folder = run.file("stages", "guide", "proposals")
+    cached = [ProposalCache(folder, name, KINDS[name]) for name in kinds]
+
+    def grouping(index: int) -> Array:
+        return mean_level(bank, images[index], options.grouping_level)
+
+    def proposals(index: int) -> Masks | None:
+        if not cached:
+            return None
+        photo, feature = load_image(images[index]), grouping(index)
+        return joined([propose(photo, feature) for propose in cached], SegmentOptions(most=MOST_PROPOSALS)).masks
+
     return Inputs(
         tags=dataset.tag_matrix(),
         pooled=pooled,
         reduced=reduced,
         last_level=lambda index: mean_level(bank, images[index]),
-        grouping=lambda index: mean_level(bank, images[index], options.grouping_level),
+        grouping=grouping,
         image=lambda index, size: View(size).apply(load_image(images[index])),
+        proposals=proposals,
         drawn=drawn_images(dataset),
         seed=options.seed,
         progress=progress,

@@ -27,6 +27,18 @@ def test_a_part_that_is_active_covers_the_whole_object() -> None:
     assert coverage[~inside].max() < 0.2
 
 
+def test_further_proposals_compete_and_the_one_that_is_cut_off_well_wins() -> None:
+    image, feature, inside = photo()
+    halves = feature * 0 + np.indices(inside.shape)[1] / 100  # features that do not tell the object
+    activation = np.where(inside, 1.0, 0.0).astype(np.float32)
+    further = np.stack([inside, np.roll(inside, 4, axis=1)]).repeat(3, 1).repeat(3, 2)
+    options = EvidenceOptions(cut_cost=0, segment_share=1)
+    without, given = (evidence_coverage(image, halves, activation, options, masks) for masks in (None, further))
+    assert given[inside].mean() > 0.95
+    assert given[~inside].mean() < 0.05
+    assert without[inside].mean() - without[~inside].mean() < 0.8
+
+
 def test_more_evidence_wins_over_a_higher_mean() -> None:
     """The core of an object has a higher mean than the whole, which has more to offer."""
     segments = np.zeros((2, 1, 10), bool)

@@ -20,6 +20,7 @@ from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.fit import fit
 from igcam.pipeline.models_file import read_classifier, read_head
+from igcam.pipeline.options import with_setting
 from igcam.pipeline.run_folder import RunFolder
 
 FEW = 6
@@ -270,3 +271,22 @@ def test_every_kind_of_cue_guides_on_any_part_of_the_images(
                 assert (mask == sample.truth.read()).all()
     ledger = read_results(run.file("metrics.json").parent / "stages/crf/metrics.json")[0]
     assert set(ledger.cues) == {"point", "box", "scribble", "mask"}
+
+
+def test_further_kinds_of_proposals_are_made_once_and_change_the_targets(
+    few: Dataset, trained: Path, bank: Path, tmp_path: Path
+) -> None:
+    usual = tiny_options(trained).without(["reweight", "sharpen", "crf"])
+    asked = with_setting(usual, 'igcam.guide.coverage.proposals=["colour-segments", "selective-search"]')
+    # In the tiny options objects are told by their distance from the border alone.
+    asked, usual = (
+        with_setting(options, "igcam.guide.coverage.evidence.segment_share=0.9") for options in (asked, usual)
+    )
+    run, other = fit(few, tmp_path / "asked", asked, bank=bank), fit(few, tmp_path / "usual", usual, bank=bank)
+    kept = sorted(run.file("stages", "guide", "proposals").rglob("*.safetensors"))
+    assert len(kept) == 2 * len(few)
+    assert not other.file("stages", "guide", "proposals").exists()
+    targets = [read_array(folder.file("stages", "guide", "targets.npy")) for folder in (run, other)]
+    assert np.abs(targets[0].astype(np.float32) - targets[1]).max() > 0.01
+    with pytest.raises(IgcamError, match=r"proposals must be some of colour-segments, .*, got colours"):
+        with_setting(usual, 'igcam.guide.coverage.proposals=["colours"]')
