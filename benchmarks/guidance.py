@@ -1,7 +1,7 @@
 """What every kind of cue buys: IG-CAM with tags, points, scribbles, boxes and masks on the animals of VOC 2012.
 
 Frozen ResNet-50, 384 px. Cues are simulated from the true masks. Chosen on train only; val is scored once, with what
-train has chosen. The table goes to benchmarks/results/guidance.json.
+train has chosen. The table goes to benchmarks/results/guidance.json, where rows of other modes stay.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from animals import Animals, arguments, call, print_rows, scored, with_cues, wit
 
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
-from igcam.metrics.results import Row, write_results
+from igcam.metrics.results import Row, read_results, write_results
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_ledger import run_ledger
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results" / "guidance.json"
 Values = dict[str, list[float]]
 MODES: dict[str, tuple[str, float]] = {
     "tags": ("", 0),
@@ -81,7 +81,7 @@ def run(given: argparse.Namespace) -> None:
         annotation_seconds=0,
     )
     if not given.quick:
-        write_results(HERE / "results" / "guidance.json", ledger, rows)
+        write_results(RESULTS, ledger, with_others(rows))
     print_rows(rows)
 
 
@@ -122,6 +122,13 @@ def augmented(animals: Animals, options: FitOptions, values: Values) -> None:
         run = animals.learn(f"aug-{mode}", dataset, options, split="voc-animals train_aug")
         add(f"aug/{mode}/train/tags", *scored(run.file("masks"), official))
         add(f"aug/{mode}/val/notags", *animals.on_val(run))
+
+
+def with_others(rows: list[Row]) -> list[Row]:
+    """Return the rows after those of the results file that have other ids."""
+    new = {row.id for row in rows}
+    known = read_results(RESULTS)[1] if RESULTS.exists() else []
+    return [row for row in known if row.id not in new] + rows
 
 
 def adder(values: Values, seed: int) -> Callable[[str, float, float], None]:

@@ -65,6 +65,8 @@ def cut_sides(image: Image, feature: NDArray[np.floating] | None) -> Segments:
 
 
 KINDS: dict[str, Proposer] = {"cut-sides": cut_sides, **kinds.KINDS}
+FURTHER = {kind: kinds.KINDS[kind] for kind in ("colour-segments", "selective-search", "feature-hierarchy")}
+"""Kinds that compete with the clusters in the coverage, one at a time."""
 TOGETHER = ("feature-clusters-finer", "feature-hierarchy-finer", "selective-search")
 """Kinds that are joined, in turns, to `all`."""
 
@@ -191,6 +193,10 @@ def coverage(
             "border-distance": border_distance(affinity, height, width),
             "evidence": evidence_coverage(image, level, strongest),
         }
+        for kind, propose in FURTHER.items():
+            covered[f"evidence-and-{kind}"] = evidence_coverage(
+                image, level, strongest, None, propose(image, level).masks
+            )
         truth = sample.truth.read()
         for name, values in covered.items():
             target = from_activation(activation, values, spread=around)

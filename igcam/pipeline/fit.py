@@ -113,9 +113,10 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
                     guided = guide(inputs, _activations(run), options.igcam.guide)
                 else:
                     base = _coverage_by_activation(run, inputs) if probabilities is None else probabilities
-                    guided = reweight(inputs, classifier, base, options.igcam.reweight)
+                    share = run.facts("guide").get("mask_share") if run.is_done("guide") else None
+                    guided = reweight(inputs, classifier, base, options.igcam.reweight, share)
                 _write_guided(run, name, guided)
-                facts.update(curve=guided.curve, agreement=guided.agreement)
+                facts.update(curve=guided.curve, agreement=guided.agreement, mask_share=guided.mask_share)
         probabilities = read_array(run.file("stages", name, "maps.npy")).astype(np.float32)
 
 
