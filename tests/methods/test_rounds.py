@@ -97,5 +97,5 @@ def test_impossible_options_are_refused() -> None:
         RoundOptions(rounds=0)
     with pytest.raises(IgcamError, match=r"mask_share must be .*, got 1"):
         RoundOptions(mask_share=1)
-    with pytest.raises(IgcamError, match="other_mask_shares must lie in 0..0.999, got 1.0"):
+    with pytest.raises(IgcamError, match=r"other_mask_shares must lie in 0\.\.0\.999, got 1\.0"):
         RoundOptions(other_mask_shares=(0.5, 1.0))
