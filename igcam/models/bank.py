@@ -6,7 +6,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ from igcam.models.views import View
 
 if TYPE_CHECKING:
     from igcam.models.backbone import Backbone
+    from igcam.models.segmenter import Encoder
 
 Progress = Callable[[int, int], None]
 """Called with the number of views done and the number to do."""
@@ -45,7 +46,7 @@ class FeatureBank:
         FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
     """
 
-    def __init__(self, folder: str | Path, backbone: Backbone, views: Sequence[View] = (View(),)) -> None:
+    def __init__(self, folder: str | Path, backbone: Backbone | Encoder, views: Sequence[View] = (View(),)) -> None:
         """Open or begin a bank.
 
         Args:
@@ -60,40 +61,48 @@ class FeatureBank:
         self._digests: dict[tuple[Path, int, int], str] = {}
         self._trusted: set[Path] = set()
 
-    def missing(self, paths: Sequence[str | Path]) -> list[_Task]:
+    def missing(self, paths: Sequence[str | Path], unreadable: dict[Path, IgcamError] | None = None) -> list[_Task]:
         """List the images and views without a whole file, in order; images of equal content count once.
 
         Only the files' structure is looked at here; their content is verified when it is first read.
 
         Raises:
-            IgcamError: Images that are not there, all named.
+            IgcamError: Images that are not there, all named; not raised where `unreadable` takes them.
         """
+        failures: dict[Path, IgcamError] = {} if unreadable is None else unreadable
         seen: set[Path] = set()
-        tasks, failures = [], []
+        tasks = []
         for path in dict.fromkeys(map(Path, paths)):
             try:
                 files = [self._file(path, view) for view in self.views]
             except IgcamError as error:
-                failures.append(str(error))
+                failures[path] = error
                 continue
             for file, view in zip(files, self.views, strict=True):
                 if file not in seen and _layout(file) is None:
                     tasks.append((path, view))
                 seen.add(file)
-        if failures:
-            raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", failures)
+        if unreadable is None:
+            _raise(failures)
         return tasks
 
-    def fill(self, paths: Sequence[str | Path], batch_size: int = 8, progress: Progress | None = None) -> int:
+    def fill(
+        self,
+        paths: Sequence[str | Path],
+        batch_size: int = 8,
+        progress: Progress | None = None,
+        unreadable: dict[Path, IgcamError] | None = None,
+    ) -> int:
         """Compute what is missing.
 
-        Memory holds two batches of images and the features of one. Images are decoded in a thread while the
-        network runs. Work that was done survives an interruption.
+        Memory holds two batches of images and the features of two. Images are decoded in one thread and files written
+        in another while the network runs. Work that was done survives an interruption.
 
         Args:
             paths: Image files.
             batch_size: Views a forward pass.
             progress: Called after each batch.
+            unreadable: Takes the images that cannot be read, each with its reason; None raises at the end.
 
         Returns:
             Number of views computed.
@@ -104,25 +113,30 @@ class FeatureBank:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
-        tasks = self.missing(paths)
-        failures: dict[str, None] = {}
+        failures: dict[Path, IgcamError] = {} if unreadable is None else unreadable
+        tasks = self.missing(paths, unreadable)
         done = computed = 0
-        for images in _ahead(_decode, _batches(tasks, batch_size)):
-            pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
-            failures.update({str(error): None for _, error in images if isinstance(error, IgcamError)})
-            if pixels:
-                # Always a whole batch: what a network gives for an image can depend on the size of its batch,
-                # and a fill that was interrupted shall end like an undisturbed one.
-                padding = [pixels[-1][1]] * (batch_size - len(pixels))
-                maps = self._compute(np.stack([*(image for _, image in pixels), *padding]))
-                for (task, _), levels in zip(pixels, maps, strict=False):
-                    self._write(task, levels)
-            computed += len(pixels)
-            done += len(images)
-            if progress is not None:
-                progress(done, len(tasks))
-        if failures:
-            raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", list(failures))
+        with ThreadPoolExecutor(1) as writer:
+            writing: list[Future[None]] = []
+            for images in _ahead(_decode, _batches(tasks, batch_size)):
+                pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
+                failures.update({task[0]: error for task, error in images if isinstance(error, IgcamError)})
+                if pixels:
+                    # Always a whole batch: what a network gives for an image can depend on the size of its batch,
+                    # and a fill that was interrupted shall end like an undisturbed one.
+                    padding = [pixels[-1][1]] * (batch_size - len(pixels))
+                    maps = self._compute(np.stack([*(image for _, image in pixels), *padding]))
+                    while writing:
+                        writing.pop().result()
+                    writing.append(writer.submit(self._write_all, [task for task, _ in pixels], maps))
+                computed += len(pixels)
+                done += len(images)
+                if progress is not None:
+                    progress(done, len(tasks))
+            for last in writing:
+                last.result()
+        if unreadable is None:
+            _raise(failures)
         return computed
 
     def read(self, path: str | Path, view: View | None = None, unflip: bool = False) -> list[NDArray[np.float16]]:
@@ -143,7 +157,7 @@ class FeatureBank:
         maps = self._load(path, view)
         if maps is None:
             image = view.apply(load_image(path))
-            self._write((path, view), next(iter(self._compute(image[None]))))
+            self._write_all([(path, view)], self._compute(image[None]))
             maps = self._load(path, view)
         if maps is None:
             raise IgcamError(f"{self._file(path, view)}: cannot be read back after writing")
@@ -158,8 +172,8 @@ class FeatureBank:
         images = [self.read(path, view, unflip) for path in paths]
         return tuple(torch.from_numpy(np.stack(level)).float() for level in zip(*images, strict=True))
 
-    def _compute(self, images: NDArray[np.uint8]) -> Iterator[list[Tensor]]:
-        """Yield half-precision maps on the CPU, image by image, from uint8 (N, size, size, 3)."""
+    def _compute(self, images: NDArray[np.uint8]) -> list[Tensor]:
+        """Return half-precision maps on the CPU, one (N, channels, h, w) a level, of uint8 (N, size, size, 3)."""
         device = self.backbone.mean.device
         training = self.backbone.training
         self.backbone.eval()
@@ -167,11 +181,13 @@ class FeatureBank:
             with torch.inference_mode():
                 # Channels stay last in memory, which convolutions on a CPU and on tensor cores prefer.
                 pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
-                levels = [level.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(pixels)]
+                return [level.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(pixels)]
         finally:
             self.backbone.train(training)
-        for index in range(len(images)):
-            yield [level[index].contiguous() for level in levels]
+
+    def _write_all(self, tasks: Sequence[_Task], levels: Sequence[Tensor]) -> None:
+        for index, task in enumerate(tasks):
+            self._write(task, [level[index].contiguous() for level in levels])
 
     def _write(self, task: _Task, maps: list[Tensor]) -> None:
         path, view = task
@@ -223,6 +239,11 @@ class FeatureBank:
         if key not in self._digests:
             self._digests[key] = digest(path)
         return self._digests[key]
+
+
+def _raise(failures: dict[Path, IgcamError]) -> None:
+    if failures:
+        raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", [*map(str, failures.values())])
 
 
 def _layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:

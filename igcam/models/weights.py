@@ -116,6 +116,13 @@ def use_v1_strides(network: nn.Module) -> bool:
     return True
 
 
+def has_v1_strides(network: nn.Module) -> bool:
+    """Tell whether `use_v1_strides` was applied to a network."""
+    blocks = _strided_blocks(network)
+    # The first of them has its stride at every output stride.
+    return bool(blocks) and isinstance(blocks[0], Bottleneck) and blocks[0].conv1.stride == (2, 2)
+
+
 def download(build: Callable[[], nn.Module], name: str) -> nn.Module:
     """Call `build`, which lets timm fetch the weights of `name`; one line says when that fails.
 

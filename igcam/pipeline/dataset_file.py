@@ -57,3 +57,16 @@ def read_dataset_file(path: Path) -> Dataset:
         return Dataset(tuple(content["classes"]), samples)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise IgcamError(f"{path}: is not a list of samples: {error!r}") from error
+
+
+def have_cues(path: Path) -> list[bool]:
+    """Return, for each image of the file, whether it had cues.
+
+    Raises:
+        IgcamError: The file is missing or is not of this form.
+    """
+    content = read_json(path)
+    try:
+        return [bool(entry["cues"]) for entry in content["samples"]]
+    except (KeyError, TypeError) as error:
+        raise IgcamError(f"{path}: is not a list of samples: {error!r}") from error

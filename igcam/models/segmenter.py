@@ -1,0 +1,155 @@
+"""The segmenter: a backbone whose levels are reduced by 1x1 convolutions, and a decoder on them; no tags needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from igcam.errors import IgcamError, check_ranges
+from igcam.models.backbone import Backbone
+from igcam.models.decoders import DECODERS, Decoder
+from igcam.models.reduction import Reduction
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """Which decoder, and its size."""
+
+    decoder: str = "deeplabv3plus"
+    """`deeplabv3plus`, `upernet`, `fpn` or `segformer`."""
+    components: tuple[int, ...] | None = None
+    """Channels that each level of the backbone is reduced to, shallow to deep; null takes the decoder's own."""
+    width: int = 128
+    """Channels within the decoder, a multiple of 32."""
+    dropout: float = 0.1
+    """Share dropped in training."""
+
+    def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise IgcamError(f"decoder must be one of {', '.join(DECODERS)}, got {self.decoder!r}")
+        check_ranges(self, width=(32, math.inf), dropout=(0, 0.99))
+        if self.width % 32:
+            raise IgcamError(f"width must be a multiple of 32, got {self.width}")
+        if self.components is not None:
+            count = len(DECODERS[self.decoder].components)
+            if len(self.components) != count or min(self.components) < 1:
+                raise IgcamError(
+                    f"components must be {count} numbers of at least 1 for {self.decoder}, got {list(self.components)}"
+                )
+
+    @property
+    def most_components(self) -> tuple[int, ...]:
+        """Most channels of each reduced level."""
+        return DECODERS[self.decoder].components if self.components is None else self.components
+
+
+class Encoder(nn.Module):
+    """A backbone whose levels are reduced: what a feature bank keeps for decoders.
+
+    Args:
+        backbone: Its levels are those that the decoder takes.
+        components: Most channels kept of each.
+    """
+
+    def __init__(self, backbone: Backbone, components: Sequence[int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.channels = tuple(min(most, own) for most, own in zip(components, backbone.channels, strict=True))
+        self.projections = nn.ModuleList(
+            nn.Conv2d(own, kept, 1) for own, kept in zip(backbone.channels, self.channels, strict=True)
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.backbone.name
+
+    @property
+    def mean(self) -> Tensor:
+        """A tensor that tells the device; see `Backbone.mean`."""
+        return self.backbone.mean
+
+    @property
+    def key(self) -> str:
+        """Identity of what this encoder computes; see `Backbone.key`."""
+        content = hashlib.sha256()
+        for name, tensor in sorted(self.projections.state_dict().items()):
+            content.update(f"{name} {tuple(tensor.shape)}".encode())
+            content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return json.dumps({"backbone": json.loads(self.backbone.key), "projections": content.hexdigest()})
+
+    @torch.no_grad()
+    def use_reduction(self, reduction: Reduction) -> None:
+        """Take principal components as projections; there must be one a level, of this encoder's channels."""
+        for layer, mean, matrix in zip(self.projections, reduction.means, reduction.projections, strict=True):
+            layer.weight.copy_(matrix.T[:, :, None, None])  # type: ignore[operator]
+            layer.bias.copy_(-(mean @ matrix))  # type: ignore[operator]
+
+    def project(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Reduce the backbone's levels, float (N, channels, h, w) each."""
+        return [layer(level) for layer, level in zip(self.projections, levels, strict=True)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the reduced levels, shallow to deep, of images, float (N, 3, H, W), RGB in [0, 1]."""
+        return self.project(self.backbone(images))
+
+
+class Segmenter(nn.Module):
+    """An encoder, a decoder, and what the whole image says of each class.
+
+    Args:
+        encoder: Its levels are those that the decoder takes.
+        options: The decoder.
+        classes: Number of classes C, without background.
+    """
+
+    evidence: nn.Linear | None
+    """From the last level's mean to what is added to every class's logits; None for nothing."""
+
+    def __init__(self, encoder: Encoder, options: SegmenterOptions, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.options = options
+        self.decoder = Decoder(options.decoder, encoder.channels, classes, options.width, options.dropout)
+        self.evidence = None
+
+    def train(self, mode: bool = True) -> Segmenter:
+        """Switch to training or evaluation; the statistics of the backbone's norms stay as they are."""
+        super().train(mode)
+        self.encoder.backbone.eval()
+        return self
+
+    def add_evidence(self, weight: Tensor, bias: Tensor) -> None:
+        """Add the logits of a classifier of the whole image to those of its places.
+
+        Args:
+            weight: float (C, D), of the mean over the places of the backbone's last level.
+            bias: float (C,).
+        """
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        self.evidence = layer.to(self.encoder.mean.device).requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return raw logits, float (N, C + 1, h, w), background first, on a grid that covers the whole image.
+
+        Args:
+            images: float (N, 3, H, W), RGB in [0, 1].
+        """
+        return self.predict(images)[0]
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, and the reduced last level, float (N, D', h', w')."""
+        levels = self.encoder.backbone(images)
+        reduced = self.encoder.project(levels)
+        logits: Tensor = self.decoder(reduced)
+        if self.evidence is not None:
+            said = self.evidence(levels[-1].mean(dim=(2, 3)))
+            logits = torch.cat([logits[:, :1], logits[:, 1:] + said[:, :, None, None]], dim=1)
+        return logits, reduced[-1]

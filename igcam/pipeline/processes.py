@@ -1,0 +1,30 @@
+"""The processes and devices that share a training, by accelerate."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+
+_PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: computing features takes long."""
+
+
+def open_accelerator(compile: bool = False) -> Accelerator:
+    """Join the processes that torchrun or `accelerate launch` has started; alone where there are none.
+
+    On GPUs mixed precision is used: bfloat16, which needs no scale of the loss, where the GPU has it, else float16.
+
+    Args:
+        compile: Compile networks by torch.compile.
+    """
+    gpu = torch.cuda.is_available()
+    precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if gpu else "no"
+    return Accelerator(
+        cpu=not gpu,
+        mixed_precision=precision,
+        dynamo_backend="INDUCTOR" if compile else "NO",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
