@@ -65,7 +65,7 @@ class Training:
     epoch: int = 0
     """Passes that are done."""
     curve: Curve = field(default_factory=list)
-    """Mean loss of each epoch."""
+    """Mean loss of each epoch, those of earlier rounds first."""
 
     @classmethod
     def begin(cls, model: nn.Module, optimiser: torch.optim.Optimizer) -> Training:
@@ -155,7 +155,7 @@ def train(
                 if accelerator.is_main_process:
                     progress(task, step + 1, epochs * batches)
             training.epoch += 1
-            training.curve.append({"epoch": training.epoch, "loss": losses / batches})
+            training.curve.append({"epoch": len(training.curve) + 1, "loss": losses / batches})
             if accelerator.is_main_process:
                 save(training)
     accelerator.wait_for_everyone()

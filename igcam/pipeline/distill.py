@@ -72,11 +72,10 @@ def distill(
     options = _resolved(options or DistillOptions(), run)
     work = _Distillation(run, options, Path(out) if out else run.file("segmenter"), workers, progress)
     if not work.state.is_done:
-        start = time.perf_counter()
         work.see(Path(bank) if bank else run.file("bank"))
         for round_ in range(work.state.reached(), options.rounds):
             work.learn(round_)
-        work.finish(time.perf_counter() - start)
+        work.finish()
     return work.state.path
 
 
@@ -101,6 +100,7 @@ class _Distillation:
         if self.accelerator.is_main_process:
             self.state.begin(asked)
         self.accelerator.wait_for_everyone()
+        self.begun = time.perf_counter() - self.state.seconds()
 
     def see(self, bank: Path) -> None:
         """Build the network, and compute what the decoder sees where the backbone is frozen."""
@@ -118,7 +118,6 @@ class _Distillation:
             self.bank.fill(mine, progress=lambda done, total: self.progress("compute features", done, total))
             accelerator.wait_for_everyone()
         self.encoder = encoder
-        self.segmenter = self._new(0)
 
     def learn(self, round_: int) -> None:
         """Train a new decoder, or go on with it; then let the teacher predict for the next round."""
@@ -126,6 +125,7 @@ class _Distillation:
         frozen = self.options.regime == "frozen"
         model = self.segmenter.decoder if frozen else self.segmenter
         training = Training.begin(model, self._optimiser())
+        training.curve += self.curve
         self.state.restore(round_, training)
         task = "train the segmenter" if self.options.rounds == 1 else f"train the segmenter, round {round_ + 1}"
         train(
@@ -133,18 +133,23 @@ class _Distillation:
             self._examples(round_),
             self.options,
             self.accelerator,
-            lambda reached: self.state.save(round_, reached),
+            lambda reached: self.state.save(round_, reached, self.seconds),
             self.progress,
             task,
             self.workers,
         )
         model.load_state_dict(training.teacher.state_dict())
         self.segmenter.eval()
-        self.curve += [{"round": round_ + 1, **entry} for entry in training.curve]
+        self.curve = training.curve
         if round_ + 1 < self.options.rounds:
             self._predict(round_)
 
-    def finish(self, seconds: float) -> None:
+    @property
+    def seconds(self) -> float:
+        """Time up to now; what was lost by interruptions does not count."""
+        return time.perf_counter() - self.begun
+
+    def finish(self) -> None:
         """Write the outcome."""
         if not self.accelerator.is_main_process:
             return
@@ -156,10 +161,10 @@ class _Distillation:
             self.segmenter.add_evidence(weight, torch.from_numpy(share * classifier.head.bias).float())
         size, flip = self.options.size, self.run.options.flip
         facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
-        write_json(self.state.path / "training.json", {"seconds": seconds, "curve": self.curve})
+        write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
         write_segmenter(self.state.path, self.segmenter, facts)
         self.state.clear_checkpoint()
-        self.run.log(f"distill: done in {seconds:.1f} s, in {self.state.path}")
+        self.run.log(f"distill: done in {self.seconds:.1f} s, in {self.state.path}")
 
     def _new(self, round_: int) -> Segmenter:
         """Return a segmenter with a new decoder, the same in every process."""

@@ -66,11 +66,11 @@ class DistillFolder:
         """Return the file of the teacher's prediction of an image after a round."""
         return self.path / "rounds" / str(round_) / f"{name}.safetensors"
 
-    def save(self, round_: int, training: Training) -> None:
-        """Write a checkpoint, then forget the one before."""
+    def save(self, round_: int, training: Training, seconds: float) -> None:
+        """Write a checkpoint with the time so far, then forget the one before."""
         name = f"checkpoint-{round_}-{training.epoch}.safetensors"
         write_tensors(self.path / name, training.tensors())
-        facts = {"file": name, "round": round_, "epoch": training.epoch, "curve": training.curve}
+        facts = {"file": name, "round": round_, "epoch": training.epoch, "curve": training.curve, "seconds": seconds}
         write_json(self.path / _REACHED, facts)
         for file in self.path.glob("checkpoint-*.safetensors"):
             if file.name != name:
@@ -79,6 +79,10 @@ class DistillFolder:
     def reached(self) -> int:
         """Return the round that the checkpoint is of; 0 without one."""
         return int(self._facts()["round"]) if (self.path / _REACHED).is_file() else 0
+
+    def seconds(self) -> float:
+        """Return the time up to the checkpoint; 0 without one."""
+        return float(self._facts()["seconds"]) if (self.path / _REACHED).is_file() else 0.0
 
     def restore(self, round_: int, training: Training) -> None:
         """Put a checkpoint of this round back, if there is one.
@@ -108,7 +112,7 @@ class DistillFolder:
     def _facts(self) -> dict[str, Any]:
         file = self.path / _REACHED
         facts = read_json(file)
-        if not isinstance(facts, dict) or not {"file", "round", "epoch", "curve"} <= facts.keys():
+        if not isinstance(facts, dict) or not {"file", "round", "epoch", "curve", "seconds"} <= facts.keys():
             raise IgcamError(f"{file}: is not of a checkpoint; remove it to begin the training anew")
         return facts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs
 
 _PATIENCE = timedelta(hours=12)
@@ -28,3 +28,8 @@ def open_accelerator(compile: bool = False) -> Accelerator:
         dynamo_backend="INDUCTOR" if compile else "NO",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
+
+
+def is_main_process() -> bool:
+    """Tell whether this is the process that reports; true where there is only one."""
+    return bool(PartialState().is_main_process)

@@ -1,0 +1,45 @@
+"""The command `distill`; `igcam.cli` registers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from igcam.cli_progress import progress_bars
+
+
+def distill(
+    run: Annotated[Path, typer.Option("--run", help="A finished run, whose masks are learnt.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the segmenter; default: RUN/segmenter.")] = None,
+    bank: Annotated[Path | None, typer.Option("--bank", help="Folder of its features; default: RUN/bank.")] = None,
+    decoder: Annotated[str, typer.Option(help="deeplabv3plus, upernet, fpn or segformer.")] = "deeplabv3plus",
+    regime: Annotated[str, typer.Option(help="frozen, or finetune: the backbone learns too.")] = "frozen",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the photos, in each round.")] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds; in further ones the segmenter's own masks take part.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seeds all that is random.")] = 0,
+    workers: Annotated[int, typer.Option(help="Threads that load photos, in each process.")] = 2,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other option by its dotted name: segmenter.width=256. Repeatable."),
+    ] = None,
+) -> None:
+    """Train a segmenter on the masks of a run, which then needs no tags; the same command goes on."""
+    from dataclasses import replace
+
+    from igcam.methods.distill import DistillOptions
+    from igcam.models.segmenter import SegmenterOptions
+    from igcam.pipeline.distill import distill as run_distill
+    from igcam.pipeline.options import with_setting
+    from igcam.pipeline.processes import is_main_process
+
+    options = DistillOptions(segmenter=SegmenterOptions(decoder), regime=regime, rounds=rounds, seed=seed)
+    options = options if epochs is None else replace(options, epochs=epochs)
+    options = with_setting(options, *settings or ())
+    console = Console()
+    with progress_bars(console) as progress:
+        folder = run_distill(run, options, out=out, bank=bank, workers=workers, progress=progress)
+    if is_main_process():
+        console.print(f"segmenter: {folder}", highlight=False, soft_wrap=True)

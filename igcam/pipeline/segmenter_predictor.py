@@ -1,0 +1,76 @@
+"""What `predict` runs on pixels where a segmenter was distilled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from igcam.models.segmenter import Segmenter
+from igcam.models.views import View
+from igcam.pipeline.features import views_of
+from igcam.pipeline.predictor import Prediction
+from igcam.pipeline.segmenter_file import read_segmenter
+
+
+@dataclass(frozen=True)
+class SegmenterPredictor:
+    """A segmenter, ready to predict; a `Predictor`."""
+
+    classes: tuple[str, ...]
+    """Names, in the order of their mask ids from 1."""
+    segmenter: Segmenter
+    """In evaluation mode."""
+    views: tuple[View, ...]
+    """How an image is put before it; logits are averaged over them."""
+    batch_size: int = 8
+    """Images a forward pass."""
+
+    @classmethod
+    def open(cls, folder: str | Path, batch_size: int = 8, flip: bool | None = None) -> SegmenterPredictor:
+        """Load a segmenter, onto a GPU where there is one.
+
+        Args:
+            folder: What `distill` returned: RUN/segmenter, or its `out`.
+            batch_size: Images a forward pass.
+            flip: Whether the mirrored view is averaged in; None does as the run.
+
+        Raises:
+            IgcamError: There is none, or its files are damaged.
+        """
+        segmenter, facts = read_segmenter(folder)
+        segmenter.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        views = views_of(facts.size, facts.flip if flip is None else flip)
+        return cls(facts.classes, segmenter, views, batch_size)
+
+    def at(self, scale: float) -> SegmenterPredictor:
+        """Return the same at another scale: images are squashed to a square of the segmenter's size times `scale`."""
+        views = tuple(View(max(1, round(view.size * scale)), view.flip) for view in self.views)
+        return replace(self, views=views)
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        """Return one prediction an image; see `Predictor`."""
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            # What a network gives can depend on the size of its batch.
+            whole = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
+            predictions += self._predict_batch(whole)[: len(batch)]
+        return predictions
+
+    @torch.inference_mode()
+    def _predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        found = []
+        for view in self.views:
+            square = torch.from_numpy(np.stack([View(view.size).apply(image) for image in images]))
+            pixels = square.to(self.segmenter.encoder.mean.device).permute(0, 3, 1, 2).float().div_(255)
+            maps = self.segmenter.predict(pixels.flip(-1) if view.flip else pixels)
+            found.append([layer.flip(-1) if view.flip else layer for layer in maps])
+        logits, deep = (torch.stack(layers).mean(dim=0) for layers in zip(*found, strict=True))
+        scores = torch.softmax(logits, dim=1)
+        return [Prediction(*item) for item in zip(scores.cpu().numpy(), deep.cpu().numpy(), strict=True)]
