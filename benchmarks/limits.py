@@ -77,7 +77,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def limits(animals: Animals, folder: Path) -> Iterator[tuple[str, float]]:
-    """Yield the mIoU with each kind of error taken out, and the share of the pixels of a class that is found, by size."""
+    """Yield the mIoU with each kind of error taken out, and the share of the pixels of classes found, by size."""
     classes = len(animals.train.classes)
     totals: dict[str, Confusion] = {}
     found = {size: [0, 0] for size in SIZES}
