@@ -32,8 +32,8 @@ class RoundOptions:
     """Share of all trust that the given masks have together, 0 to 1, if they are fewer; a few masks that are right
     are drowned otherwise."""
     other_mask_shares: tuple[float, ...] = (0.5,)
-    """Shares that are tried too, where there are four masks or more: the one with which a half of the masks helps most
-    on the other half is taken. Empty takes `mask_share` as it is."""
+    """Shares that are tried too, where there are four masks or more: the smallest is taken, unless a half of the masks
+    helps clearly more on the other half with a larger one. Empty takes `mask_share` as it is."""
     most_weight: float = 150.0
     """How much a place of a given mask counts at most for that, beside one that was guessed with certainty."""
     disagreement: float = 0.0

@@ -41,8 +41,8 @@ def test_masks_count_for_more_where_guesses_are_wrong() -> None:
     assert chosen(True, (0.95, 0.0)) == 0.95
 
 
-def test_of_equally_good_shares_the_first_is_taken() -> None:
-    assert chosen(False, (0.5, 0.0)) == 0.5
+def test_a_larger_share_must_be_clearly_better() -> None:
+    assert chosen(False, (0.5, 0.0)) == 0.0
     assert chosen(False, (0.0, 0.5)) == 0.0
 
 
@@ -56,7 +56,7 @@ def test_rounds_take_what_was_chosen_and_choosing_leaves_no_trace() -> None:
     begun = (0.8 * toy_targets(toy_masks(COUNT)) + 0.2 / 3).astype(np.float32)
     options = RoundOptions(rounds=1, mask_share=0.8, head=HEAD, retarget=RetargetOptions(size=0))
     fixed = learn(inputs, begun, replace(options, other_mask_shares=()))
-    free = learn(inputs, begun, options)
+    free = learn(inputs, begun, replace(options, other_mask_shares=(0.85, 0.9)))
     told = learn(inputs, begun, options, mask_share=0.3)
     assert (fixed.mask_share, free.mask_share, told.mask_share) == (0.8, 0.8, 0.3)
     np.testing.assert_array_equal(fixed.probabilities, free.probabilities)
