@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 
 from igcam.cli_audit import audit
+from igcam.cli_distill import distill
+from igcam.cli_predict import predict
 from igcam.cli_progress import progress_bars
 from igcam.errors import IgcamError
 
@@ -104,17 +106,23 @@ def label(
     out: Annotated[Path, typer.Option("--out", help="Folder for the masks, NAME.png.")],
     tags: Tags = None,
     bank: Bank = None,
+    shard: Annotated[str | None, typer.Option(help="Only part i of n of the photos: i/n.")] = None,
 ) -> None:
     """Draw masks for photos with a finished run: of tagged classes only where --tags is given."""
     from igcam.data.truth import read_photos
     from igcam.pipeline.label import label as run_label
     from igcam.pipeline.run_folder import RunFolder
+    from igcam.pipeline.shards import Shard
 
     opened = RunFolder.open(run)
+    part = None if shard is None else Shard.parse(shard)
     dataset = read_photos(photos, tags, opened.classes)
     with progress_bars(console) as progress:
-        files = run_label(dataset, opened, out, bank=bank, progress=progress)
+        files = run_label(dataset, opened, out, bank=bank, shard=part, progress=progress)
     console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)
+
+
+app.command()(predict)
 
 
 @app.command()
@@ -209,6 +217,9 @@ def report(
 
 
 app.command()(audit)
+
+
+app.command()(distill)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +20,16 @@ from igcam.pipeline.features import views_of
 from igcam.pipeline.learnt import Learnt
 from igcam.pipeline.render import final_mask
 from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.shards import Shard
+from igcam.pipeline.shared_cores import default_workers, shared_cores
 from igcam.pipeline.stage_masks import mask_options
+from igcam.refine.batch import in_parallel
 
 Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
+
+BATCH = 8
+"""Views a forward pass, as in `fit`; the photos of a batch are then drawn by the same thread."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,13 @@ def label(
     bank: str | Path | None = None,
     use_tags: bool = True,
     stages: Sequence[str] | None = None,
-    workers: int = 2,
+    shard: Shard | None = None,
+    workers: int = 0,
     progress: Progress = no_progress,
 ) -> list[Path]:
     """Write a mask for each image, at its own size; images that have one already are skipped.
+
+    Memory holds a few photos a thread, however many there are.
 
     Args:
         dataset: Photos, with tags or without; its classes must be those of the run.
@@ -78,46 +86,51 @@ def label(
         bank: Folder of the feature bank; default: RUN/bank.
         use_tags: False predicts without tags even where they are known.
         stages: Drawing stages to apply, of `sharpen` and `crf`; None for those of the run.
-        workers: Threads that draw.
+        shard: Only this part of the photos.
+        workers: Threads, each with photos of its own; 0 is one a core, 8 at most.
         progress: Called with what is being done, the number done and the number to do.
 
     Returns:
         The masks' files, in the order of the data set.
 
     Raises:
-        IgcamError: The run is not finished, has other classes, or photos cannot be read; the masks of the
-            other photos are written before.
+        IgcamError: The run is not finished, has other classes, a file cannot be written, or photos cannot be read;
+            the masks of the other photos are written before.
     """
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     if dataset.classes and dataset.classes != run.classes:
         raise IgcamError(
             f"label: the classes must be those of the run, {', '.join(run.classes)}, got {', '.join(dataset.classes)}"
         )
+    dataset = dataset if shard is None else shard.of(dataset)
     labeller = Labeller.open(run, Path(bank) if bank else run.file("bank"))
-    files = [Path(out) / f"{sample.name}.png" for sample in dataset]
-    todo = [(sample, file) for sample, file in zip(dataset, files, strict=True) if not file.exists()]
+    files = {sample.name: Path(out) / f"{sample.name}.png" for sample in dataset}
+    todo = [sample for sample in dataset if not files[sample.name].exists()]
     options = mask_options(run.options, stages)
     problems: list[str] = []
 
-    def draw(sample: Sample, file: Path, scores: Array, deep: Array) -> None:
-        write_mask(file, final_mask(load_image(sample.image), scores, options, deep))
+    def draw(sample: Sample) -> None:
+        tags = None
+        if use_tags and sample.tags is not None:
+            tags = np.isin(np.arange(len(run.classes)), sample.tags).astype(np.float32)
+        scores, deep = labeller.maps(sample.image, tags)
+        write_mask(files[sample.name], final_mask(load_image(sample.image), scores, options, deep))
 
-    with ThreadPoolExecutor(max(1, workers)) as threads:
-        waiting = []
-        for done, (sample, file) in enumerate(todo):
-            tags = None
-            if use_tags and sample.tags is not None:
-                tags = np.isin(np.arange(len(run.classes)), sample.tags).astype(np.float32)
-            try:
-                waiting.append(threads.submit(draw, sample, file, *labeller.maps(sample.image, tags)))
-            except IgcamError as error:
-                problems.append(str(error))
-            # The queue holds soft maps, so it is kept short.
-            while len(waiting) > 4 * max(1, workers):
-                waiting.pop(0).result()
-            progress("label", done + 1, len(todo))
-        for future in waiting:
-            future.result()
+    def work(group: Sequence[Sample]) -> list[str]:
+        unreadable: dict[Path, IgcamError] = {}
+        labeller.bank.fill([sample.image for sample in group], BATCH, unreadable=unreadable)
+        for sample in group:
+            if sample.image not in unreadable:
+                draw(sample)
+        return [str(unreadable[sample.image]) for sample in group if sample.image in unreadable]
+
+    size = max(1, BATCH // len(labeller.bank.views))
+    groups = [todo[start : start + size] for start in range(0, len(todo), size)]
+    workers = workers or default_workers()
+    with shared_cores(workers):
+        for place, found in enumerate(in_parallel(work, groups, workers)):
+            problems += found
+            progress("label", min((place + 1) * size, len(todo)), len(todo))
     if problems:
         raise IgcamError.from_lines(f"{out}: {len(problems)} photos cannot be labelled:", problems)
-    return files
+    return list(files.values())

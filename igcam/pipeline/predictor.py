@@ -60,8 +60,13 @@ class HeadPredictor:
     """Images a forward pass; fewer are filled up, as what a network gives can depend on the size of its batch."""
 
     @classmethod
-    def open(cls, run: RunFolder, batch_size: int = 8) -> HeadPredictor:
+    def open(cls, run: RunFolder, batch_size: int = 8, flip: bool | None = None) -> HeadPredictor:
         """Load a finished run, onto a GPU where there is one.
+
+        Args:
+            run: The run.
+            batch_size: Images a forward pass.
+            flip: Whether the mirrored view is averaged in; None does as the run.
 
         Raises:
             IgcamError: The run is not finished, or its files are damaged.
@@ -69,7 +74,7 @@ class HeadPredictor:
         learnt = Learnt.open(run)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         backbone = open_backbone(run, learnt.options).to(device)
-        views = views_of(learnt.options.size, learnt.options.flip)
+        views = views_of(learnt.options.size, learnt.options.flip if flip is None else flip)
         return cls(run.classes, backbone, learnt.to(device), views, batch_size)
 
     def at(self, scale: float) -> HeadPredictor:

@@ -87,7 +87,7 @@ class Mosaic:
         every = sorted(tile.keys() | left.keys() | reached)
         result = np.empty((len(every), down - rows.start, across - columns.start), np.float32)
         for place, number in enumerate(every):
-            plane = tile[number] * weight if number in tile else np.zeros(weight.shape, np.float32)
+            plane: Array = tile[number] * weight if number in tile else np.zeros(weight.shape, np.float32)
             if number in left:
                 plane[:, : left[number].shape[1]] += left[number]
             height, width = result.shape[1:]

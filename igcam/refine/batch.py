@@ -30,7 +30,8 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     count = count if count is not None else os.cpu_count() or 1
     if count < 1:
         raise ValueError(f"workers: must be at least 1, got {count}")
-    with ThreadPoolExecutor(count) as threads:
+    threads = ThreadPoolExecutor(count)
+    try:
         under_way: deque[Future[Result]] = deque()
         for item in items:
             under_way.append(threads.submit(work, item))
@@ -38,3 +39,6 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
+    finally:
+        # After an error or an interruption, what waits is not begun.
+        threads.shutdown(cancel_futures=True)
