@@ -32,28 +32,41 @@ class DecoderKind:
     """Channels that each level of the network is reduced to before it, shallow to deep; as many as it has levels."""
     joined: int
     """So many of the deepest levels are joined to one."""
-    ratios: tuple[int, ...] | None
-    """How many times finer each map must be than the deepest; None where any sizes will do."""
-    shrinks: int
-    """The deepest map may be shrunk so many times to make that fit."""
     build: Callable[[list[int], int, float], nn.Module]
     """Called with the channels of the maps, those of images and of stride 2 first, the width, and the dropout."""
 
 
-def _deeplabv3plus(channels: list[int], width: int, dropout: float) -> nn.Module:
-    # Rates of DeepLabV3+ for output stride 16 (Chen et al., ECCV 2018): those of stride 8 leave small maps.
-    decoder = DeepLabV3PlusDecoder(channels, 4, width, (6, 12, 18), 16, True, dropout)
-    # Cells are areas here: with aligned corners the coarse map would be shifted against the fine one.
-    decoder.up = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=False)
-    return decoder
+class _DeepLabV3Plus(DeepLabV3PlusDecoder):
+    def __init__(self, channels: list[int], width: int, dropout: float) -> None:
+        # Rates of the paper for output stride 16; those for stride 8 reach beyond small maps.
+        super().__init__(channels, 4, width, (6, 12, 18), 16, True, dropout)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Bring the coarse map to the fine one, however many times finer that is; cells are areas."""
+        fine = self.block1(features[2])
+        coarse = resized_to(self.aspp(features[-1]), *fine.shape[2:])
+        fused: Tensor = self.block2(torch.cat([coarse, fine], dim=1))
+        return fused
 
 
 def _upernet(channels: list[int], width: int, dropout: float) -> nn.Module:
     return nn.Sequential(UPerNetDecoder(channels, 5, width), nn.Dropout2d(dropout))
 
 
-def _fpn(channels: list[int], width: int, dropout: float) -> nn.Module:
-    return FPNDecoder(channels, 5, width, width, dropout)
+class _FPN(FPNDecoder):
+    def __init__(self, channels: list[int], width: int, dropout: float) -> None:
+        super().__init__(channels, 5, width, width, dropout)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Resize the maps so that each is exactly twice as fine as the next one; the deepest is halved at most."""
+        maps = features[-4:]
+        pairs = zip(maps[0].shape[2:], maps[-1].shape[2:], strict=True)
+        height, width = (max(-(-finest // 8), -(-deepest // 2)) for finest, deepest in pairs)
+        sized = [
+            resized_to(level, ratio * height, ratio * width) for level, ratio in zip(maps, (8, 4, 2, 1), strict=True)
+        ]
+        merged: Tensor = super().forward(sized)
+        return merged
 
 
 def _segformer(channels: list[int], width: int, dropout: float) -> nn.Module:
@@ -61,10 +74,10 @@ def _segformer(channels: list[int], width: int, dropout: float) -> nn.Module:
 
 
 DECODERS: dict[str, DecoderKind] = {
-    "deeplabv3plus": DecoderKind((64, 128, 256), 2, (4, 1), 1, _deeplabv3plus),
-    "upernet": DecoderKind((64, 128, 128, 256), 1, None, 1, _upernet),
-    "fpn": DecoderKind((64, 128, 128, 256), 1, (8, 4, 2, 1), 2, _fpn),
-    "segformer": DecoderKind((64, 128, 128, 256), 1, None, 1, _segformer),
+    "deeplabv3plus": DecoderKind((64, 128, 256), 2, _DeepLabV3Plus),
+    "upernet": DecoderKind((64, 128, 128, 256), 1, _upernet),
+    "fpn": DecoderKind((64, 128, 128, 256), 1, _FPN),
+    "segformer": DecoderKind((64, 128, 128, 256), 1, _segformer),
 }
 """The decoders by name: Chen et al., ECCV 2018; Xiao et al., ECCV 2018; Kirillov et al., CVPR 2019; Xie et al.,
 NeurIPS 2021."""
@@ -113,8 +126,6 @@ class Decoder(nn.Module):
         """
         alone = len(self.kind.components) - self.kind.joined
         maps = [*levels[:alone], stack_levels(levels[alone:])]
-        if self.kind.ratios is not None:
-            maps = _to_ratios(maps, self.kind.ratios, self.kind.shrinks)
         # These decoders look for maps of stride 4 and more behind the image and a map of stride 2.
         height, width = maps[0].shape[2:]
         image = maps[0].new_zeros(()).expand(1, 3, 4 * height, 4 * width)
@@ -150,13 +161,6 @@ def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
         return tuple(stages[round((place + 1) * len(stages) / count) - 1] for place in range(count))
     joined = DECODERS[name].joined
     return tuple(sorted({*stages[: count - joined], *stages[-joined:]})) if joined > 1 else tuple(stages[-count:])
-
-
-def _to_ratios(maps: list[Tensor], ratios: tuple[int, ...], shrinks: int) -> list[Tensor]:
-    """Resize maps so that each is exactly so many times finer than the deepest."""
-    pairs = zip(maps[0].shape[2:], maps[-1].shape[2:], strict=True)
-    base = [max(-(-finest // ratios[0]), -(-deepest // shrinks)) for finest, deepest in pairs]
-    return [resized_to(level, ratio * base[0], ratio * base[1]) for level, ratio in zip(maps, ratios, strict=True)]
 
 
 def resized_to(level: Tensor, height: int, width: int) -> Tensor:

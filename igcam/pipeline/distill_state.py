@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from igcam.errors import IgcamError
 from igcam.files import read_json, read_tensors, write_json, write_tensors
 from igcam.methods.segmenter_training import Training
+from igcam.pipeline.run_folder import differences, shortened
 from igcam.pipeline.segmenter_file import DESCRIPTION
 
 _ASKED = "distill.json"
@@ -29,7 +29,7 @@ class DistillFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, asked: Mapping[str, Any]) -> None:
+    def begin(self, asked: dict[str, Any]) -> None:
         """Open a new folder, or one that holds the same distillation.
 
         Raises:
@@ -38,19 +38,16 @@ class DistillFolder:
         file = self.path / _ASKED
         if file.exists():
             held = read_json(file)
-            held = held if isinstance(held, dict) else {}
-            differing = [name for name in sorted({*held, *asked}) if held.get(name) != asked.get(name)]
-            if differing:
-                lines = [
-                    f"{name}: {_short(held.get(name))} here, {_short(asked.get(name))} asked" for name in differing
-                ]
+            found = differences(held if isinstance(held, dict) else {}, asked)
+            lines = [f"{name}: {shortened(ours)} here, {shortened(theirs)} asked" for name, ours, theirs in found]
+            if lines:
                 raise IgcamError.from_lines(f"{self.path}: holds another distillation; choose another --out:", lines)
             return
         if self.path.exists() and (
             not self.path.is_dir() or any(item.suffix != ".part" for item in self.path.iterdir())
         ):
             raise IgcamError(f"{self.path}: must be new, empty or of a distillation, but has other files")
-        write_json(file, dict(asked))
+        write_json(file, asked)
 
     @property
     def is_done(self) -> bool:
@@ -115,8 +112,3 @@ class DistillFolder:
         if not isinstance(facts, dict) or not {"file", "round", "epoch", "curve", "seconds"} <= facts.keys():
             raise IgcamError(f"{file}: is not of a checkpoint; remove it to begin the training anew")
         return facts
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -94,7 +94,7 @@ class RunFolder:
         """Names of the classes, without background."""
         classes = self._asked("classes", list)
         if not classes or not all(isinstance(name, str) for name in classes):
-            raise IgcamError(f"{self.file('run.json')}: classes must be names, got {_short(classes)}")
+            raise IgcamError(f"{self.file('run.json')}: classes must be names, got {shortened(classes)}")
         return tuple(classes)
 
     def is_done(self, stage: str) -> bool:
@@ -111,7 +111,7 @@ class RunFolder:
         file = self.file("stages", stage, "stage.json")
         facts = read_json(file)
         if not isinstance(facts, dict):
-            raise IgcamError(f"{file}: must be a JSON object, got {_short(facts)}")
+            raise IgcamError(f"{file}: must be a JSON object, got {shortened(facts)}")
         return facts
 
     def log(self, line: str) -> None:
@@ -127,7 +127,7 @@ class RunFolder:
         content = read_json(file)
         value = content.get(name) if isinstance(content, dict) else None
         if not isinstance(value, kind):
-            raise IgcamError(f"{file}: is not of a run: {name} must be a {kind.__name__}, got {_short(value)}")
+            raise IgcamError(f"{file}: is not of a run: {name} must be a {kind.__name__}, got {shortened(value)}")
         return value
 
     def _has_other_files(self) -> bool:
@@ -146,8 +146,8 @@ class RunFolder:
         options = to_plain(self.options)
         held = {**read_json(self.file("run.json")), "options": options}
         differing = [
-            f"{name}: {_short(ours)} here, {_short(theirs)} asked"
-            for name, ours, theirs in _differences(held, asked)
+            f"{name}: {shortened(ours)} here, {shortened(theirs)} asked"
+            for name, ours, theirs in differences(held, asked)
             if name != "version"
         ]
         if not differing and read_json(self.file("samples.json")) != samples:
@@ -176,16 +176,18 @@ def open_memory_map(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
     return array
 
 
-def _differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+def differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Return the dotted names of what differs in two nested dictionaries, with both values; None for what lacks."""
     if isinstance(held, dict) and isinstance(asked, dict):
         return [
             found
             for key in sorted(held.keys() | asked.keys())
-            for found in _differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
+            for found in differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
         ]
     return [] if held == asked else [(name, held, asked)]
 
 
-def _short(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """Return how a value is written, in 60 characters at most."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
