@@ -40,13 +40,7 @@ class ReweightOptions:
         check_ranges(self, folds=(2, math.inf))
 
 
-def reweight(
-    inputs: Inputs,
-    classifier: Classifier,
-    probabilities: Array,
-    options: ReweightOptions,
-    mask_share: float | None = None,
-) -> Guided:
+def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, options: ReweightOptions) -> Guided:
     """Re-target with what was predicted so far, weigh by influence, and train a new head.
 
     Influence is that of each image on the tag loss of held-out images, exact for the linear head, and split
@@ -57,7 +51,6 @@ def reweight(
         classifier: Its scale and penalty are those of the heads whose influence is taken.
         probabilities: float32 (N, K, h, w), predictions of the stage before.
         options: See there.
-        mask_share: What the stage before has chosen for given masks; None chooses.
     """
     weights = np.ones(probabilities[:, 0].shape, np.float32)
     if options.images or options.places:
@@ -72,7 +65,7 @@ def reweight(
             weights *= _image_weights(fitted, options, inputs.seed)[:, None, None]
         if options.places:
             weights *= _place_weights(inputs, fitted, classifier.scale, probabilities, options)
-    return learn(inputs, probabilities, options.learn, weights, mask_share=mask_share)
+    return learn(inputs, probabilities, options.learn, weights)
 
 
 def _image_weights(fitted: CrossFit, options: ReweightOptions, seed: int) -> Array:

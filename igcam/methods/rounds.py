@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.errors import IgcamError, check_ranges
+from igcam.errors import check_ranges
 from igcam.methods.condition import condition
 from igcam.methods.head_training import Curve, HeadOptions, predict_all, train_head
 from igcam.methods.inputs import Inputs
-from igcam.methods.mask_trust import choose_share, mask_weight
 from igcam.methods.retarget import RetargetOptions, retarget
 from igcam.models.segmentation_head import SegmentationHead
 
@@ -31,9 +30,6 @@ class RoundOptions:
     mask_share: float = 0.85
     """Share of all trust that the given masks have together, 0 to 1, if they are fewer; a few masks that are right
     are drowned otherwise."""
-    other_mask_shares: tuple[float, ...] = (0.5,)
-    """Shares that are tried too, where there are four masks or more: the smallest is taken, unless a half of the masks
-    helps clearly more on the other half with a larger one. Empty takes `mask_share` as it is."""
     most_weight: float = 150.0
     """How much a place of a given mask counts at most for that, beside one that was guessed with certainty."""
     disagreement: float = 0.0
@@ -46,9 +42,6 @@ class RoundOptions:
     def __post_init__(self) -> None:
         check_ranges(self, rounds=(1, 100), settled=(0, 1), mask_share=(0, 0.999), most_weight=(1, math.inf))
         check_ranges(self, disagreement=(0, 1))
-        wrong = [share for share in self.other_mask_shares if not 0 <= share <= 0.999]
-        if wrong:
-            raise IgcamError(f"other_mask_shares must lie in 0..0.999, got {', '.join(map(str, wrong))}")
 
 
 @dataclass(frozen=True)
@@ -67,8 +60,6 @@ class Guided:
     """Mean loss of each epoch, of all rounds."""
     agreement: tuple[float, ...]
     """Mean IoU of the masks of each round with those that it was begun with."""
-    mask_share: float
-    """Share of the trust that the given masks were to have."""
 
 
 def learn(
@@ -77,7 +68,6 @@ def learn(
     options: RoundOptions,
     weights: Array | None = None,
     watch: Callable[[Array], None] | None = None,
-    mask_share: float | None = None,
 ) -> Guided:
     """Turn probabilities into targets, train a head on them, let it predict all images, and so on.
 
@@ -87,7 +77,6 @@ def learn(
         options: See there.
         weights: float32 (N, h, w), factors of the trust of images without a whole mask; None for one.
         watch: Called with the predictions of every round.
-        mask_share: What an earlier stage has chosen; None chooses.
     """
     indices = np.arange(len(inputs.tags))
     masked = np.array([inputs.has_mask(index) for index in range(len(indices))], bool)
@@ -100,10 +89,7 @@ def learn(
             trust[~masked] *= weights[~masked]
         if before is not None and options.disagreement > 0:
             trust[~masked] *= _kept_trust(before, probabilities, options.disagreement)[~masked]
-        if mask_share is None:
-            shares = (options.mask_share, *options.other_mask_shares)
-            mask_share = choose_share(inputs, targets, trust, masked, shares, options.most_weight, options.head)
-        trust[masked] *= mask_weight(trust, masked, mask_share, options.most_weight)
+        trust[masked] *= _mask_weight(float(trust[masked].sum()), float(trust[~masked].sum()), options)
         head, losses = train_head(inputs, indices, targets, trust, options.head)
         predicted = predict_all(inputs, head, indices)
         for index in inputs.drawn:
@@ -115,8 +101,7 @@ def learn(
         if len(agreements) == options.rounds or agreements[-1] >= options.settled:
             break
         before, probabilities = probabilities, predicted
-    kept = (targets.astype(np.float16), trust.astype(np.float16))
-    return Guided(*kept, head, predicted, curve, tuple(agreements), mask_share)
+    return Guided(targets.astype(np.float16), trust.astype(np.float16), head, predicted, curve, tuple(agreements))
 
 
 def mutual_iou(first: Array, second: Array) -> float:
@@ -126,6 +111,12 @@ def mutual_iou(first: Array, second: Array) -> float:
     table = np.bincount(pairs.ravel(), minlength=kinds * kinds).reshape(kinds, kinds)
     union = table.sum(axis=0) + table.sum(axis=1) - np.diagonal(table)
     return float((np.diagonal(table)[union > 0] / union[union > 0]).mean())
+
+
+def _mask_weight(masked: float, guessed: float, options: RoundOptions) -> float:
+    """Return the factor that gives the masks their share of the trust; both are sums over places."""
+    wanted = options.mask_share / (1 - options.mask_share) * guessed
+    return min(max(wanted / max(masked, 1e-6), 1.0), options.most_weight)
 
 
 def _kept_trust(before: Array, now: Array, share: float) -> Array:

@@ -52,6 +52,8 @@ def demo_options(seed: int) -> FitOptions:
     """Return options for small pictures: a small network, trained from random weights on the tags."""
     # A small network that has seen tags alone groups heads at best: colours tell the objects here.
     colours = DenseAffinityOptions(power=0, colour=14)
+    # What it has learnt of a few masks carries less far than with a large network.
+    rounds = RoundOptions(rounds=1, mask_share=0.5, retarget=RetargetOptions(size=128))
     network = {"channels": [32, 64, 96, 128], "stem_width": 16}
     return FitOptions(
         regime="finetune",
@@ -70,9 +72,9 @@ def demo_options(seed: int) -> FitOptions:
                     places=colours,
                     foreground_level=0.3,
                 ),
-                learn=RoundOptions(retarget=RetargetOptions(size=128)),
+                learn=replace(rounds, rounds=2),
             ),
-            reweight=ReweightOptions(learn=RoundOptions(rounds=1, retarget=RetargetOptions(size=128))),
+            reweight=ReweightOptions(learn=rounds),
         ),
         seed=seed,
     )

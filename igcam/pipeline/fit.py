@@ -113,10 +113,9 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
                     guided = guide(inputs, _activations(run), options.igcam.guide)
                 else:
                     base = _coverage_by_activation(run, inputs) if probabilities is None else probabilities
-                    share = run.facts("guide").get("mask_share") if run.is_done("guide") else None
-                    guided = reweight(inputs, classifier, base, options.igcam.reweight, share)
+                    guided = reweight(inputs, classifier, base, options.igcam.reweight)
                 _write_guided(run, name, guided)
-                facts.update(curve=guided.curve, agreement=guided.agreement, mask_share=guided.mask_share)
+                facts.update(curve=guided.curve, agreement=guided.agreement)
         probabilities = read_array(run.file("stages", name, "maps.npy")).astype(np.float32)
 
 

@@ -16,7 +16,7 @@ from igcam.methods.rounds import RoundOptions, learn, mutual_iou
 
 COUNT = 8
 HEAD = HeadOptions(hidden=16, epochs=1, least_steps=30, batch_size=4, learning_rate=0.02)
-ONE = RoundOptions(rounds=1, mask_share=0, other_mask_shares=(), head=HEAD, retarget=RetargetOptions(size=0))
+ONE = RoundOptions(rounds=1, mask_share=0, head=HEAD, retarget=RetargetOptions(size=0))
 PROBABILITIES = (0.8 * toy_targets(toy_masks(COUNT)) + 0.2 / 3).astype(np.float32)
 
 
@@ -97,5 +97,3 @@ def test_impossible_options_are_refused() -> None:
         RoundOptions(rounds=0)
     with pytest.raises(IgcamError, match=r"mask_share must be .*, got 1"):
         RoundOptions(mask_share=1)
-    with pytest.raises(IgcamError, match=r"other_mask_shares must lie in 0\.\.0\.999, got 1\.0"):
-        RoundOptions(other_mask_shares=(0.5, 1.0))
