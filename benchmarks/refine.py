@@ -35,7 +35,7 @@ from igcam.files import read_array
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.contour import contour_counts, contour_scores
-from igcam.metrics.results import Row, write_results
+from igcam.metrics.results import Row, read_results, write_results
 from igcam.pipeline.dataset_file import read_dataset_file
 from igcam.pipeline.render import RenderOptions, present_classes
 from igcam.pipeline.run_folder import RunFolder
@@ -43,11 +43,12 @@ from igcam.pipeline.run_ledger import run_ledger
 from igcam.pipeline.stage_masks import deep_features
 from igcam.refine import PyramidOptions, in_parallel, sharpen
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results" / "refine.json"
 SHAPE = (375, 500)
 EVERY = 3
 """Every third training photo, 146 of 437, keeps this at ten minutes."""
 Array = NDArray[np.float32]
+PARTS = ("crf", "pyramid")
 
 
 def main() -> None:
@@ -55,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/voc-animals/seed-0"), help="runs of voc_animals.py")
     parser.add_argument("--every", type=int, default=EVERY, help="n-th image; results are written for the default")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part, whose rows are replaced")
     parser.add_argument("--megapixels", type=float, metavar="N", help="only solve a photo of this size; used inside")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -78,24 +80,34 @@ def run(arguments: argparse.Namespace) -> None:
         rows.append(Row(name, value, unit, note=note))
         print(f"{time.strftime('%H:%M:%S')} {name:50s} {value:10.4f} {unit}  {note}", flush=True)
 
+    parts = arguments.part or PARTS
+    if "crf" in parts:
+        crf(add, arguments.runs, dataset)
+    if "pyramid" in parts:
+        for name, run_name, stage in (("cam", "cam", "classify"), ("igcam", "igcam-tags", "reweight")):
+            seeds = Seeds.open(arguments.runs / run_name, folder, stage, arguments.every)
+            choose(add, name, seeds)
+            pyramid(add, name, seeds)
+    count = len(dataset.names[:: arguments.every])
+    split = f"train, every {arguments.every}rd image"
+    ledger = run_ledger(folder.options, dataset, split=split, split_size=count, tags_at_inference=True)
+    add(f"seconds/{'-and-'.join(parts)}", time.perf_counter() - start, "s")
+    if arguments.every == EVERY:
+        new = {row.id for row in rows}
+        known = read_results(RESULTS)[1] if arguments.part and RESULTS.exists() else []
+        write_results(RESULTS, ledger, [row for row in known if row.id not in new] + rows)
+
+
+def crf(add: Callable[..., None], runs: Path, dataset: Dataset) -> None:
+    """Compute the rows of the dense CRF."""
     brute(add)
-    photos = seeds_of_size(arguments.runs, dataset, SHAPE, 20)
+    photos = seeds_of_size(runs, dataset, SHAPE, 20)
     if importlib.util.find_spec("pydensecrf") is None:
         print("pydensecrf2 is not installed: its rows are left out")
     else:
         peer(add, photos)
     cores(add, photos * 2)
     sizes(add)
-    for name, run_name, stage in (("cam", "cam", "classify"), ("igcam", "igcam-tags", "reweight")):
-        seeds = Seeds.open(arguments.runs / run_name, folder, stage, arguments.every)
-        choose(add, name, seeds)
-        pyramid(add, name, seeds)
-    count = len(dataset.names[:: arguments.every])
-    split = f"train, every {arguments.every}rd image"
-    ledger = run_ledger(folder.options, dataset, split=split, split_size=count, tags_at_inference=True)
-    add("seconds", time.perf_counter() - start, "s")
-    if arguments.every == EVERY:
-        write_results(HERE / "results" / "refine.json", ledger, rows)
 
 
 def seeds_of_size(runs: Path, dataset: Dataset, shape: tuple[int, int], count: int) -> list[Photo]:
