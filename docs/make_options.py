@@ -19,7 +19,10 @@ from igcam.data.scenes import SceneOptions
 from igcam.data.simulate import SimulateOptions
 from igcam.data.transforms import AugmentOptions
 from igcam.files import write_text
+from igcam.methods.distill import DistillOptions
+from igcam.models.segmenter import SegmenterOptions
 from igcam.pipeline.options import FitOptions, to_plain
+from igcam.pipeline.predict import PredictOptions
 from igcam.pipeline.render import RenderOptions
 
 PAGE = Path(__file__).with_name("options.md")
@@ -37,6 +40,10 @@ The most used have flags of their own: `--method`, `--regime`, `--size`, `--seed
 What the stages do with them: [igcam.md](igcam.md). Where one table serves several places, its names are those of
 the first.
 """
+DISTILL = """## Of `igcam distill`
+
+Any of them is `--set NAME=VALUE` of `igcam distill`; what they do: [segmenter.md](segmenter.md).
+"""
 PYTHON_ONLY = """## Python only
 
 These are arguments of functions, not part of a run.
@@ -50,8 +57,12 @@ def options_page() -> str:
         title = "FitOptions" if names == [""] else ", ".join(f"`{name}`" for name in names)
         sections.append(f"## {title}\n\n{section(options, names[0])}")
     sections.append(PYTHON_ONLY)
-    for options in (SceneOptions(), SimulateOptions(), AugmentOptions(), RenderOptions()):
+    for options in (SceneOptions(), SimulateOptions(), AugmentOptions(), RenderOptions(), PredictOptions()):
         sections.append(f"### {type(options).__name__}\n\n{section(options, '', nested_elsewhere=False)}")
+    sections.append(DISTILL)
+    for options in (DistillOptions(), SegmenterOptions()):
+        prefix = "segmenter" if isinstance(options, SegmenterOptions) else ""
+        sections.append(f"### {type(options).__name__}\n\n{section(options, prefix)}")
     return "\n".join(sections)
 
 

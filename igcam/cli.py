@@ -12,6 +12,7 @@ from rich.console import Console
 
 from igcam.cli_audit import audit
 from igcam.cli_distill import distill
+from igcam.cli_onnx import export_onnx
 from igcam.cli_predict import predict
 from igcam.cli_progress import progress_bars
 from igcam.errors import IgcamError
@@ -220,6 +221,9 @@ app.command()(audit)
 
 
 app.command()(distill)
+
+
+app.command()(export_onnx)
 
 
 @app.command()

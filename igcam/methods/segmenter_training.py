@@ -137,6 +137,8 @@ def train(
             f"{accelerator.num_processes} processes"
         )
     peaks = [group["lr"] for group in training.optimiser.param_groups]
+    # Channels stay last in memory, which convolutions prefer.
+    training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model, optimiser = accelerator.prepare(training.model, training.optimiser)
     training.teacher.to(accelerator.device)
     model.train()
@@ -240,7 +242,6 @@ def _on_grid(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    # Channels stay last in memory, which convolutions prefer.
     return tensor.to(device, memory_format=torch.channels_last)
 
 

@@ -113,11 +113,11 @@ class Decoder(nn.Module):
         joined = [*channels[:alone], sum(channels[alone:])]
         self.kind = kind
         self.inner = kind.build([3, 0, *joined], width, dropout)
-        _use_group_norm(self.inner)
+        _replace(self.inner)
         self.leave = nn.Conv2d(width, classes + 1, 1)
         for module in self.inner.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
 
     def forward(self, levels: Levels) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), background first, on the grid of the shallowest level.
@@ -164,16 +164,42 @@ def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
 
 
 def resized_to(level: Tensor, height: int, width: int) -> Tensor:
-    """Resize (N, K, h, w) bilinearly, if it has another size."""
-    if level.shape[2] == height and level.shape[3] == width:
-        return level
+    """Resize (N, K, h, w) bilinearly; without a look at its size, so that an exported network takes every size."""
     return F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
 
 
-def _use_group_norm(module: Any) -> None:
-    """Put group norms, of 16 channels a group where they divide, in place of batch norms."""
+class BinnedMean(nn.Module):
+    """What `nn.AdaptiveAvgPool2d(bins)` gives, by operations that ONNX has for every size.
+
+    Args:
+        bins: Rows and columns that come out.
+    """
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return means over the bins, (N, K, bins, bins), of a feature (N, K, h, w)."""
+        rows, columns = (self._weights(feature, axis) for axis in (2, 3))
+        return rows @ feature @ columns.T
+
+    def _weights(self, feature: Tensor, axis: int) -> Tensor:
+        """Return what each place counts in each bin, (bins, h) or (bins, w): a bin is rounded outwards."""
+        side = feature.shape[axis]
+        place = torch.arange(side, device=feature.device)
+        first = torch.arange(self.bins, device=feature.device)[:, None]
+        inside = (place >= first * side // self.bins) & (place < ((first + 1) * side + self.bins - 1) // self.bins)
+        weights = inside.to(feature.dtype)
+        return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _replace(module: Any) -> None:
+    """Put group norms in place of batch norms, of 16 channels a group where they divide, and pools that ONNX has."""
     for name, child in module.named_children():
         if isinstance(child, _NORM_TYPES):
             setattr(module, name, nn.GroupNorm(max(1, child.num_features // _GROUP), child.num_features))
+        elif isinstance(child, nn.AdaptiveAvgPool2d):
+            setattr(module, name, BinnedMean(int(child.output_size)))  # type: ignore[arg-type]
         else:
-            _use_group_norm(child)
+            _replace(child)

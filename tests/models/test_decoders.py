@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from igcam.errors import IgcamError
-from igcam.models.decoders import DECODERS, Decoder, choose_levels
+from igcam.models.decoders import DECODERS, BinnedMean, Decoder, choose_levels
 
 CHANNELS = {name: (8, 12, 16, 24)[-len(kind.components) :] for name, kind in DECODERS.items()}
 RESNET = (2, 4, 8, 16, 16)
@@ -76,6 +76,13 @@ def test_a_mirrored_image_gives_mirrored_logits_where_the_levels_divide_each_oth
     given = levels("deeplabv3plus", 64, 96)
     mirrored = model([level.flip(-1) for level in given]).flip(-1)
     torch.testing.assert_close(model(given), mirrored, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6])
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 24), (3, 31)])
+def test_means_over_bins_are_those_of_torch(bins: int, size: tuple[int, int]) -> None:
+    feature = torch.randn(2, 3, *size)
+    torch.testing.assert_close(BinnedMean(bins)(feature), nn.AdaptiveAvgPool2d(bins)(feature))
 
 
 @pytest.mark.parametrize(

@@ -59,5 +59,5 @@ def exit_code(run: Path, out: Path, moment: Moment | None, options: DistillOptio
     context.set_forkserver_preload(["igcam.pipeline.fit", "igcam.pipeline.distill"])
     process = context.Process(target=work, args=(str(run), str(out), moment, options))
     process.start()
-    process.join(300)
+    process.join(900)
     return process.exitcode

@@ -199,15 +199,15 @@ def test_two_processes_learn_the_same_as_one(regime: str, tiny_run: RunFolder, t
         "least_steps": 0,
         "batch_size": 8,
     }
-    words = ["-m", "igcam.cli", "distill", "--run", str(tiny_run.path), "--bank", str(tmp_path / "bank")]
+    words = ["distill", "--run", str(tiny_run.path), "--bank", str(tmp_path / "bank")]
     words += [word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    for name, command in (("one", words), ("two", together + words)):
+    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port, "-m", "igcam.cli", "--"]
+    for name, command in (("one", ["-m", "igcam.cli", *words]), ("two", [*together, *words])):
         done = subprocess.run(
-            [sys.executable, *command, "--out", str(tmp_path / name)], capture_output=True, text=True, timeout=300
+            [sys.executable, *command, "--out", str(tmp_path / name)], capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, done.stderr
         # One of the processes reports.

@@ -1,0 +1,23 @@
+"""The command `export-onnx`; `igcam.cli` registers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def export_onnx(
+    run: Annotated[Path, typer.Option("--run", help="A finished run.")],
+    out: Annotated[Path, typer.Option("--out", help="The file, NAME.onnx.")],
+    model: Annotated[
+        str | None, typer.Option(help="head or segmenter; default: the segmenter where the run has one.")
+    ] = None,
+) -> None:
+    """Write the network of a run as ONNX, for any number and size of images, and check it against torch."""
+    from igcam.pipeline.onnx_export import export_onnx as run_export
+
+    difference = run_export(run, out, model)
+    Console().print(f"{out}: differs from torch by {difference:.1g} at most", highlight=False, soft_wrap=True)
