@@ -7,16 +7,22 @@ import io
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from igcam.errors import IgcamError
+
+CHECKSUM = "crc32"
+"""Name of the checksum in the metadata of a safetensors file."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -105,23 +111,43 @@ def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically."""
+    """Write tensors as safetensors, atomically, with a checksum of their values in the metadata."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(contiguous, metadata))
+    facts = {CHECKSUM: str(_checksum(contiguous)), **(metadata or {})}
+    write_bytes(path, safetensors.torch.save(contiguous, facts))
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Read a safetensors file onto the CPU.
 
     Raises:
-        IgcamError: The file is missing or damaged.
+        IgcamError: The file is missing, damaged, or does not have its checksum.
     """
+    return read_tensors_and_metadata(path)[0]
+
+
+def read_tensors_and_metadata(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Do the same, and return the file's own metadata too."""
     try:
-        return safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise IgcamError(f"{path}: is not a whole safetensors file: {error}") from error
+    # Files of others have none.
+    if CHECKSUM in metadata and metadata[CHECKSUM] != str(_checksum(tensors)):
+        raise IgcamError(f"{path}: is damaged: its values do not have the checksum {metadata[CHECKSUM][:20]}")
+    return tensors, metadata
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    """Return the CRC-32 of the values, in the order of their names."""
+    found = 0
+    for _, tensor in sorted(tensors.items()):
+        found = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
+    return found
 
 
 def digest(source: str | Path | bytes) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from igcam import files
@@ -139,6 +140,22 @@ def test_damaged_tensors_are_refused(tmp_path: Path) -> None:
             files.read_tensors(tmp_path / name)
     with pytest.raises(IgcamError, match="no: cannot be read"):
         files.read_tensors(tmp_path / "no")
+
+
+def test_values_that_have_changed_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    tensors = {"b": torch.arange(4.0), "a": torch.tensor([True, False]), "none": torch.zeros(0), "one": torch.tensor(1)}
+    files.write_tensors(file, tensors | {"half": torch.ones(3, dtype=torch.bfloat16)})
+    assert len(files.read_tensors(file)) == 5
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(IgcamError, match=r"x\.safetensors: is damaged: its values do not have the checksum \d+$"):
+        files.read_tensors(file)
+
+
+def test_files_of_others_have_no_checksum(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(safetensors.torch.save({"a": torch.ones(2)}))
+    assert files.read_tensors(tmp_path / "x.safetensors")["a"].tolist() == [1, 1]
 
 
 def test_digests(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import unicodedata
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ _TURNS = {
 }
 
 Result = TypeVar("Result")
+
+# Pillow warns of photos of half the size that it refuses; these are read like any other.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
-import safetensors
 import torch
-from safetensors import SafetensorError
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
 from igcam.errors import IgcamError
+from igcam.files import read_tensors_and_metadata
 
 _SHOWN = 5
 _TIMEOUT_SECONDS = 5.0
@@ -41,14 +40,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"w = torch.load('{path.name}', weights_only=True); w = w.get('state_dict', w); "
             f"s.save_file({{k: v.clone() for k, v in w.items()}}, '{path.stem}.safetensors')\""
         )
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise IgcamError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise IgcamError(f"{path}: is not a whole safetensors file: {error}") from error
+    tensors, metadata = read_tensors_and_metadata(path)
     return {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
     }, metadata

@@ -20,6 +20,9 @@ from igcam.files import read_json, write_json
 from igcam.pipeline.dataset_file import dataset_to_plain
 from igcam.pipeline.options import FitOptions, from_plain, to_plain
 
+ZEROS = 1 << 20
+"""Bytes that are written at a time where space is taken."""
+
 
 class RunFolder:
     """A folder with the state of one run.
@@ -117,9 +120,13 @@ class RunFolder:
     def log(self, line: str) -> None:
         """Add a line with the time to log.txt."""
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self.file("log.txt").open("a", encoding="utf-8") as stream:
-            stream.write(f"{now} {line}\n")
+        file = self.file("log.txt")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(f"{now} {line}\n")
+        except OSError as error:
+            raise IgcamError(f"{file}: cannot be written: {error.strerror or error}") from error
 
     def _asked(self, name: str, kind: type[Any]) -> Any:
         """Return what run.json has under a name."""
@@ -170,9 +177,23 @@ def environment() -> dict[str, Any]:
 
 
 def open_memory_map(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
-    """Create a float16 .npy of this shape to be filled in place; call it by a temporary name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    array: NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    """Create a float16 .npy of this shape to be filled in place; call it by a temporary name.
+
+    Raises:
+        IgcamError: The disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array: NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+        # Space that is there: filling holes of a file on a full disk would end the process.
+        with path.open("r+b") as stream:
+            start, end = path.stat().st_size - array.nbytes, path.stat().st_size
+            stream.seek(start)
+            for place in range(start, end, ZEROS):
+                stream.write(bytes(min(ZEROS, end - place)))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
     return array
 
 
