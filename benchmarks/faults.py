@@ -1,6 +1,7 @@
-"""Malformed files: how many of the corpus of tests/faults are read or refused in a clear line.
+"""Malformed files and kill -9: how many of the corpus of tests/faults are refused in a clear line or survived.
 
-Every file goes through each function of igcam that reads its kind.
+Every malformed file goes through each function of igcam that reads its kind. Commands are killed at seeded moments, and
+survive if the same command then ends like an undisturbed one, bit by bit.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import numpy as np
 import safetensors.numpy
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests" / "faults"))
+sys.path[:0] = [str(HERE.parent / "tests" / "faults"), str(HERE.parent / "tests")]
 
+import kills  # noqa: E402
 import malformed  # noqa: E402
+import tiny_runs  # noqa: E402
 
 from igcam.data.check import check_folder, has_errors  # noqa: E402
 from igcam.data.coco import coco_cues, read_coco  # noqa: E402
@@ -27,6 +30,7 @@ from igcam.data.cues import read_cues  # noqa: E402
 from igcam.data.folder import read_folder  # noqa: E402
 from igcam.data.images import image_size, inspect_image, load_image  # noqa: E402
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file  # noqa: E402
+from igcam.data.scenes import write_scenes  # noqa: E402
 from igcam.errors import IgcamError  # noqa: E402
 from igcam.files import read_array, read_json, read_tensors  # noqa: E402
 from igcam.maps.store import MapStore  # noqa: E402
@@ -35,19 +39,44 @@ from igcam.metrics.results import Row, read_results, write_results  # noqa: E402
 from igcam.models.backbone import BackboneOptions, build_backbone  # noqa: E402
 from igcam.models.weights import read_weights  # noqa: E402
 from igcam.pipeline.dataset_file import read_dataset_file  # noqa: E402
+from igcam.pipeline.fit import fit  # noqa: E402
 from igcam.pipeline.models_file import read_classifier, read_head, read_reduction  # noqa: E402
 from igcam.pipeline.run_folder import RunFolder  # noqa: E402
 
 RESULTS = HERE / "results" / "faults.json"
+PARTS = ("inputs", "kills")
+ROWS = ("bad-inputs", "clean-errors", "kills", "survived")
+KILLS = {"fit": 5, "label": 5, "predict": 5, "distill": 5}
+"""How often each command is killed."""
+
 Read = Callable[[Path], object]
 
 
 def main() -> None:
     """Parse the command line, go through the corpus, print and write the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="every fifth file; writes no results")
-    quick = parser.parse_args().quick
+    parser.add_argument("--part", action="append", choices=PARTS, help="repeatable; default: all")
+    parser.add_argument("--quick", action="store_true", help="every fifth file, one kill; writes no results")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     start = time.perf_counter()
+    parts = arguments.part or PARTS
+    rows = input_rows(quick) if "inputs" in parts else []
+    rows += kill_rows(quick) if "kills" in parts else []
+    for row in rows:
+        print(f"{row.id:16s} {row.value:8.1f} {row.unit:6s} {row.note}")
+    if not quick:
+        names = {row.id for row in rows}
+        kept = [row for row in read_results(RESULTS)[1] if row.id not in names] if RESULTS.is_file() else []
+        seconds = round(time.perf_counter() - start, 1)
+        everything = sorted(rows + kept, key=lambda row: ROWS.index(row.id))
+        total = sum(int(row.value) for row in everything if row.id in ("bad-inputs", "kills"))
+        ledger = Ledger("faults", "tests/faults", total, False, wall_seconds=seconds)
+        write_results(RESULTS, ledger, everything)
+
+
+def input_rows(quick: bool) -> list[Row]:
+    """Go through the corpus."""
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for file, corpus, readers in kinds(Path(folder)):
@@ -60,15 +89,29 @@ def main() -> None:
     clean = total - counts["other"]
     note = f"{counts['read']} are read as they are, {counts['refused']} refused in a clear line by at least one reader"
     what = "photos, masks, tables, cues, JSON, arrays, checkpoints, map stores"
-    rows = [Row("bad-inputs", total, "files", note=what), Row("clean-errors", clean, "files", note=note)]
-    for row in rows:
-        print(f"{row.id:16s} {row.value:8.1f} {row.unit:6s} {row.note}")
-    if not quick:
-        names = {row.id for row in rows}
-        kept = [row for row in read_results(RESULTS)[1] if row.id not in names] if RESULTS.is_file() else []
-        seconds = round(time.perf_counter() - start, 1)
-        ledger = Ledger("faults", "tests/faults/malformed.py", total, False, wall_seconds=seconds)
-        write_results(RESULTS, ledger, rows + kept)
+    return [Row("bad-inputs", total, "files", note=what), Row("clean-errors", clean, "files", note=note)]
+
+
+def kill_rows(quick: bool) -> list[Row]:
+    """Kill commands and repeat them."""
+    counts = {"predict": 1} if quick else KILLS
+    killed: Counter[str] = Counter()
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = write_scenes(Path(folder) / "scenes", tiny_runs.COUNT, options=tiny_runs.SCENES)
+        run = fit(tiny_runs.tiny_dataset(scenes), Path(folder) / "run", tiny_runs.tiny_options(), split="scenes")
+        works = kills.works(scenes, run.path, run.file("stages", "finetune", "backbone.safetensors"))
+        for name, count in counts.items():
+            for kill, problem in kills.killed(works[name], Path(folder) / name, count, seed=0):
+                killed[name] += 1
+                survived += not problem
+                if problem:
+                    print(f"{name}, {kill}: {problem}")
+    note = ", ".join(f"{name} {count}" for name, count in killed.items())
+    return [
+        Row("kills", killed.total(), "kills", note=f"kill -9 at seeded moments: {note}"),
+        Row("survived", survived, "kills", note="repeated, the command gives the undisturbed files, bit by bit"),
+    ]
 
 
 def kinds(folder: Path) -> list[tuple[str, malformed.Corpus, Sequence[Read]]]:
