@@ -138,7 +138,7 @@ def train(
         )
     peaks = [group["lr"] for group in training.optimiser.param_groups]
     # Channels stay last in memory, which convolutions prefer.
-    training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training.model.to(memory_format=torch.channels_last)
     model, optimiser = accelerator.prepare(training.model, training.optimiser)
     training.teacher.to(accelerator.device)
     model.train()

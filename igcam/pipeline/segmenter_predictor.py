@@ -44,7 +44,7 @@ class SegmenterPredictor:
         """
         segmenter, facts = read_segmenter(folder)
         segmenter.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        segmenter.to(memory_format=torch.channels_last)
         views = views_of(facts.size, facts.flip if flip is None else flip)
         return cls(facts.classes, segmenter, views, batch_size)
 
