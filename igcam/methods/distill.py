@@ -30,7 +30,7 @@ class DistillOptions:
     """Images an update, over all processes together."""
     accumulate: int = 1
     """The images of an update go through the network in so many parts, where memory is short."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Peak of AdamW's rate, after a tenth of all updates; it falls to zero along a cosine."""
     backbone_rate: float = 0.1
     """The backbone's rate is this share of it."""

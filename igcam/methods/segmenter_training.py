@@ -173,19 +173,21 @@ class _Loader:
     def updates(self, epoch: int, batches: int) -> Iterator[list[Example]]:
         """Yield the parts of each update of an epoch."""
         order = np.random.default_rng([self.options.seed, epoch]).permutation(len(self.examples))
-        waiting: list[list[Future[Example]]] = []
+        waiting: list[tuple[list[Future[Example]], int]] = []
         for chosen in np.array_split(order, batches):
             mine = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
-            waiting.append([self.threads.submit(self.examples.load, int(index), epoch) for index in mine])
+            # As many in all processes, which wait for each other in every part.
+            count = min(self.options.accumulate, len(chosen) // self.accelerator.num_processes)
+            waiting.append(([self.threads.submit(self.examples.load, int(index), epoch) for index in mine], count))
             if len(waiting) > 1:
-                yield self._joined(waiting.pop(0))
-        yield self._joined(waiting.pop())
+                yield _parts(*waiting.pop(0))
+        yield _parts(*waiting.pop())
 
-    def _joined(self, loading: list[Future[Example]]) -> list[Example]:
-        loaded = [future.result() for future in loading]
-        count = min(self.options.accumulate, len(loaded))
-        bounds = [round(place * len(loaded) / count) for place in range(count + 1)]
-        return [_batch(loaded[start:stop]) for start, stop in pairwise(bounds)]
+
+def _parts(loading: list[Future[Example]], count: int) -> list[Example]:
+    loaded = [future.result() for future in loading]
+    bounds = [round(place * len(loaded) / count) for place in range(count + 1)]
+    return [_batch(loaded[start:stop]) for start, stop in pairwise(bounds)]
 
 
 def _batch(examples: Sequence[Example]) -> Example:
@@ -248,7 +250,9 @@ def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
 @torch.no_grad()
 def _average(training: Training, decay: float, step: int) -> None:
     """Move the teacher towards the network; in the first updates faster, so that its start is forgotten."""
-    mine, theirs = list(training.teacher.parameters()), list(training.model.parameters())
-    get_ema_multi_avg_fn(min(decay, step / (step + 10)))(mine, theirs, step)
-    for old, new in zip(training.teacher.buffers(), training.model.buffers(), strict=True):
-        old.copy_(new)
+    mine, theirs = (list(network.state_dict().values()) for network in (training.teacher, training.model))
+    weights = [(old, new) for old, new in zip(mine, theirs, strict=True) if old.is_floating_point()]
+    get_ema_multi_avg_fn(min(decay, step / (step + 10)))(*map(list, zip(*weights, strict=True)), step)
+    for old, new in zip(mine, theirs, strict=True):
+        if not old.is_floating_point():
+            old.copy_(new)

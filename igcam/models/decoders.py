@@ -16,12 +16,10 @@ from torch import Tensor, nn
 
 from igcam.errors import IgcamError
 from igcam.models.localiser import stack_levels
+from igcam.models.shared_norm import SharedBatchNorm
 
 Levels = Sequence[Tensor]
 """Feature maps of one batch, float (N, channels, h, w), shallow to deep."""
-
-_GROUP = 16
-_NORM_TYPES = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,7 @@ NeurIPS 2021."""
 class Decoder(nn.Module):
     """From levels of a network to raw logits.
 
-    Every batch norm is a group norm (Wu and He, ECCV 2018), so that an image's result and gradient depend on no other
-    image: batches of one, accumulated gradients and several processes are all alike.
+    Batch norms are shared among processes, see `SharedBatchNorm`.
 
     Args:
         name: A key of `DECODERS`.
@@ -195,10 +192,10 @@ class BinnedMean(nn.Module):
 
 
 def _replace(module: Any) -> None:
-    """Put group norms in place of batch norms, of 16 channels a group where they divide, and pools that ONNX has."""
+    """Put batch norms that processes share in place of torch's, and pools that ONNX has."""
     for name, child in module.named_children():
-        if isinstance(child, _NORM_TYPES):
-            setattr(module, name, nn.GroupNorm(max(1, child.num_features // _GROUP), child.num_features))
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, SharedBatchNorm(child.num_features))
         elif isinstance(child, nn.AdaptiveAvgPool2d):
             setattr(module, name, BinnedMean(int(child.output_size)))  # type: ignore[arg-type]
         else:

@@ -42,14 +42,10 @@ def test_any_size_gives_logits_no_coarser_than_the_finest_level(
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_an_image_depends_on_no_other_image_not_even_in_training(name: str) -> None:
-    model = decoder(name).train()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout | nn.Dropout2d):
-            module.p = 0
-    given = levels(name, 64, 64)
-    alone = model([level[:1] for level in given])
-    torch.testing.assert_close(model(given)[:1], alone, rtol=1e-4, atol=1e-4)
+def test_a_single_image_can_be_learnt(name: str) -> None:
+    logits = decoder(name).train()([level[:1] for level in levels(name, 64, 64)])
+    logits.square().sum().backward()
+    assert torch.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("name", DECODERS)
