@@ -198,6 +198,7 @@ def test_two_processes_learn_the_same_as_one(regime: str, tiny_run: RunFolder, t
         "epochs": 2,
         "least_steps": 0,
         "batch_size": 8,
+        "learning_rate": 5e-4,
     }
     words = ["distill", "--run", str(tiny_run.path), "--bank", str(tmp_path / "bank")]
     words += [word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")]
@@ -215,9 +216,10 @@ def test_two_processes_learn_the_same_as_one(regime: str, tiny_run: RunFolder, t
     one, two = (read_tensors(tmp_path / name / "segmenter.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+        # Where a gradient is zero but for rounding, AdamW takes steps of full length all the same.
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-3, msg=name)
     losses = [[entry["loss"] for entry in read_json(tmp_path / n / "training.json")["curve"]] for n in ("one", "two")]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 @pytest.mark.parametrize(
