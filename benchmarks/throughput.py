@@ -228,7 +228,7 @@ def label_rows(data: Dataset, arguments: argparse.Namespace) -> list[Row]:
 
     def predicted() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            predict(data, run, Path(folder), PredictOptions(model="head", stages=("sharpen",), batch_size=BATCH))
+            predict(data, run, Path(folder), PredictOptions(model="head", stages=("sharpen",)))
 
     ways = {"label": labelled(("sharpen",)), "label-crf": labelled(("sharpen", "crf")), "predict": predicted}
     seconds = best([bare, *ways.values()], arguments.rounds)

@@ -40,7 +40,7 @@ def predict(
     ] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for pictures of the masks over their photos.")] = None,
     shard: Annotated[str | None, typer.Option(help="Only part i of n of the photos: i/n.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Photos or tiles a forward pass.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Photos or tiles a forward pass.")] = 4,
     workers: Annotated[int, typer.Option(help="Threads; 0 is one a core, 8 at most.")] = 0,
     ray: Annotated[int, typer.Option(help="Share the photos among so many processes of a Ray cluster; 0: none.")] = 0,
     ray_address: Annotated[str | None, typer.Option(help="Of a running cluster; default: one on this machine.")] = None,

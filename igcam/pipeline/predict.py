@@ -52,8 +52,8 @@ class PredictOptions:
     """Share of a tile that it has in common with the next one."""
     stages: tuple[str, ...] | None = None
     """Drawing stages, of `sharpen` and `crf`; null does as the run."""
-    batch_size: int = 8
-    """Photos or tiles a forward pass."""
+    batch_size: int = 4
+    """Photos or tiles a forward pass, and photos that a thread takes at a time."""
     workers: int = 0
     """Threads, each with photos of its own; 0 is one a core, 8 at most."""
 
