@@ -153,6 +153,27 @@ def test_values_that_have_changed_are_refused(tmp_path: Path) -> None:
         files.read_tensors(file)
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.from_numpy(np.zeros(0, np.float32)),
+        torch.zeros(0, 4, 5, dtype=torch.int64),
+        torch.tensor(3.0),
+        torch.ones(()).expand(1),
+        torch.ones(2, 3).T,
+        torch.arange(6.0)[2:4],
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.tensor([True, False]),
+    ],
+    ids=["empty", "empty-with-sides", "number", "expanded", "transposed", "part", "bfloat16", "bool"],
+)
+def test_tensors_of_every_form_are_read_as_they_were_written(tensor: torch.Tensor, tmp_path: Path) -> None:
+    files.write_tensors(tmp_path / "x.safetensors", {"a": tensor, "b": torch.ones(2)})
+    found = files.read_tensors(tmp_path / "x.safetensors")["a"]
+    assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape)
+    assert torch.equal(found, tensor)
+
+
 def test_files_of_others_have_no_checksum(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(safetensors.torch.save({"a": torch.ones(2)}))
     assert files.read_tensors(tmp_path / "x.safetensors")["a"].tolist() == [1, 1]
