@@ -59,7 +59,8 @@ class _FPN(FPNDecoder):
         """Resize the maps so that each is exactly twice as fine as the next one; the deepest is halved at most."""
         maps = features[-4:]
         pairs = zip(maps[0].shape[2:], maps[-1].shape[2:], strict=True)
-        height, width = (max(-(-finest // 8), -(-deepest // 2)) for finest, deepest in pairs)
+        # Rounded up without a negative number, which ONNX would divide otherwise.
+        height, width = (max((finest + 7) // 8, (deepest + 1) // 2) for finest, deepest in pairs)
         sized = [
             resized_to(level, ratio * height, ratio * width) for level, ratio in zip(maps, (8, 4, 2, 1), strict=True)
         ]

@@ -23,8 +23,6 @@ from igcam.pipeline.learnt import Learnt
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.segmenter_file import DESCRIPTION, read_segmenter
 
-NOT_EXPORTED = ("fpn",)
-"""Decoders whose ONNX differs from torch at sizes that are no multiple of their strides."""
 TOLERANCE = 1e-3
 """Logits of the file may differ from those of torch by so much of their largest, or it is not written."""
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -81,7 +79,7 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
         model: `head` or `segmenter`; None takes the segmenter where the run has one.
 
     Returns:
-        The largest difference of its logits from those of torch, as a share of the largest, at three sizes.
+        The largest difference of its logits from those of torch, as a share of the largest, at four sizes.
 
     Raises:
         IgcamError: The extra `igcam[onnx]` is not installed, the run does not have this model, or the network cannot
@@ -97,7 +95,8 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
     facts = {"classes": json.dumps(run.classes), "size": str(size), "multiple": str(multiple)}
     content = _exported(network, sizes, facts, str(out))
     first, half, most = sizes
-    difference = _difference(network, content, [(1, first, half), (2, half, most), (1, most, first)])
+    odd = (1, half + multiple, first - multiple if first > multiple else first)
+    difference = _difference(network, content, [(1, first, half), (2, half, most), (1, most, first), odd])
     if not difference <= TOLERANCE:
         raise IgcamError(f"{out}: is not written: its logits would differ from torch's by {difference:.2g}")
     write_bytes(out, content)
@@ -112,11 +111,6 @@ def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
         raise IgcamError(f"--model must be one of {', '.join(MODELS)}, got {chosen}")
     if chosen == "segmenter":
         segmenter, facts = read_segmenter(distilled)
-        if segmenter.options.decoder in NOT_EXPORTED:
-            raise IgcamError(
-                f"{distilled}: decoder {segmenter.options.decoder} cannot be exported: its ONNX differs at odd "
-                "sizes; distill with another decoder"
-            )
         return AtImageSize(segmenter).eval(), facts.size, segmenter.encoder.backbone.multiple
     learnt = Learnt.open(run)
     if learnt.head is None:
