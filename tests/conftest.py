@@ -1,15 +1,37 @@
-"""One tiny run for all tests that need a finished one; do not write into it."""
+"""What tests share: the command line, and one tiny run, into which nothing is to be written."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from command import Command
+
     from igcam.data.sample import Dataset
     from igcam.pipeline.run_folder import RunFolder
+
+
+@pytest.fixture
+def igcam(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a command as the shell would, and return its exit status and all that it printed."""
+    from igcam.cli import main
+
+    def command(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["igcam", *map(str, arguments)])
+        status: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.out + printed.err
+        return int(str(status)), printed.out + printed.err
+
+    return command
 
 
 @pytest.fixture(scope="session")

@@ -1,38 +1,17 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command import Command
 
 from igcam.data.masks import read_mask_file
 from igcam.files import read_json
 from igcam.metrics.results import read_results
 from igcam.pipeline.run_folder import RunFolder
 
-Command = Callable[..., tuple[int, str]]
 CLASSES = "fox,frog,owl,panda,pig"
-
-
-@pytest.fixture
-def igcam(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run a command as the shell would, and return its exit status and all that it printed."""
-    from igcam.cli import main
-
-    def command(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["igcam", *map(str, arguments)])
-        status: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return int(str(status)), printed.out + printed.err
-
-    return command
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from test_cli import Command, igcam  # noqa: F401, the fixture
+from command import Command
 
 from igcam.data.tags import read_tag_table
 from igcam.pipeline.run_folder import RunFolder
 
 
 def test_from_audit_to_corrected_tags(
-    igcam: Command,  # noqa: F811
+    igcam: Command,
     tiny_run: RunFolder,
     tmp_path: Path,
 ) -> None:
@@ -41,7 +41,7 @@ def test_from_audit_to_corrected_tags(
 
 
 def test_mistakes_are_told_in_a_line(
-    igcam: Command,  # noqa: F811
+    igcam: Command,
     tiny_run: RunFolder,
     tmp_path: Path,
 ) -> None:

@@ -1,28 +1,15 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from command import Command
 
-from igcam.cli import main
 from igcam.data.masks import read_mask_file
 from igcam.files import read_json
 from igcam.pipeline.run_folder import RunFolder
 
 QUICK = ["segmenter.components=[4,8,8]", "segmenter.width=32", "least_steps=2", "batch_size=8"]
-
-
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["igcam", *map(str, words)])
-    status: object = 0
-    try:
-        main()
-    except SystemExit as end:
-        status = end.code or 0
-    printed = capsys.readouterr()
-    assert "Traceback" not in printed.out + printed.err
-    return int(str(status)), printed.out + printed.err
 
 
 @pytest.fixture
@@ -35,21 +22,19 @@ def run(tiny_run: RunFolder, tmp_path: Path) -> Path:
     return folder
 
 
-def test_from_a_run_to_masks_and_onnx(
-    run: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_a_run_to_masks_and_onnx(run: Path, scenes: Path, tmp_path: Path, igcam: Command) -> None:
     words = ["distill", "--run", run, "--epochs", 1, *(word for setting in QUICK for word in ("--set", setting))]
-    status, output = command(monkeypatch, capsys, *words, "--bank", tmp_path / "bank")
+    status, output = igcam(*words, "--bank", tmp_path / "bank")
     assert (status, output.splitlines()[-1]) == (0, f"segmenter: {run / 'segmenter'}")
     assert read_json(run / "segmenter" / "distill.json")["options"]["segmenter"]["components"] == [4, 8, 8]
 
     predict = ["predict", scenes / "photos", "--run", run, "--without", "crf", "--without", "sharpen"]
-    status, output = command(monkeypatch, capsys, *predict, "--out", tmp_path / "masks")
+    status, output = igcam(*predict, "--out", tmp_path / "masks")
     assert status == 0
     assert "segmenter" in output
     assert read_mask_file(tmp_path / "masks" / "scene-00000.png").shape == (64, 64)
 
-    status, output = command(monkeypatch, capsys, "export-onnx", "--run", run, "--out", tmp_path / "model.onnx")
+    status, output = igcam("export-onnx", "--run", run, "--out", tmp_path / "model.onnx")
     assert status == 0
     assert f"{tmp_path / 'model.onnx'}: differs from torch by " in output
 
@@ -63,9 +48,7 @@ def test_from_a_run_to_masks_and_onnx(
         (["--run", "nowhere"], "nowhere: is not a run folder: it has no run.json"),
     ],
 )
-def test_wrong_words_are_one_line(
-    run: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, output = command(monkeypatch, capsys, "distill", "--run", run, *words)
+def test_wrong_words_are_one_line(run: Path, words: list[str], message: str, igcam: Command) -> None:
+    status, output = igcam("distill", "--run", run, *words)
     assert (status, output) == (2, message + "\n")
     assert not (run / "segmenter").exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import Command, igcam  # noqa: F401
+from command import Command
 
 from igcam.data.images import save_png
 from igcam.data.masks import write_mask
@@ -20,7 +20,7 @@ def words(tmp_path: Path) -> list[object]:
     return ["export", tmp_path / "masks", *more]
 
 
-def test_masks_are_exported(igcam: Command, words: list[object], tmp_path: Path) -> None:  # noqa: F811
+def test_masks_are_exported(igcam: Command, words: list[object], tmp_path: Path) -> None:
     status, output = igcam(*words, "--format", "yolo")
     assert (status, output.splitlines()[-1]) == (0, f"2 images with 2 objects in {tmp_path / 'out'}")
     status, output = igcam(*words, "--format", "coco")
@@ -40,7 +40,7 @@ def test_masks_are_exported(igcam: Command, words: list[object], tmp_path: Path)
     ],
 )
 def test_wrong_options_are_one_line(
-    igcam: Command,  # noqa: F811
+    igcam: Command,
     words: list[object],
     tmp_path: Path,
     more: list[str],

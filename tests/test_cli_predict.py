@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import Command, igcam  # noqa: F401
+from command import Command
 from tiny_runs import contents
 
 from igcam.data.images import load_image
@@ -17,7 +17,7 @@ def folder(scenes: Path, tmp_path: Path) -> Path:
 
 
 def test_a_bad_photo_is_told_after_all_masks_are_there(
-    igcam: Command,  # noqa: F811
+    igcam: Command,
     tiny_run: RunFolder,
     folder: Path,
 ) -> None:
@@ -58,7 +58,7 @@ def test_a_bad_photo_is_told_after_all_masks_are_there(
     ],
 )
 def test_wrong_options_are_one_line(
-    igcam: Command,  # noqa: F811
+    igcam: Command,
     scenes: Path,
     tiny_run: RunFolder,
     tmp_path: Path,

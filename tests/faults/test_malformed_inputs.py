@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import malformed
 import numpy as np
 import pytest
+from command import Command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_runs import tiny_options
@@ -186,28 +186,6 @@ def test_stores(tmp_path: Path) -> None:
                 assert store[known].shape == (3, 9, 9)
 
         outcome(read, path)
-
-
-@pytest.fixture
-def igcam(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """Run a command as the shell would, and return its exit status and what it printed."""
-    from igcam.cli import main
-
-    def command(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["igcam", *map(str, arguments)])
-        status: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code or 0
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return int(str(status)), printed.out + printed.err
-
-    return command
-
-
-Command = Callable[..., tuple[int, str]]
 
 
 def in_groups(corpus: malformed.Corpus, suffix: str) -> Iterator[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_cli import Command, igcam  # noqa: F401
+from command import Command
 from tiny_runs import contents, tiny_options
 
 from igcam.data.sample import Dataset
@@ -54,7 +54,7 @@ def spoilt(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_label_and_predict(
-    igcam: Command,  # noqa: F811
+    igcam: Command,
     damage: str,
     spoilt: Path,
     photos: Path,
@@ -95,7 +95,7 @@ def test_label_and_predict(
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "overwritten"])
 def test_fit_and_report(
-    igcam: Command,  # noqa: F811
+    igcam: Command,
     damage: str,
     spoilt: Path,
     tiny_data: Dataset,
