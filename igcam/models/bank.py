@@ -18,8 +18,8 @@ from torch import Tensor
 
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
-from igcam.files import digest, write_json, write_tensors
-from igcam.models.views import View
+from igcam.files import CHECKSUM, digest, write_json, write_tensors
+from igcam.models.views import View, to_pixels
 
 if TYPE_CHECKING:
     from igcam.models.backbone import Backbone
@@ -179,9 +179,8 @@ class FeatureBank:
         self.backbone.eval()
         try:
             with torch.inference_mode():
-                # Channels stay last in memory, which convolutions on a CPU and on tensor cores prefer.
-                pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
-                return [level.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(pixels)]
+                levels = self.backbone(to_pixels(images, device))
+                return [level.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for level in levels]
         finally:
             self.backbone.train(training)
 
@@ -252,7 +251,7 @@ def _layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:
             if length > total - 8:
                 return None
             header: dict[str, Any] = json.loads(stream.read(length))
-        checksum = int(header.pop("__metadata__")["crc32"])
+        checksum = int(header.pop("__metadata__")[CHECKSUM])
         shapes = [tuple(header[name]["shape"]) for name in sorted(header)]
         whole = 8 + length + sum(2 * prod(shape) for shape in shapes) == total
         half = all(level["dtype"] == "F16" for level in header.values())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 
 @dataclass(frozen=True, order=True)
@@ -39,3 +42,23 @@ class View:
         square = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BILINEAR)
         pixels = np.array(square)
         return np.ascontiguousarray(pixels[:, ::-1]) if self.flip else pixels
+
+
+def to_pixels(squares: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Return images, uint8 (N, size, size, 3), as a network takes them, float32 (N, 3, size, size) in [0, 1].
+
+    Channels stay last in memory, which convolutions on a CPU and on tensor cores prefer.
+    """
+    return torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def pixels_of_views(
+    images: Sequence[NDArray[np.uint8]], views: Sequence[View], device: torch.device
+) -> Iterator[Tensor]:
+    """Yield the pixels of each view of a batch of images, uint8 (H, W, 3) each; they are squashed once a size."""
+    squares: dict[int, NDArray[np.uint8]] = {}
+    for view in views:
+        if view.size not in squares:
+            squares[view.size] = np.stack([View(view.size).apply(image) for image in images])
+        pixels = to_pixels(squares[view.size], device)
+        yield pixels.flip(-1) if view.flip else pixels

@@ -23,6 +23,7 @@ from igcam.methods.inputs import no_progress
 from igcam.methods.segmenter_training import Examples, Training, train
 from igcam.models.bank import FeatureBank
 from igcam.models.segmenter import Segmenter
+from igcam.models.views import to_pixels
 from igcam.pipeline.dataset_file import have_cues, read_dataset_file
 from igcam.pipeline.distill_encoder import open_encoder, reduce_levels, use_reduction
 from igcam.pipeline.distill_examples import AugmentedExamples, FrozenExamples, Masks
@@ -221,9 +222,8 @@ class _Distillation:
                 batch = [torch.from_numpy(level.astype(np.float32))[None] for level in levels]
                 found = self.segmenter.decoder([level.to(self.accelerator.device) for level in batch])
             else:
-                square = torch.from_numpy(view.apply(load_image(self.images[index]))[None])
-                pixels = square.to(self.accelerator.device).permute(0, 3, 1, 2).float().div_(255)
-                found = self.segmenter(pixels)
+                square = view.apply(load_image(self.images[index]))[None]
+                found = self.segmenter(to_pixels(square, self.accelerator.device))
             logits.append(found.flip(-1) if view.flip else found)
         probability: NDArray[np.float32] = torch.softmax(torch.stack(logits).mean(dim=0), dim=1)[0].cpu().numpy()
         return probability

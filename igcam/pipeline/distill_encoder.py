@@ -16,7 +16,7 @@ from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.decoders import choose_levels
 from igcam.models.reduction import Reduction, fit_reduction
 from igcam.models.segmenter import Encoder, SegmenterOptions
-from igcam.models.views import View
+from igcam.models.views import View, to_pixels
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import SAMPLED_PLACES
 from igcam.pipeline.options import FitOptions
@@ -61,10 +61,9 @@ def reduce_levels(
     chosen = np.sort(random.choice(len(images), min(SAMPLED_IMAGES, len(images)), replace=False))
     samples: list[list[np.ndarray]] = [[] for _ in encoder.channels]
     for done, index in enumerate(chosen, start=1):
-        square = torch.from_numpy(View(size).apply(load_image(images[index]))[None])
-        pixels = square.to(encoder.mean.device).permute(0, 3, 1, 2).float().div_(255)
         with torch.inference_mode():
-            levels = encoder.backbone(pixels)
+            square = View(size).apply(load_image(images[index]))[None]
+            levels = encoder.backbone(to_pixels(square, encoder.mean.device))
         for sample, level in zip(samples, levels, strict=True):
             flat = level[0].flatten(1).T
             count = min(len(flat), -(-SAMPLED_PLACES // len(chosen)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from igcam.models.backbone import Backbone
-from igcam.models.views import View
+from igcam.models.views import View, pixels_of_views
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import views_of
 from igcam.pipeline.learnt import Learnt
@@ -57,7 +57,7 @@ class HeadPredictor:
     views: tuple[View, ...]
     """How an image is put before the backbone; logits are averaged over them."""
     batch_size: int = 8
-    """Images a forward pass; fewer are filled up, as what a network gives can depend on the size of its batch."""
+    """Images a forward pass."""
 
     @classmethod
     def open(cls, run: RunFolder, batch_size: int = 8, flip: bool | None = None) -> HeadPredictor:
@@ -79,28 +79,36 @@ class HeadPredictor:
 
     def at(self, scale: float) -> HeadPredictor:
         """Return the same at another scale: images are squashed to a square of the run's size times `scale`."""
-        views = tuple(View(max(1, round(view.size * scale)), view.flip) for view in self.views)
-        return replace(self, views=views)
+        return replace(self, views=scaled(self.views, scale))
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         """Return one prediction an image; see `Predictor`."""
-        predictions: list[Prediction] = []
-        for start in range(0, len(images), self.batch_size):
-            batch = images[start : start + self.batch_size]
-            predictions += self._predict_batch([*batch, *[batch[-1]] * (self.batch_size - len(batch))])[: len(batch)]
-        return predictions
+        return in_whole_batches(self._predict_batch, images, self.batch_size)
 
     def _predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
-        levels = []
-        sizes = {view.size for view in self.views}
-        squares = {size: torch.from_numpy(np.stack([View(size).apply(image) for image in images])) for size in sizes}
         with torch.inference_mode():
-            for view in self.views:
-                # Channels stay last in memory, which convolutions prefer.
-                batch = squares[view.size].to(self.backbone.mean.device).permute(0, 3, 1, 2).float().div_(255)
-                levels.append(self.backbone(batch.flip(-1) if view.flip else batch))
+            pixels = pixels_of_views(images, self.views, self.backbone.mean.device)
+            levels = [self.backbone(batch) for batch in pixels]
         scores, deep = self.learnt.scores(levels, [view.flip for view in self.views], None)
         # Scores of a plain CAM do not sum to one; what no class claims is background.
         scores[:, 0] += scores.sum(axis=1) == 0
         scores /= scores.sum(axis=1, keepdims=True)
         return [Prediction(*item) for item in zip(scores, deep, strict=True)]
+
+
+def scaled(views: Sequence[View], scale: float) -> tuple[View, ...]:
+    """Return views of another size."""
+    return tuple(View(max(1, round(view.size * scale)), view.flip) for view in views)
+
+
+def in_whole_batches(
+    predict_batch: Callable[[Sequence[NDArray[np.uint8]]], list[Prediction]],
+    images: Sequence[NDArray[np.uint8]],
+    size: int,
+) -> list[Prediction]:
+    """Predict images in batches of one size; fewer are filled up, as what a network gives can depend on it."""
+    predictions: list[Prediction] = []
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        predictions += predict_batch([*batch, *[batch[-1]] * (size - len(batch))])[: len(batch)]
+    return predictions

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from igcam.models.segmenter import Segmenter
-from igcam.models.views import View
+from igcam.models.views import View, pixels_of_views
 from igcam.pipeline.features import views_of
-from igcam.pipeline.predictor import Prediction
+from igcam.pipeline.predictor import Prediction, in_whole_batches, scaled
 from igcam.pipeline.segmenter_file import read_segmenter
 
 
@@ -50,26 +50,18 @@ class SegmenterPredictor:
 
     def at(self, scale: float) -> SegmenterPredictor:
         """Return the same at another scale: images are squashed to a square of the segmenter's size times `scale`."""
-        views = tuple(View(max(1, round(view.size * scale)), view.flip) for view in self.views)
-        return replace(self, views=views)
+        return replace(self, views=scaled(self.views, scale))
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         """Return one prediction an image; see `Predictor`."""
-        predictions: list[Prediction] = []
-        for start in range(0, len(images), self.batch_size):
-            batch = images[start : start + self.batch_size]
-            # What a network gives can depend on the size of its batch.
-            whole = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
-            predictions += self._predict_batch(whole)[: len(batch)]
-        return predictions
+        return in_whole_batches(self._predict_batch, images, self.batch_size)
 
     @torch.inference_mode()
     def _predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         found = []
-        for view in self.views:
-            square = torch.from_numpy(np.stack([View(view.size).apply(image) for image in images]))
-            pixels = square.to(self.segmenter.encoder.mean.device).permute(0, 3, 1, 2).float().div_(255)
-            maps = self.segmenter.predict(pixels.flip(-1) if view.flip else pixels)
+        pixels = pixels_of_views(images, self.views, self.segmenter.encoder.mean.device)
+        for view, batch in zip(self.views, pixels, strict=True):
+            maps = self.segmenter.predict(batch)
             found.append([layer.flip(-1) if view.flip else layer for layer in maps])
         logits, deep = (torch.stack(layers).mean(dim=0) for layers in zip(*found, strict=True))
         scores = torch.softmax(logits, dim=1)
