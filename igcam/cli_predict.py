@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from igcam.data.sample import Sample
+    from igcam.pipeline.predict import Predicted
 
 OVERLAY_WIDTH = 1024
 """Pixels that overlays are wide at most."""
@@ -75,6 +78,7 @@ def predict(
     part = None if shard is None else Shard.parse(shard)
     dataset = read_photos(photos, None, opened.classes)
     check_outside(dataset, overlays)
+    dataset = dataset if part is None else part.of(dataset)
 
     def draw(sample: Sample, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
         if overlays is not None:
@@ -82,25 +86,12 @@ def predict(
             save_jpeg(overlays / f"{sample.name}.jpg", mask_overlay(small, mask, len(opened.classes)))
 
     with progress_bars(console) as progress:
+        work: Callable[..., Predicted] = run_predict
         if ray:
             from igcam.pipeline.ray_predict import ray_predict
 
-            done = ray_predict(
-                dataset if part is None else part.of(dataset),
-                opened,
-                out,
-                options,
-                workers=ray,
-                gpus=ray_gpus,
-                address=ray_address,
-                confidence=confidence,
-                drawn=draw,
-                progress=progress,
-            )
-        else:
-            done = run_predict(
-                dataset, opened, out, options, confidence=confidence, drawn=draw, shard=part, progress=progress
-            )
+            work = partial(ray_predict, workers=ray, gpus=ray_gpus, address=ray_address)
+        done = work(dataset, opened, out, options, confidence=confidence, drawn=draw, progress=progress)
     console.print(f"{len(done.files)} masks in {out}, by the run's {done.model}", highlight=False, soft_wrap=True)
     if done.problems:
         console.print(f"{len(done.problems)} photos cannot be read:", highlight=False)

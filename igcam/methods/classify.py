@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from igcam.errors import IgcamError, check_ranges
 from igcam.maps import class_activation_maps, normalise
@@ -46,6 +47,11 @@ class Classifier:
     def image_logits(self, pooled: NDArray[np.floating]) -> Array:
         """Return raw logits, float32 (N, C), of pooled features (N, D)."""
         return self.head.logits(np.asarray(pooled, np.float64) * self.scale).astype(np.float32)
+
+    def evidence(self, share: float) -> tuple[Tensor, Tensor]:
+        """Return weight, float32 (C, D), and bias, (C,), of `share` times the raw logits of pooled features."""
+        weight = torch.from_numpy(share * self.scale * self.head.weight).float()
+        return weight, torch.from_numpy(share * self.head.bias).float()
 
     def activation_maps(self, feature: Array) -> Array:
         """Return raw maps w_c . f(u), float32 (C, h, w), of a feature (D, h, w); the bias is left out.

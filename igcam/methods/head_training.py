@@ -14,6 +14,7 @@ from igcam.errors import check_ranges
 from igcam.guidance.targets import restrict_to_tags
 from igcam.losses import guidance_loss
 from igcam.methods.inputs import Inputs
+from igcam.methods.mask_targets import class_weights
 from igcam.models.segmentation_head import SegmentationHead, predict_probability
 
 Array = NDArray[np.float32]
@@ -122,11 +123,7 @@ def balance(targets: NDArray[np.floating], trust: Array, indices: NDArray[np.int
     if power == 0:
         return np.ones_like(trust)
     shares = np.einsum("nkhw,nhw->k", np.asarray(targets[indices], np.float32), trust[indices])
-    shares = shares / max(float(shares.sum()), 1e-6)
-    # A class that is nearly nowhere does not count without end.
-    counts = np.where(shares > 0, np.maximum(shares, 1e-4) ** -power, 0)
-    counts /= max(float((shares * counts).sum()), 1e-6)
-    return np.einsum("nkhw,k->nhw", np.asarray(targets, np.float32), counts.astype(np.float32))
+    return np.einsum("nkhw,k->nhw", np.asarray(targets, np.float32), class_weights(shares, power))
 
 
 def predict_all(inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32) -> Array:

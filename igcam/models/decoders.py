@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from igcam.errors import IgcamError
 from igcam.models.localiser import stack_levels
+from igcam.models.segmentation_head import ClassLogits
 from igcam.models.shared_norm import SharedBatchNorm
 
 Levels = Sequence[Tensor]
@@ -82,7 +83,7 @@ DECODERS: dict[str, DecoderKind] = {
 NeurIPS 2021."""
 
 
-class Decoder(nn.Module):
+class Decoder(ClassLogits):
     """From levels of a network to raw logits.
 
     Batch norms are shared among processes, see `SharedBatchNorm`.
@@ -129,13 +130,6 @@ class Decoder(nn.Module):
         image = maps[0].new_zeros(()).expand(1, 3, 4 * height, 4 * width)
         logits: Tensor = self.leave(self.inner([image, maps[0][:, :0], *maps]))
         return logits
-
-    @torch.no_grad()
-    def favour_classes(self, amount: float) -> None:
-        """Take an amount from the background's logit, for good."""
-        bias = self.leave.bias
-        if bias is not None:
-            bias[0] -= amount
 
 
 def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:

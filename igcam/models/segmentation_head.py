@@ -7,7 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class SegmentationHead(nn.Module):
+class ClassLogits(nn.Module):
+    """A network whose last layer `leave` gives raw logits, background first."""
+
+    leave: nn.Conv2d
+
+    @torch.no_grad()
+    def favour_classes(self, amount: float) -> None:
+        """Take an amount from the background's logit, for good."""
+        if self.leave.bias is not None:
+            self.leave.bias[0] -= amount
+
+
+class SegmentationHead(ClassLogits):
     """1x1 convolution, 3x3 convolution, 1x1 convolution, with batch norm and ReLU between.
 
     Args:
@@ -33,12 +45,10 @@ class SegmentationHead(nn.Module):
         logits: Tensor = self.leave(self.dropout(hidden))
         return logits
 
-    @torch.no_grad()
-    def favour_classes(self, amount: float) -> None:
-        """Take an amount from the background's logit, for good."""
-        bias = self.leave.bias
-        if bias is not None:
-            bias[0] -= amount
+
+def add_evidence(logits: Tensor, evidence: Tensor) -> Tensor:
+    """Add what the whole image says of each class, (N, C), to the logits of its places, (N, C + 1, h, w)."""
+    return torch.cat([logits[:, :1], logits[:, 1:] + evidence[:, :, None, None]], dim=1)
 
 
 @torch.inference_mode()

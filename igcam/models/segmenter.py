@@ -15,6 +15,7 @@ from igcam.errors import IgcamError, check_ranges
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
 from igcam.models.reduction import Reduction
+from igcam.models.segmentation_head import add_evidence
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,5 @@ class Segmenter(nn.Module):
         reduced = self.encoder.project(levels)
         logits: Tensor = self.decoder(reduced)
         if self.evidence is not None:
-            said = self.evidence(levels[-1].mean(dim=(2, 3)))
-            logits = torch.cat([logits[:, :1], logits[:, 1:] + said[:, :, None, None]], dim=1)
+            logits = add_evidence(logits, self.evidence(levels[-1].mean(dim=(2, 3))))
         return logits, reduced[-1]

@@ -56,17 +56,21 @@ def open_predictor(
     Raises:
         IgcamError: The run does not have this model, is not finished, or its files are damaged.
     """
-    distilled = run.file("segmenter")
-    chosen = model or ("segmenter" if (distilled / DESCRIPTION).is_file() else "head")
+    chosen = model or usual_model(run)
     if chosen not in MODELS:
         raise IgcamError(f"model must be one of {', '.join(MODELS)}, got {chosen}")
     predictor: HeadPredictor | SegmenterPredictor
     if chosen == "segmenter":
-        predictor = SegmenterPredictor.open(distilled, batch_size, flip)
+        predictor = SegmenterPredictor.open(run.file("segmenter"), batch_size, flip)
     else:
         predictor = HeadPredictor.open(run, batch_size, flip)
     scaled: list[Predictor] = [predictor.at(scale) for scale in scales]
     return chosen, scaled[0] if len(scaled) == 1 else AveragedPredictor(tuple(scaled))
+
+
+def usual_model(run: RunFolder) -> str:
+    """Return which of `MODELS` is taken where none is asked for: the segmenter where the run has one."""
+    return "segmenter" if run.file("segmenter", DESCRIPTION).is_file() else "head"
 
 
 def _mean(predictions: Sequence[Prediction]) -> Prediction:

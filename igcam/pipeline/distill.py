@@ -158,8 +158,7 @@ class _Distillation:
         share = self.options.tag_evidence or 0.0
         if share > 0:
             classifier = read_classifier(self.run.file("stages", "classify", "head.safetensors"))
-            weight = torch.from_numpy(share * classifier.scale * classifier.head.weight).float()
-            self.segmenter.add_evidence(weight, torch.from_numpy(share * classifier.head.bias).float())
+            self.segmenter.add_evidence(*classifier.evidence(share))
         size, flip = self.options.size, self.run.options.flip
         facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
         write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
@@ -253,5 +252,5 @@ def _digest(masks: list[Path], run: RunFolder) -> str:
 
 def _trust(run: RunFolder) -> NDArray[np.float16] | None:
     """Return the trust of the last stage that has learnt, (N, h, w), mapped; None for a plain CAM."""
-    stages = [stage for stage in ("guide", "reweight") if stage in run.options.stages]
+    stages = run.options.learning_stages
     return read_array(run.file("stages", stages[-1], "trust.npy"), mmap=True) if stages else None

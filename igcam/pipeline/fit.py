@@ -104,9 +104,7 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
     if options.method == "cam":
         return
     probabilities = None
-    for name in ("guide", "reweight"):
-        if name not in options.stages:
-            continue
+    for name in options.learning_stages:
         if not run.is_done(name):
             with step(name) as facts:
                 if name == "guide":

@@ -16,7 +16,7 @@ from igcam.maps import normalise
 from igcam.methods.background import with_background
 from igcam.methods.classify import Classifier
 from igcam.models.reduction import Reduction
-from igcam.models.segmentation_head import SegmentationHead
+from igcam.models.segmentation_head import SegmentationHead, add_evidence
 from igcam.pipeline.models_file import read_classifier, read_head, read_reduction
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
@@ -42,7 +42,7 @@ class Learnt:
             IgcamError: The run is not finished, or its files are damaged or do not fit each other.
         """
         options = run.options
-        stages = [stage for stage in ("guide", "reweight") if stage in options.stages]
+        stages = options.learning_stages
         unfinished = [stage for stage in ("classify", *stages) if not run.is_done(stage)]
         if unfinished:
             raise IgcamError(f"{run.path}: is not finished: no {', '.join(unfinished)}; run igcam fit again")
@@ -89,7 +89,7 @@ class Learnt:
             return np.stack([self._cam(*item) for item in zip(last, present, strict=True)]), deep
         logits = _mean([self.head(layers) for layers in reduced], flips).cpu()
         if tags is None:
-            logits[:, 1:] += (self.options.tag_evidence * torch.from_numpy(evidence))[:, :, None, None]
+            logits = add_evidence(logits, self.options.tag_evidence * torch.from_numpy(evidence))
         probability: Array = torch.softmax(logits, dim=1).numpy()
         return probability if tags is None else restrict_to_tags(probability, np.asarray(tags, np.float32)), deep
 

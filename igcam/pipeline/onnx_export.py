@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from igcam.errors import IgcamError
 from igcam.files import write_bytes
 from igcam.models.backbone import Backbone
-from igcam.pipeline.averaged_predictor import MODELS
+from igcam.models.segmentation_head import add_evidence
+from igcam.pipeline.averaged_predictor import MODELS, usual_model
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.learnt import Learnt
 from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.segmenter_file import DESCRIPTION, read_segmenter
+from igcam.pipeline.segmenter_file import read_segmenter
 
 TOLERANCE = 1e-3
 """Logits of the file may differ from those of torch by so much of their largest, or it is not written."""
@@ -55,16 +56,16 @@ class HeadNetwork(nn.Module):
     def __init__(self, backbone: Backbone, learnt: Learnt) -> None:
         super().__init__()
         self.backbone, self.reduction, self.head = backbone, learnt.reduction, learnt.head
-        share, classifier = learnt.options.tag_evidence, learnt.classifier
-        self.register_buffer("weight", torch.from_numpy(share * classifier.scale * classifier.head.weight).float())
-        self.register_buffer("bias", torch.from_numpy(share * classifier.head.bias).float())
+        weight, bias = learnt.classifier.evidence(learnt.options.tag_evidence)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), as `label` has them without tags and for one view."""
         levels = self.backbone(images)
         logits = self.head(self.reduction(levels))  # type: ignore[misc]
         said = F.linear(levels[-1].mean(dim=(2, 3)), self.weight, self.bias)  # type: ignore[arg-type]
-        return torch.cat([logits[:, :1], logits[:, 1:] + said[:, :, None, None]], dim=1)
+        return add_evidence(logits, said)
 
 
 def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None = None) -> float:
@@ -105,12 +106,10 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
 
 def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
     """Return the network, the side of the square that it has learnt from, and what sides must be a multiple of."""
-    distilled = run.file("segmenter")
-    chosen = model or ("segmenter" if (distilled / DESCRIPTION).is_file() else "head")
-    if chosen not in MODELS:
-        raise IgcamError(f"--model must be one of {', '.join(MODELS)}, got {chosen}")
-    if chosen == "segmenter":
-        segmenter, facts = read_segmenter(distilled)
+    if model is not None and model not in MODELS:
+        raise IgcamError(f"--model must be one of {', '.join(MODELS)}, got {model}")
+    if (model or usual_model(run)) == "segmenter":
+        segmenter, facts = read_segmenter(run.file("segmenter"))
         return AtImageSize(segmenter).eval(), facts.size, segmenter.encoder.backbone.multiple
     learnt = Learnt.open(run)
     if learnt.head is None:

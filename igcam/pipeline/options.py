@@ -18,6 +18,8 @@ from igcam.methods.igcam import STAGES, IgcamOptions
 from igcam.models.backbone import BackboneOptions
 from igcam.refine.crf import CRF_PRESETS
 
+LEARNING_STAGES = ("guide", "reweight")
+"""Those that leave a head."""
 METHODS: dict[str, type[CamOptions] | type[IgcamOptions]] = {"cam": CamOptions, "igcam": IgcamOptions}
 """Every method's options by its name."""
 
@@ -111,6 +113,11 @@ class FitOptions:
         if self.method == "cam":
             return ("classify", "crf") if self.cam.crf else ("classify",)
         return self.igcam.stages
+
+    @property
+    def learning_stages(self) -> tuple[str, ...]:
+        """The stages that leave a head, in order."""
+        return tuple(stage for stage in self.stages if stage in LEARNING_STAGES)
 
 
 def _check_stages(stages: Sequence[str]) -> None:
