@@ -17,6 +17,7 @@ from igcam.data.sample import Dataset
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
 from igcam.errors import IgcamError
+from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.evaluate import evaluate
@@ -24,6 +25,7 @@ from igcam.pipeline.fit import fit
 from igcam.pipeline.label import label
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.run_ledger import run_ledger
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
@@ -79,6 +81,23 @@ class Animals:
     def options(self, seed: int) -> FitOptions:
         """Return the defaults with the local weights."""
         return FitOptions(backbone=BackboneOptions(weights=self.arguments.weights, levels=(-2, -1)), seed=seed)
+
+    def ledger(self, split: str, seconds: float, **facts: object) -> Ledger:
+        """Return the ledger of a table over all seeds.
+
+        Args:
+            split: `train`, scored with its tags, or `val`, without.
+            seconds: Wall time.
+            facts: What else is special to the table.
+        """
+        known = run_ledger(
+            self.options(0),
+            self.train,
+            split=f"voc-animals {split}",
+            split_size=len(self.val if split == "val" else self.train),
+            tags_at_inference=split != "val",
+        )
+        return replace(known, seed=None, wall_seconds=round(seconds, 1), **facts)  # type: ignore[arg-type]
 
     def learn(self, name: str, dataset: Dataset, options: FitOptions, split: str = "voc-animals train") -> RunFolder:
         """Fit, or go on, in the folder of this name and seed."""

@@ -35,7 +35,7 @@ from igcam.errors import IgcamError  # noqa: E402
 from igcam.files import read_array, read_json, read_tensors  # noqa: E402
 from igcam.maps.store import MapStore  # noqa: E402
 from igcam.metrics.ledger import Ledger  # noqa: E402
-from igcam.metrics.results import Row, read_results, write_results  # noqa: E402
+from igcam.metrics.results import Row, read_results, with_kept_rows, write_results  # noqa: E402
 from igcam.models.backbone import BackboneOptions, build_backbone  # noqa: E402
 from igcam.models.weights import read_weights  # noqa: E402
 from igcam.pipeline.dataset_file import read_dataset_file  # noqa: E402
@@ -66,10 +66,8 @@ def main() -> None:
     for row in rows:
         print(f"{row.id:16s} {row.value:8.1f} {row.unit:6s} {row.note}")
     if not quick:
-        names = {row.id for row in rows}
-        kept = [row for row in read_results(RESULTS)[1] if row.id not in names] if RESULTS.is_file() else []
         seconds = round(time.perf_counter() - start, 1)
-        everything = sorted(rows + kept, key=lambda row: ROWS.index(row.id))
+        everything = sorted(with_kept_rows(RESULTS, rows), key=lambda row: ROWS.index(row.id))
         total = sum(int(row.value) for row in everything if row.id in ("bad-inputs", "kills"))
         ledger = Ledger("faults", "tests/faults", total, False, wall_seconds=seconds)
         write_results(RESULTS, ledger, everything)

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from animals import Animals, arguments, call, print_rows, scored, with_cues, without_masks, without_reweight
 
+from igcam.data.sample import Dataset
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
-from igcam.metrics.results import Row, read_results, write_results
+from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 
 RESULTS = Path(__file__).parent / "results" / "guidance.json"
@@ -81,7 +83,7 @@ def run(given: argparse.Namespace) -> None:
         annotation_seconds=0,
     )
     if not given.quick:
-        write_results(RESULTS, ledger, with_others(rows))
+        write_results(RESULTS, ledger, with_kept_rows(RESULTS, rows))
     print_rows(rows)
 
 
@@ -93,9 +95,7 @@ def one_mode(animals: Animals, mode: str, options: FitOptions, values: Values) -
         add("cam/train/tags", *scored(run.file("masks"), animals.train))
         add("cam/val/notags", *animals.on_val(run))
         return
-    kind, share = MODES[mode]
-    dataset = with_cues(animals.train, kind, share, options.seed) if kind else animals.train
-    run = animals.learn(f"igcam-{mode}", dataset, without_reweight(options) if mode == "full" else options)
+    run, dataset = fitted(animals, mode, options)
     if mode == "full":
         # The run's own masks are those that it was given: what its head says of these images is another thing.
         add("full/train/tags", *animals.on_train(run))
@@ -110,6 +110,13 @@ def one_mode(animals: Animals, mode: str, options: FitOptions, values: Values) -
     values.setdefault(f"{mode}/annotation/seconds", []).append(ledger.annotation_seconds)
 
 
+def fitted(animals: Animals, mode: str, options: FitOptions) -> tuple[RunFolder, Dataset]:
+    """Fit one mode of `MODES`, or go on with it; return the run and what it has learnt from."""
+    kind, share = MODES[mode]
+    dataset = with_cues(animals.train, kind, share, options.seed) if kind else animals.train
+    return animals.learn(f"igcam-{mode}", dataset, without_reweight(options) if mode == "full" else options), dataset
+
+
 def augmented(animals: Animals, options: FitOptions, values: Values) -> None:
     """Run with more training images: tags only, and the masks of 25 of them."""
     add = adder(values, options.seed)
@@ -122,13 +129,6 @@ def augmented(animals: Animals, options: FitOptions, values: Values) -> None:
         run = animals.learn(f"aug-{mode}", dataset, options, split="voc-animals train_aug")
         add(f"aug/{mode}/train/tags", *scored(run.file("masks"), official))
         add(f"aug/{mode}/val/notags", *animals.on_val(run))
-
-
-def with_others(rows: list[Row]) -> list[Row]:
-    """Return the rows after those of the results file that have other ids."""
-    new = {row.id for row in rows}
-    known = read_results(RESULTS)[1] if RESULTS.exists() else []
-    return [row for row in known if row.id not in new] + rows
 
 
 def adder(values: Values, seed: int) -> Callable[[str, float, float], None]:

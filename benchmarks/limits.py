@@ -14,25 +14,22 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from animals import Animals, arguments, call, print_rows
 from guidance import MODES
 from numpy.typing import NDArray
+from refine_errors import near_edges
 
 from igcam.data.masks import IGNORE, read_mask_file
 from igcam.errors import IgcamError
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.metrics.unknown import filled
-from igcam.pipeline.run_ledger import run_ledger
 
 RESULTS = Path(__file__).parent / "results" / "limits.json"
 Mask = NDArray[np.uint8]
-NEAR = 0.02
 SIZES = {"small": (0, 0.05), "medium": (0.05, 0.2), "large": (0.2, 1.01)}
 """Share of the image that a class takes, for the recall of its pixels."""
 
@@ -59,18 +56,7 @@ def run(given: argparse.Namespace) -> None:
             for name, value in limits(animals, folder):
                 values.setdefault(f"limits/{mode}/{name}", []).append(value)
     rows = [Row.from_values(name, numbers, "%") for name, numbers in values.items()]
-    ledger = replace(
-        run_ledger(
-            animals.options(0),
-            animals.train,
-            split="voc-animals train",
-            split_size=len(animals.train),
-            tags_at_inference=True,
-        ),
-        seed=None,
-        annotation_seconds=0,
-        wall_seconds=round(time.perf_counter() - start, 1),
-    )
+    ledger = animals.ledger("train", time.perf_counter() - start, annotation_seconds=0)
     if not given.quick:
         write_results(RESULTS, ledger, rows)
     print_rows(rows)
@@ -101,18 +87,11 @@ def limits(animals: Animals, folder: Path) -> Iterator[tuple[str, float]]:
 def without_errors(truth: Mask, mask: Mask) -> dict[str, Mask]:
     """Return the mask as it is, and with one kind of error put right in each."""
     wrong = (truth != IGNORE) & (truth != mask)
-    whole, _ = filled(truth)
-    square = np.ones((3, 3), np.uint8)
-    edges = cv2.dilate(whole, square) != cv2.erode(whole, square)
-    near = np.zeros(truth.shape, bool)
-    if edges.any():
-        distance = cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        near = distance <= NEAR * float(np.hypot(*truth.shape))
     inside = (mask > 0) & (truth > 0)
     nearest, _ = filled(np.where(mask == 0, IGNORE, mask).astype(np.uint8)) if (mask > 0).any() else (mask, None)
     cases = {
         "as-it-is": np.zeros(truth.shape, bool),
-        "edges": wrong & near,
+        "edges": wrong & near_edges(truth),
         "classes": wrong & inside,
         "missed": wrong & (mask == 0),
         "invented": wrong & (truth == 0),

@@ -35,7 +35,7 @@ from igcam.files import read_array
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.contour import contour_counts, contour_scores
-from igcam.metrics.results import Row, read_results, write_results
+from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.pipeline.dataset_file import read_dataset_file
 from igcam.pipeline.render import RenderOptions, present_classes
 from igcam.pipeline.run_folder import RunFolder
@@ -93,9 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
     ledger = run_ledger(folder.options, dataset, split=split, split_size=count, tags_at_inference=True)
     add(f"seconds/{'-and-'.join(parts)}", time.perf_counter() - start, "s")
     if arguments.every == EVERY:
-        new = {row.id for row in rows}
-        known = read_results(RESULTS)[1] if arguments.part and RESULTS.exists() else []
-        write_results(RESULTS, ledger, [row for row in known if row.id not in new] + rows)
+        write_results(RESULTS, ledger, with_kept_rows(RESULTS, rows) if arguments.part else rows)
 
 
 def crf(add: Callable[..., None], runs: Path, dataset: Dataset) -> None:

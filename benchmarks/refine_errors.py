@@ -12,27 +12,35 @@ from refine_rivals import enlarge
 from igcam.data.masks import IGNORE
 from igcam.metrics.unknown import filled
 
+NEAR = 0.02
+"""Share of the diagonal."""
 KINDS = ("near-edges", "missed", "invented", "wrong-class")
 
 
-def wrong_pixels(truth: NDArray[np.uint8], mask: NDArray[np.uint8], near: float = 0.02) -> NDArray[np.int64]:
+def wrong_pixels(truth: NDArray[np.uint8], mask: NDArray[np.uint8], near: float = NEAR) -> NDArray[np.int64]:
     """Count the wrong pixels of one image by kind, and all that are scored, int64 (5,).
 
     Near edges are those within `near` of the diagonal of a true change of class; the others are missed objects,
     invented ones, or objects of another class.
     """
-    whole, _ = filled(truth)
-    square = np.ones((3, 3), np.uint8)
-    edges = cv2.dilate(whole, square) != cv2.erode(whole, square)
-    distance = np.full(truth.shape, np.inf, np.float32)
-    if edges.any():
-        distance = cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     scored = truth != IGNORE
     wrong = scored & (truth != mask)
-    close = distance <= near * float(np.hypot(*truth.shape))
+    close = near_edges(truth, near)
     far = wrong & ~close
     parts = (wrong & close, far & (mask == 0), far & (truth == 0), far & (truth > 0) & (mask > 0), scored)
     return np.array([np.count_nonzero(part) for part in parts])
+
+
+def near_edges(truth: NDArray[np.uint8], near: float = NEAR) -> NDArray[np.bool_]:
+    """Return what lies within `near` of the diagonal of a true change of class, bool (H, W)."""
+    whole, _ = filled(truth)
+    square = np.ones((3, 3), np.uint8)
+    edges = cv2.dilate(whole, square) != cv2.erode(whole, square)
+    if not edges.any():
+        return np.zeros(truth.shape, bool)
+    distance = cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    close: NDArray[np.bool_] = distance <= near * float(np.hypot(*truth.shape))
+    return close
 
 
 def best_coarse_map(image: NDArray[np.uint8], truth: NDArray[np.uint8], places: int) -> NDArray[np.uint8]:
