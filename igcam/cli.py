@@ -13,6 +13,7 @@ from rich.console import Console
 from igcam.cli_audit import audit
 from igcam.cli_distill import distill
 from igcam.cli_onnx import export_onnx
+from igcam.cli_options import FinishedRun, Photos, ShardOf
 from igcam.cli_predict import predict
 from igcam.cli_progress import progress_bars
 from igcam.errors import IgcamError
@@ -22,7 +23,6 @@ app = typer.Typer(
 )
 console = Console()
 
-Photos = Annotated[Path, typer.Argument(help="Folder of photos, searched with its subfolders.", show_default=False)]
 Tags = Annotated[
     Path | None,
     typer.Option("--tags", help="CSV `image,tags` (; between tags) or one-hot; without it, one folder a class."),
@@ -103,11 +103,11 @@ def fit(
 @app.command()
 def label(
     photos: Photos,
-    run: Annotated[Path, typer.Option("--run", help="A finished run.")],
+    run: FinishedRun,
     out: Annotated[Path, typer.Option("--out", help="Folder for the masks, NAME.png.")],
     tags: Tags = None,
     bank: Bank = None,
-    shard: Annotated[str | None, typer.Option(help="Only part i of n of the photos: i/n.")] = None,
+    shard: ShardOf = None,
 ) -> None:
     """Draw masks for photos with a finished run: of tagged classes only where --tags is given."""
     from igcam.data.truth import read_photos

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from igcam.cli_options import FinishedRun, RunBank
 from igcam.cli_progress import progress_bars
 from igcam.errors import IgcamError
 
 
 def audit(
-    run: Annotated[Path, typer.Option("--run", help="A finished run.")],
+    run: FinishedRun,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; default: RUN/audit.")] = None,
-    bank: Annotated[Path | None, typer.Option("--bank", help="Folder of its features; default: RUN/bank.")] = None,
+    bank: RunBank = None,
     most: Annotated[int, typer.Option(min=1, help="How many suspicious tags to list.")] = 200,
     pictures: Annotated[int, typer.Option(help="How many of them to show with pictures, 0 to 100.")] = 30,
     fixes: Annotated[

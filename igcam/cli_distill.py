@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from igcam.cli_options import RunBank
 from igcam.cli_progress import progress_bars
 
 
 def distill(
     run: Annotated[Path, typer.Option("--run", help="A finished run, whose masks are learnt.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the segmenter; default: RUN/segmenter.")] = None,
-    bank: Annotated[Path | None, typer.Option("--bank", help="Folder of its features; default: RUN/bank.")] = None,
+    bank: RunBank = None,
     decoder: Annotated[str, typer.Option(help="deeplabv3plus, upernet, fpn or segformer.")] = "deeplabv3plus",
     regime: Annotated[str, typer.Option(help="frozen, or finetune: the backbone learns too.")] = "frozen",
     epochs: Annotated[int | None, typer.Option(help="Passes over the photos, in each round.")] = None,

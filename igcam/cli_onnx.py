@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from igcam.cli_options import FinishedRun, Model
+
 
 def export_onnx(
-    run: Annotated[Path, typer.Option("--run", help="A finished run.")],
+    run: FinishedRun,
     out: Annotated[Path, typer.Option("--out", help="The file, NAME.onnx.")],
-    model: Annotated[
-        str | None, typer.Option(help="head or segmenter; default: the segmenter where the run has one.")
-    ] = None,
+    model: Model = None,
 ) -> None:
     """Write the network of a run as ONNX, for any number and size of images, and check it against torch."""
     from igcam.pipeline.onnx_export import export_onnx as run_export

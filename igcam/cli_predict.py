@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from igcam.cli_options import FinishedRun, Model, Photos, ShardOf
 from igcam.cli_progress import progress_bars
 from igcam.errors import IgcamError
 
@@ -25,12 +26,10 @@ OVERLAY_WIDTH = 1024
 
 
 def predict(
-    photos: Annotated[Path, typer.Argument(help="Folder of photos, searched with its subfolders.", show_default=False)],
-    run: Annotated[Path, typer.Option("--run", help="A finished run.")],
+    photos: Photos,
+    run: FinishedRun,
     out: Annotated[Path, typer.Option("--out", help="Folder for the masks, NAME.png; the same command goes on.")],
-    model: Annotated[
-        str | None, typer.Option(help="head or segmenter; default: the segmenter where the run has one.")
-    ] = None,
+    model: Model = None,
     scale: Annotated[
         list[float] | None, typer.Option(help="Factor of the run's size; scores are averaged. Repeatable.")
     ] = None,
@@ -42,7 +41,7 @@ def predict(
         Path | None, typer.Option(help="Folder for 8-bit PNGs of how probable the masks' classes are.")
     ] = None,
     overlays: Annotated[Path | None, typer.Option(help="Folder for pictures of the masks over their photos.")] = None,
-    shard: Annotated[str | None, typer.Option(help="Only part i of n of the photos: i/n.")] = None,
+    shard: ShardOf = None,
     batch_size: Annotated[int, typer.Option(help="Photos or tiles a forward pass.")] = 4,
     workers: Annotated[int, typer.Option(help="Threads; 0 is one a core, 8 at most.")] = 0,
     ray: Annotated[int, typer.Option(help="Share the photos among so many processes of a Ray cluster; 0: none.")] = 0,
