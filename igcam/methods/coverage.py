@@ -89,7 +89,7 @@ def _covered(
     feature = inputs.grouping(proposed)
     height, width = feature.shape[1:]
     strongest = resized(activation.max(axis=0)[None], height, width)[0]
-    further = inputs.proposals(proposed)
+    further = inputs.proposals(proposed, feature) if options.evidence.segment_share > 0 else None
     covered = evidence_coverage(inputs.image(proposed, height), feature, strongest, options.evidence, further)
     coverage = inputs.at_map_size(covered[None])[0]
     return from_activation(activation, coverage, spread=spread(affinity, activation), level=options.foreground_level)

@@ -17,7 +17,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, the number done and the number to do."""
 
 
-def no_proposals(index: int) -> Masks | None:
+def no_proposals(index: int, feature: Array) -> Masks | None:
     """Have no proposals."""
     return None
 
@@ -42,8 +42,8 @@ class Inputs:
     """Index -> float32 (D', h', w'): the features that are grouped into proposals."""
     image: Callable[[int, int], NDArray[np.uint8]]
     """Index, size -> uint8 (size, size, 3): the photo squashed to a square."""
-    proposals: Callable[[int], Masks | None] = no_proposals
-    """Index -> bool (P, rows, columns): further proposals for the photo, of any size."""
+    proposals: Callable[[int, Array], Masks | None] = no_proposals
+    """Index, what `grouping` gives -> bool (P, rows, columns): further proposals for the photo, of any size."""
     drawn: Mapping[int, DrawnImage] = field(default_factory=dict)
     """Index -> cues of those images that have some."""
     seed: int = 0

@@ -58,6 +58,13 @@ class Reduction:
         )
 
 
+def sample_places(level: NDArray[np.floating], most: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Return the channels of random places of a map (D, h, w), float32 (m, D), m at most `most`."""
+    flat = level.reshape(len(level), -1)
+    chosen = np.sort(random.choice(flat.shape[1], min(most, flat.shape[1]), replace=False))
+    return flat[:, chosen].T.astype(np.float32)
+
+
 def fit_reduction(places: Sequence[NDArray[np.floating]], components: Sequence[int]) -> Reduction:
     """Fit principal components to a sample of places.
 

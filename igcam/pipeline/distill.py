@@ -195,7 +195,7 @@ class _Distillation:
         masks = replace(masks, weights=masks.balanced(options.class_balance))
         if options.regime == "frozen":
             return FrozenExamples(masks, self.images, self.bank, options.seed)
-        return AugmentedExamples(masks, self.images, options.size, self.run.options.flip, options)
+        return AugmentedExamples(masks, self.images, self.run.options.flip, options)
 
     def _predict(self, round_: int) -> None:
         """Write what the teacher says of all images whose tags are known, for the next round."""

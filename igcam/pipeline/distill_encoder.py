@@ -14,7 +14,7 @@ from igcam.files import read_tensors, write_tensors
 from igcam.methods.inputs import Progress
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.decoders import choose_levels
-from igcam.models.reduction import Reduction, fit_reduction
+from igcam.models.reduction import Reduction, fit_reduction, sample_places
 from igcam.models.segmenter import Encoder, SegmenterOptions
 from igcam.models.views import View, to_pixels
 from igcam.pipeline.backbone_file import open_backbone
@@ -65,10 +65,7 @@ def reduce_levels(
             square = View(size).apply(load_image(images[index]))[None]
             levels = encoder.backbone(to_pixels(square, encoder.mean.device))
         for sample, level in zip(samples, levels, strict=True):
-            flat = level[0].flatten(1).T
-            count = min(len(flat), -(-SAMPLED_PLACES // len(chosen)))
-            places = torch.from_numpy(np.sort(random.choice(len(flat), count, replace=False)))
-            sample.append(flat.cpu()[places].numpy())
+            sample.append(sample_places(level[0].cpu().numpy(), -(-SAMPLED_PLACES // len(chosen)), random))
         progress("sample features", done, len(chosen))
     reduction = fit_reduction([np.concatenate(sample) for sample in samples], encoder.channels)
     write_tensors(file, reduction.tensors())

@@ -135,9 +135,9 @@ class AugmentedExamples:
 
     masks: Masks
     images: Sequence[Path]
-    size: int
     flip: bool
     options: DistillOptions
+    """`size` is decided."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -147,7 +147,7 @@ class AugmentedExamples:
         """Return an image, float32 (3, size, size) in [0, 1], and its targets."""
         photo = load_image(self.images[index])
         # As for prediction the photo is squashed to a square, of no more pixels than are needed.
-        side = max(1, min(max(photo.shape[:2]), round(self.size * self.options.scale[1])))
+        side = max(1, min(max(photo.shape[:2]), round(self.options.size * self.options.scale[1])))
         layers: dict[str, NDArray[np.generic]] = {
             "mask": cv2.resize(self.masks.mask(index), (side, side), interpolation=cv2.INTER_NEAREST_EXACT),
             "trust": self.masks.trust_map(index, side, side),
@@ -158,7 +158,7 @@ class AugmentedExamples:
         colour = self.options.colour
         augment = PairedAugment(
             AugmentOptions(
-                size=self.size,
+                size=self.options.size,
                 scale=self.options.scale,
                 flip=0.5 if self.flip else 0.0,
                 brightness=colour,
@@ -172,4 +172,4 @@ class AugmentedExamples:
         picture, moved = augment(View(side).apply(photo), layers, generator)
         kept = {name: layer.as_subclass(Tensor).numpy() for name, layer in moved.items()}
         inputs = [picture.as_subclass(Tensor)]
-        return self.masks.example(inputs, kept["mask"], kept["trust"], kept.get("teacher"), self.size // 4)
+        return self.masks.example(inputs, kept["mask"], kept["trust"], kept.get("teacher"), self.options.size // 4)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from igcam.files import read_array, write_array, write_tensors
 from igcam.models.bank import FeatureBank
-from igcam.models.reduction import Reduction, fit_reduction
+from igcam.models.reduction import Reduction, fit_reduction, sample_places
 from igcam.models.views import View
 from igcam.pipeline.models_file import read_reduction
 from igcam.pipeline.run_folder import open_memory_map
@@ -47,9 +47,7 @@ def build_features(
     samples: list[list[Array]] = [[] for _ in components]
     for done, image in enumerate(images):
         for levels, level in zip(samples, bank.read(image), strict=True):
-            flat = level.reshape(len(level), -1)
-            chosen = np.sort(random.choice(flat.shape[1], min(per_image, flat.shape[1]), replace=False))
-            levels.append(flat[:, chosen].T.astype(np.float32))
+            levels.append(sample_places(level, per_image, random))
         progress("sample features", done + 1, len(images))
     reduction = fit_reduction([np.concatenate(level) for level in samples], components)
     pooled, reduced = reduce_images(bank, images, reduction, folder / "reduced.npy.part", progress)

@@ -55,13 +55,10 @@ def open_inputs(run: RunFolder, dataset: Dataset, bank: FeatureBank, progress: P
     folder = run.file("stages", "guide", "proposals")
     cached = [ProposalCache(folder, name, KINDS[name]) for name in kinds]
 
-    def grouping(index: int) -> Array:
-        return mean_level(bank, images[index], options.grouping_level)
-
-    def proposals(index: int) -> Masks | None:
+    def proposals(index: int, feature: Array) -> Masks | None:
         if not cached:
             return None
-        photo, feature = load_image(images[index]), grouping(index)
+        photo = load_image(images[index])
         return joined([propose(photo, feature) for propose in cached], SegmentOptions(most=MOST_PROPOSALS)).masks
 
     return Inputs(
@@ -69,7 +66,7 @@ def open_inputs(run: RunFolder, dataset: Dataset, bank: FeatureBank, progress: P
         pooled=pooled,
         reduced=reduced,
         last_level=lambda index: mean_level(bank, images[index]),
-        grouping=grouping,
+        grouping=lambda index: mean_level(bank, images[index], options.grouping_level),
         image=lambda index, size: View(size).apply(load_image(images[index])),
         proposals=proposals,
         drawn=drawn_images(dataset),
