@@ -33,6 +33,9 @@ Classes = Annotated[
     str | None, typer.Option("--classes", help="Names with commas between, in the order of their mask ids.")
 ]
 Bank = Annotated[Path | None, typer.Option("--bank", help="Folder of computed features, which runs can share.")]
+KeptBank = Annotated[
+    Path | None, typer.Option("--bank", help="Folder that gives and takes features; without it none are kept.")
+]
 
 
 @app.command()
@@ -106,7 +109,7 @@ def label(
     run: FinishedRun,
     out: Annotated[Path, typer.Option("--out", help="Folder for the masks, NAME.png.")],
     tags: Tags = None,
-    bank: Bank = None,
+    bank: KeptBank = None,
     shard: ShardOf = None,
 ) -> None:
     """Draw masks for photos with a finished run: of tagged classes only where --tags is given."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import prod
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
 from igcam.files import CHECKSUM, digest, write_json, write_tensors
-from igcam.models.views import View, to_pixels
+from igcam.models.views import View, pixels_of_views, to_pixels
 
 if TYPE_CHECKING:
     from igcam.models.backbone import Backbone
@@ -172,14 +172,48 @@ class FeatureBank:
         images = [self.read(path, view, unflip) for path in paths]
         return tuple(torch.from_numpy(np.stack(level)).float() for level in zip(*images, strict=True))
 
+    def of_photos(
+        self, photos: Mapping[Path, NDArray[np.uint8]], keep: bool, batch_size: int = 8
+    ) -> dict[Path, list[list[Tensor]]]:
+        """Return the maps of photos that are in memory already: those that the bank holds, the rest computed.
+
+        Args:
+            photos: What each image file shows, uint8 (H, W, 3).
+            keep: Whether the bank takes what was computed. The maps are the same either way.
+            batch_size: Photos a forward pass.
+
+        Returns:
+            For each file one list of levels a view, float16 (channels, h, w).
+        """
+        found: dict[Path, list[list[Tensor]]] = {}
+        for path in photos if keep or self.folder.exists() else ():
+            held = [self._load(path, view) for view in self.views]
+            whole = [levels for levels in held if levels is not None]
+            if len(whole) == len(held):
+                found[path] = [[torch.from_numpy(np.array(level)) for level in levels] for levels in whole]
+        missing = [path for path in photos if path not in found]
+        for start in range(0, len(missing), batch_size):
+            batch = missing[start : start + batch_size]
+            # Always a whole batch, as in `fill`.
+            images = [photos[path] for path in [*batch, *[batch[-1]] * (batch_size - len(batch))]]
+            views = [self._halved(pixels) for pixels in pixels_of_views(images, self.views, self.backbone.mean.device)]
+            for index, path in enumerate(batch):
+                found[path] = [[level[index] for level in levels] for levels in views]
+                for view, levels in zip(self.views, found[path], strict=True):
+                    if keep:
+                        self._write((path, view), [level.contiguous() for level in levels])
+        return found
+
     def _compute(self, images: NDArray[np.uint8]) -> list[Tensor]:
         """Return half-precision maps on the CPU, one (N, channels, h, w) a level, of uint8 (N, size, size, 3)."""
-        device = self.backbone.mean.device
+        return self._halved(to_pixels(images, self.backbone.mean.device))
+
+    def _halved(self, pixels: Tensor) -> list[Tensor]:
         training = self.backbone.training
         self.backbone.eval()
         try:
             with torch.inference_mode():
-                levels = self.backbone(to_pixels(images, device))
+                levels = self.backbone(pixels)
                 return [level.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for level in levels]
         finally:
             self.backbone.train(training)

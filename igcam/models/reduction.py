@@ -33,9 +33,9 @@ class Reduction:
         """
         reduced = []
         for level, mean, projection in zip(levels, self.means, self.projections, strict=True):
-            count, depth, height, width = level.shape
-            flat = level.permute(0, 2, 3, 1).reshape(-1, depth)
-            reduced.append(((flat - mean) @ projection).reshape(count, height, width, -1).permute(0, 3, 1, 2))
+            # One product and no copy of the level: the mean is taken off afterwards.
+            projected = projection.T @ level.flatten(2) - (mean @ projection)[:, None]
+            reduced.append(projected.unflatten(2, level.shape[2:]))
         return stack_levels(reduced).contiguous()
 
     @property

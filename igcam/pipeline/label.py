@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
@@ -29,7 +30,7 @@ Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 BATCH = 8
-"""Views a forward pass, as in `fit`; the photos of a batch are then drawn by the same thread."""
+"""Photos a forward pass, as in `fit`; they are then drawn by the same thread."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class Labeller:
         options = learnt.options
         return cls(FeatureBank(bank, open_backbone(run, options), views_of(options.size, options.flip)), learnt)
 
-    def maps(self, image: Path, tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
+    def scores(self, levels: Sequence[Sequence[Tensor]], tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
         """Return the scores of one photo, float32 (C + 1, h, w), and its features, float32 (D, h, w).
 
         Args:
-            image: The photo's file.
+            levels: What the bank gives for the photo: one list of levels a view.
             tags: (C,) of 0 and 1; None where they are not known.
         """
-        views = [self.bank.read_batch([image], view) for view in self.bank.views]
+        views = [[level.float()[None] for level in view] for view in levels]
         flips = [view.flip for view in self.bank.views]
         scores, deep = self.learnt.scores(views, flips, None if tags is None else tags[None])
         return scores[0], deep[0]
@@ -77,13 +78,14 @@ def label(
 ) -> list[Path]:
     """Write a mask for each image, at its own size; images that have one already are skipped.
 
-    Memory holds a few photos a thread, however many there are.
+    Memory holds a batch of photos a thread, however many there are.
 
     Args:
         dataset: Photos, with tags or without; its classes must be those of the run.
         run: A finished run.
         out: Folder for NAME.png, palette PNGs with ids 0..C.
-        bank: Folder of the feature bank; default: RUN/bank.
+        bank: Folder of a feature bank, which gives the features that it holds and takes those of other photos. None
+            reads those in RUN/bank and keeps no others, as a photo's features are much larger than the photo.
         use_tags: False predicts without tags even where they are known.
         stages: Drawing stages to apply, of `sharpen` and `crf`; None for those of the run.
         shard: Only this part of the photos.
@@ -109,28 +111,33 @@ def label(
     options = mask_options(run.options, stages)
     problems: list[str] = []
 
-    def draw(sample: Sample) -> None:
-        tags = None
-        if use_tags and sample.tags is not None:
-            tags = np.isin(np.arange(len(run.classes)), sample.tags).astype(np.float32)
-        scores, deep = labeller.maps(sample.image, tags)
-        write_mask(files[sample.name], final_mask(load_image(sample.image), scores, options, deep))
+    def tags_of(sample: Sample) -> Array | None:
+        if not use_tags or sample.tags is None:
+            return None
+        return np.isin(np.arange(len(run.classes)), sample.tags).astype(np.float32)
 
     def work(group: Sequence[Sample]) -> list[str]:
-        unreadable: dict[Path, IgcamError] = {}
-        labeller.bank.fill([sample.image for sample in group], BATCH, unreadable=unreadable)
+        found: list[str] = []
+        photos: dict[Path, NDArray[np.uint8]] = {}
         for sample in group:
-            if sample.image not in unreadable:
-                draw(sample)
-        return [str(unreadable[sample.image]) for sample in group if sample.image in unreadable]
+            try:
+                photos[sample.image] = load_image(sample.image)
+            except IgcamError as error:
+                found.append(str(error))
+        levels = labeller.bank.of_photos(photos, bank is not None, BATCH)
+        for sample in group:
+            if sample.image in photos:
+                scores, deep = labeller.scores(levels[sample.image], tags_of(sample))
+                mask = final_mask(photos[sample.image], scores, options, deep)
+                write_mask(files[sample.name], mask)
+        return found
 
-    size = max(1, BATCH // len(labeller.bank.views))
-    groups = [todo[start : start + size] for start in range(0, len(todo), size)]
+    groups = [todo[start : start + BATCH] for start in range(0, len(todo), BATCH)]
     workers = workers or default_workers()
     with shared_cores(workers):
         for place, found in enumerate(in_parallel(work, groups, workers)):
             problems += found
-            progress("label", min((place + 1) * size, len(todo)), len(todo))
+            progress("label", min((place + 1) * BATCH, len(todo)), len(todo))
     if problems:
         raise IgcamError.from_lines(f"{out}: {len(problems)} photos cannot be labelled:", problems)
     return list(files.values())

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -16,7 +18,8 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     """Yield the results of `work` in the order of the items, computed in threads.
 
     Refinement spends its time in compiled loops, which leave other threads free to run. A few items at most are
-    under way, so that memory stays bounded however many there are.
+    under way, so that memory stays bounded however many there are. While work is under way NumPy's products of
+    matrices have each thread's share of the cores.
 
     Args:
         work: Called with one item at a time; may be called from several threads at once.
@@ -26,11 +29,12 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     Raises:
         ValueError: There is less than one worker.
     """
-    count = len(os.sched_getaffinity(0)) if workers is None and hasattr(os, "sched_getaffinity") else workers
-    count = count if count is not None else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = cores if workers is None else workers
     if count < 1:
         raise ValueError(f"workers: must be at least 1, got {count}")
     threads = ThreadPoolExecutor(count)
+    limits = threadpool_limits(max(1, cores // count), user_api="blas")
     try:
         under_way: deque[Future[Result]] = deque()
         for item in items:
@@ -42,3 +46,4 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     finally:
         # After an error or an interruption, what waits is not begun.
         threads.shutdown(cancel_futures=True)
+        limits.restore_original_limits()

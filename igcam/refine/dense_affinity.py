@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -13,6 +12,9 @@ from numpy.typing import NDArray
 from igcam.errors import IgcamError, check_ranges
 
 Array = NDArray[np.float32]
+
+BLOCK = 96
+"""Rows at a time, so that what is worked on stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -56,40 +58,52 @@ def dense_affinity(
     if feature.ndim != 3 or not np.isfinite(feature).all():
         raise ValueError(f"feature: must be finite (D, h, w), got {feature.dtype} {feature.shape}")
     height, width = feature.shape[1:]
-    affinity = _nearness(height, width, options.reach).copy()
-    if options.power > 0:
-        affinity *= _cosine(feature) ** np.float32(options.power)
+    coordinates = _places(height, width) / np.float32(options.reach)
     if options.colour > 0 and image is not None:
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise ValueError(f"image: must be uint8 ({height}, {width}, 3), got {image.dtype} {image.shape}")
-        affinity *= _colour_likeness(image, options.colour)
+        coordinates = np.concatenate([coordinates, _lab(image) / np.float32(options.colour)])
+    left, right = _gaussian_factors(coordinates)
+    unit = _unit(feature) if options.power > 0 else None
+    affinity = np.empty((height * width, height * width), np.float32)
+    for start in range(0, len(affinity), BLOCK):
+        rows = slice(start, start + BLOCK)
+        block = affinity[rows]
+        np.matmul(left[rows], right, out=block)
+        np.exp(np.minimum(block, 0, out=block), out=block)
+        if unit is not None:
+            cosine = unit[:, rows].T @ unit
+            np.clip(cosine, 0, 1, out=cosine)
+            block *= cosine if options.power == 1 else cosine ** np.float32(options.power)
     return affinity
 
 
-def _cosine(feature: NDArray[np.floating]) -> Array:
+def _unit(feature: NDArray[np.floating]) -> Array:
+    """Return features (D + 1, n) of length one."""
     flat = np.asarray(feature, dtype=np.float32).reshape(len(feature), -1)
     # The little constant makes places without any feature alike, instead of like nothing.
     flat = np.concatenate([flat, np.full((1, flat.shape[1]), 1e-6, np.float32)])
-    unit = flat / np.linalg.norm(flat, axis=0)
-    cosine = unit.T @ unit
-    return np.asarray(np.clip(cosine, 0, 1, out=cosine), np.float32)
+    unit: Array = flat / np.linalg.norm(flat, axis=0)
+    return unit
 
 
-def _colour_likeness(image: NDArray[np.uint8], deviation: float) -> Array:
-    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab).reshape(-1, 3).T / np.float32(deviation)
-    squared = np.zeros((lab.shape[1], lab.shape[1]), np.float32)
-    difference = np.empty_like(squared)
-    for channel in lab:
-        np.subtract(channel[:, None], channel, out=difference)
-        difference *= difference
-        squared += difference
-    squared *= np.float32(-0.5)
-    return np.asarray(np.exp(squared, out=squared), np.float32)
+def _places(height: int, width: int) -> Array:
+    """Return rows and columns, (2, n), in places of a 24 x 24 map."""
+    grid = np.mgrid[:height, :width].reshape(2, -1)
+    return (grid * np.array([[24 / height], [24 / width]])).astype(np.float32)
 
 
-@lru_cache(maxsize=4)
-def _nearness(height: int, width: int, reach: float) -> Array:
-    rows, columns = np.mgrid[:height, :width].reshape(2, -1).astype(np.float32)
-    rows, columns = rows * (24 / height), columns * (24 / width)
-    squared = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
-    return np.exp(-squared / np.float32(2 * reach**2))
+def _lab(image: NDArray[np.uint8]) -> Array:
+    """Return the colours of an RGB image in CIE Lab, (3, n)."""
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    return np.asarray(lab.reshape(-1, 3).T, np.float32)
+
+
+def _gaussian_factors(coordinates: Array) -> tuple[Array, Array]:
+    """Return (n, d + 2) and (d + 2, n) whose product is minus half the squared distance of any two places."""
+    centred = coordinates.astype(np.float64)
+    centred -= centred.mean(axis=1, keepdims=True)
+    half = (centred**2).sum(axis=0, keepdims=True) / 2
+    one = np.ones_like(half)
+    left, right = np.concatenate([centred, -half, one]), np.concatenate([centred, one, -half])
+    return np.ascontiguousarray(left.T, np.float32), right.astype(np.float32)

@@ -20,7 +20,9 @@ def by_rows(affinity: Affinity) -> Affinity:
         affinity: (n, n), at least 0, dense or sparse.
     """
     factor = _inverse(affinity.sum(axis=1))
-    return _scaled(affinity, factor, np.ones_like(factor))
+    if isinstance(affinity, np.ndarray):
+        return affinity * factor[:, None]
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(factor) @ affinity)
 
 
 def symmetrically(affinity: Affinity) -> Affinity:

@@ -60,7 +60,7 @@ def walk(
 
 def _compete(scores: NDArray[np.float32], power: float) -> NDArray[np.float32]:
     """Sharpen (n, K) scores over K, keeping their sum."""
-    raised = np.power(scores, np.float32(power))
+    raised = scores**power
     ones = np.ones(scores.shape[1], dtype=np.float32)  # a product sums over a short axis faster than `sum`
     scale = scores @ ones / np.maximum(raised @ ones, np.float32(1e-30))
     return np.asarray(raised * scale[:, None], dtype=np.float32)

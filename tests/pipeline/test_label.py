@@ -68,6 +68,20 @@ def test_without_tags_photos_of_any_size_get_a_mask(tiny_run: RunFolder, odd: Da
         assert mask.max() <= len(tiny_run.classes)
 
 
+def test_a_bank_that_is_not_named_takes_no_features_and_masks_are_the_same(
+    tiny_run: RunFolder, odd: Dataset, tmp_path: Path
+) -> None:
+    before = contents(tiny_run.path, "bank/**/*")
+    label(odd, tiny_run, tmp_path / "plain")
+    assert contents(tiny_run.path, "bank/**/*") == before
+    label(odd, tiny_run, tmp_path / "kept", bank=tmp_path / "bank")
+    views = 1 + tiny_run.options.flip
+    assert len(list((tmp_path / "bank").glob("**/*.safetensors"))) == views * len(odd)
+    label(odd, tiny_run, tmp_path / "again", bank=tmp_path / "bank")
+    assert contents(tmp_path / "plain", "**/*") == contents(tmp_path / "kept", "**/*")
+    assert contents(tmp_path / "again", "**/*") == contents(tmp_path / "kept", "**/*")
+
+
 def test_tags_can_be_left_unused(tiny_run: RunFolder, tiny_data: Dataset, with_tags: Path, tmp_path: Path) -> None:
     few = Dataset(tiny_data.classes, tiny_data.samples[:6])
     blind = Dataset(tiny_data.classes, tuple(replace(sample, tags=None) for sample in few))

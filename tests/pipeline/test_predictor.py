@@ -38,8 +38,10 @@ def test_it_gives_what_label_gives_without_tags(
     predictions = predictor.predict(images)
     assert contents(run.path, "bank/**/*") == before
     labeller = Labeller.open(run, tiny_run.file("bank"))
-    for prediction, sample in zip(predictions, tiny_data, strict=False):
-        scores, deep = labeller.maps(sample.image, None)
+    photos = {sample.image: image for sample, image in zip(tiny_data, images, strict=False)}
+    levels = labeller.bank.of_photos(photos, keep=False)
+    for prediction, path in zip(predictions, photos, strict=True):
+        scores, deep = labeller.scores(levels[path], None)
         # The bank keeps half precision.
         np.testing.assert_allclose(prediction.scores, scores / scores.sum(axis=0), atol=5e-3)
         assert prediction.features is not None
