@@ -60,11 +60,12 @@ def note_peaks(name: str, folder: str, count: int, file: str) -> None:
     peaks: list[float] = []
 
     def progress(task: str, done: int, total: int) -> None:
-        if done in (count // 10, count):
+        # Photos are counted in batches.
+        if done >= (count // 10, count)[min(len(peaks), 1)]:
             peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
     if name == "label":
         label(noise, run, root / "labelled", bank=root / "bank", progress=progress)
     else:
         predict(noise, run, root / "predicted", PredictOptions(model="head"), progress=progress)
-    write_json(file, peaks)
+    write_json(file, [peaks[0], peaks[-1]])
