@@ -25,7 +25,7 @@ class MarkOptions:
     """Along which likeness it spreads."""
     restart: float = 0.3
     """Chance that a walk ends after a step: the lower, the farther the marks reach."""
-    share: float = 0.5
+    share: float = 0.3
     """Weight of the marks against the maps when places are shared among the classes, 0 to 1."""
     level: float = 0.3
     """What is reached so well, beside the best place that was not marked itself, begins to be of the class."""
@@ -63,7 +63,9 @@ def share_by_marks(probability: NDArray[np.floating], reach: Array, share: float
     """Share the foreground of every place among the classes by the marks, as far as `share` says.
 
     The shares of the classes become the geometric mean of what they were and of how far their marks reach. The
-    background takes part where it was marked.
+    background takes part where it was marked. Before, the reach of each class is scaled to the sum that the class has
+    in the map: a line through an object covers more of it than one through the background does of that, which says
+    nothing about how large they are.
 
     Args:
         probability: Float (K, h, w), summing to one.
@@ -80,7 +82,8 @@ def share_by_marks(probability: NDArray[np.floating], reach: Array, share: float
     before = result[marked]
     total = before.sum(axis=0)
     wanted = reach[marked].reshape(before.shape)
-    wanted = wanted / np.maximum(wanted.sum(axis=0), 1e-20)
+    wanted = wanted * (before.sum(axis=(1, 2)) / np.maximum(wanted.sum(axis=(1, 2)), 1e-20))[:, None, None]
+    wanted /= np.maximum(wanted.sum(axis=0), 1e-20)
     joined = np.maximum(before, 1e-6) ** (1 - share) * np.maximum(wanted, 1e-6) ** share
     result[marked] = joined * (total / joined.sum(axis=0))
     return result

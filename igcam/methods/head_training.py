@@ -45,7 +45,8 @@ class HeadOptions:
     """Places of a class count by its share of all targets to the power of minus this; 0 counts all alike."""
     foreground_bias: float = 1.0
     """Taken from the background's logit after training. Intersection over union asks for more than the places that
-    are more probably an object than not (Nowozin, CVPR 2014), and targets that a CRF has snapped are too small."""
+    are more probably an object than not (Nowozin, CVPR 2014), and targets that a CRF has snapped are too small. In
+    rounds it is lowered by the share of the images whose background was drawn on: their targets are not."""
 
     def __post_init__(self) -> None:
         check_ranges(self, hidden=(1, math.inf), dropout=(0, 1), epochs=(1, math.inf), least_steps=(0, math.inf))

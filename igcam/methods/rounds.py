@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,7 @@ def learn(
     """
     indices = np.arange(len(inputs.tags))
     masked = np.array([inputs.has_mask(index) for index in range(len(indices))], bool)
+    head_options = replace(options.head, foreground_bias=options.head.foreground_bias * _unmarked(inputs))
     before: Array | None = None
     curve: Curve = []
     agreements: list[float] = []
@@ -90,7 +91,7 @@ def learn(
         if before is not None and options.disagreement > 0:
             trust[~masked] *= _kept_trust(before, probabilities, options.disagreement)[~masked]
         trust[masked] *= _mask_weight(float(trust[masked].sum()), float(trust[~masked].sum()), options)
-        head, losses = train_head(inputs, indices, targets, trust, options.head)
+        head, losses = train_head(inputs, indices, targets, trust, head_options)
         predicted = predict_all(inputs, head, indices)
         for index in inputs.drawn:
             predicted[index] = condition(inputs, index, predicted[index], options.retarget.marks)
@@ -111,6 +112,13 @@ def mutual_iou(first: Array, second: Array) -> float:
     table = np.bincount(pairs.ravel(), minlength=kinds * kinds).reshape(kinds, kinds)
     union = table.sum(axis=0) + table.sum(axis=1) - np.diagonal(table)
     return float((np.diagonal(table)[union > 0] / union[union > 0]).mean())
+
+
+def _unmarked(inputs: Inputs) -> float:
+    """Return the share of the images whose background nobody has drawn on: targets of the others are not too small."""
+    evidences = [inputs.evidence(index) for index in inputs.drawn]
+    marked = sum(any(mark.label == 0 for mark in evidence.marks) for evidence in evidences if evidence is not None)
+    return 1 - marked / len(inputs.tags)
 
 
 def _mask_weight(masked: float, guessed: float, options: RoundOptions) -> float:

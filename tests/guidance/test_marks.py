@@ -34,14 +34,25 @@ def test_the_border_lies_where_the_likeness_changes() -> None:
     assert (found[2, 3:] > found[1, 3:]).all()
 
 
+def test_how_much_was_drawn_of_a_class_says_nothing_about_its_size() -> None:
+    # The same marks of both classes, but those of the second on three places in place of one.
+    probability = np.full((2, 1, 8), 0.5, np.float32)
+    reach = np.array([[4, 2, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 8, 8, 8]], np.float32) / 10
+    shared = share_by_marks(probability, reach, 1.0)
+    assert shared[0, 0, :5].min() > 0.5
+    np.testing.assert_allclose(share_by_marks(probability, reach * [[1], [3]], 1.0), shared, atol=1e-6)
+
+
 def test_places_are_shared_by_who_reaches_them() -> None:
     probability = np.array([[0.2, 0.4], [0.4, 0.3], [0.4, 0.3]], np.float32)[:, None]
     reach = np.array([[0, 0], [0.9, 0], [0.1, 0.5]], np.float32)
     shared = share_by_marks(probability, reach, 1.0)
-    np.testing.assert_allclose(shared[:, 0, 0], [0.2, 0.72, 0.08], atol=1e-5)
+    # Reach is scaled to the sums of the classes, 0.7 each: 0.9 * 0.7 / 0.9 beside 0.1 * 0.7 / 0.6, of 0.8 in all.
+    np.testing.assert_allclose(shared[:, 0, 0], [0.2, 0.8 * 6 / 7, 0.8 / 7], atol=1e-5)
     np.testing.assert_allclose(shared[:, 0, 1], [0.4, 0, 0.6], atol=1e-5)
     half = share_by_marks(probability, reach, 0.5)
-    np.testing.assert_allclose(half[:, 0, 0], [0.2, 0.6, 0.2], atol=1e-5)
+    roots = np.sqrt([6 / 7, 1 / 7])
+    np.testing.assert_allclose(half[:, 0, 0], [0.2, *(0.8 * roots / roots.sum())], atol=1e-5)
     np.testing.assert_array_equal(share_by_marks(probability, reach, 0), probability)
 
 

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_inputs import toy_inputs, toy_masks, toy_targets
 
+from igcam.data.cue import PointCue
 from igcam.errors import IgcamError
+from igcam.guidance.evidence import DrawnImage
 from igcam.methods.head_training import HeadOptions
 from igcam.methods.retarget import RetargetOptions
 from igcam.methods.rounds import RoundOptions, learn, mutual_iou
@@ -52,6 +54,26 @@ def test_weights_scale_the_trust_but_not_that_of_masks() -> None:
     plain, weighed = learn(inputs, PROBABILITIES, ONE), learn(inputs, PROBABILITIES, ONE, weights)
     np.testing.assert_allclose(weighed.trust[1:], plain.trust[1:] / 2, rtol=2e-3)
     assert (weighed.trust[0] == 1).all()
+
+
+def test_the_bias_for_objects_falls_with_the_share_of_images_whose_background_was_marked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module("igcam.methods.rounds")
+    biases: list[float] = []
+    train = module.train_head
+
+    def noting(inputs, indices, targets, trust, options):
+        biases.append(options.foreground_bias)
+        return train(inputs, indices, targets, trust, options)
+
+    monkeypatch.setattr(module, "train_head", noting)
+    inputs = toy_inputs(COUNT)
+    click, backdrop = PointCue(label=1, x=3, y=3), PointCue(label=0, x=0, y=0)
+    for cues in ({}, {0: (click,)}, {0: (click, backdrop), 3: (backdrop,)}):
+        drawn = {index: DrawnImage(points, 8, 8, 2) for index, points in cues.items()}
+        learn(replace(inputs, drawn=drawn), PROBABILITIES, replace(ONE, head=replace(HEAD, foreground_bias=2)))
+    assert biases == [2, 2, pytest.approx(2 * (1 - 2 / COUNT))]
 
 
 def test_few_masks_have_their_share_of_the_trust() -> None:
