@@ -41,6 +41,21 @@ SCENES = {
 }
 """The same for demo.json."""
 
+SPEED = {
+    "dense CRF, 21 labels, beside pydensecrf2": ("refine", "crf/21-labels/speedup"),
+    "dense CRF, labels that are present, beside pydensecrf2": ("refine", "crf/present/speedup"),
+    "activation maps of all tags of a photo, beside grad-cam": ("throughput", "maps/grad-cam/speedup"),
+    "the same, beside torchcam": ("throughput", "maps/torchcam/speedup"),
+    "influence of 1500 on 300 images, beside pyDVL": ("influence", "pydvl/speedup"),
+    "the same, beside dattri (conjugate gradients)": ("influence", "dattri-cg/speedup"),
+    "the same, beside captum (Arnoldi, 50 directions: an approximation)": ("influence", "captum-arnoldi/speedup"),
+    "features of photos from files, beside the bare forward pass": ("throughput", "extract/ratio"),
+    "`igcam label` without CRF, beside the bare forward pass": ("throughput", "label/ratio"),
+    "`igcam label` with CRF, beside the bare forward pass": ("throughput", "label-crf/ratio"),
+    "`igcam predict`, beside the bare forward pass": ("throughput", "predict/ratio"),
+}
+"""What is compared -> results file and id."""
+
 
 def benchmarks_page(results: Mapping[str, Results]) -> str:
     """Return benchmarks/README.md: a ledger and a table for each results file."""
@@ -81,8 +96,12 @@ def numbers_block(results: Mapping[str, Results]) -> str:
     parts = []
     if "guidance" in results:
         parts += _animals(results["guidance"])
+    if "distill" in results:
+        parts += _distilled(results["distill"])
     if "demo" in results:
         parts += _scenes(results["demo"])
+    if "throughput" in results:
+        parts += _speed(results)
     return "\n\n".join(parts or ["No results have been written yet."])
 
 
@@ -103,6 +122,36 @@ def _animals(content: Results) -> list[str]:
         _table(head, cells),
         f"{_repetitions(shown)} The train columns count images whose masks were given as cues too. This is a subset "
         "with seven classes: never compare it with published results on VOC.",
+    ]
+
+
+def _distilled(content: Results) -> list[str]:
+    rows = {row["id"]: row for row in content["rows"]}
+    modes = [mode for mode in ANIMALS if f"{mode}/segmenter/val/notags/miou" in rows]
+    columns = [f"{model}/val/notags/{metric}" for model in ("head", "segmenter") for metric in ("miou", "boundary-iou")]
+    cells = [
+        (
+            ANIMALS[mode],
+            *(_cell(rows.get(f"{mode}/{column}")) for column in columns),
+            f"{_cell(rows.get(f'{mode}/minutes'))} min",
+        )
+        for mode in modes
+    ]
+    head = ("the run has learnt from", "head: mIoU", "Boundary IoU", "segmenter: mIoU", "Boundary IoU", "training")
+    return [
+        "**Distilled** (`igcam distill`: a DeepLabV3+ on the frozen network learns the masks of the run), the same val "
+        "photos without tags.",
+        _table(head, cells),
+    ]
+
+
+def _speed(results: Mapping[str, Results]) -> list[str]:
+    values = {(name, row["id"]): row["value"] for name, content in results.items() for row in content["rows"]}
+    cells = [(words, f"{values[key]:.3g} x") for words, key in SPEED.items() if key in values]
+    return [
+        "**Speed**: images or answers a second as a multiple of the peer's, same input, same machine, after the "
+        "answers were compared; two cores, no GPU.",
+        _table(("what", "speed"), cells),
     ]
 
 
@@ -180,7 +229,7 @@ def _repetitions(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    numbers = {"value", "95% interval", "n"} | {name for name in head if "IoU" in name}
+    numbers = {"value", "95% interval", "n", "speed", "training"} | {name for name in head if "IoU" in name}
     lines = [head, ["---:" if name in numbers else "---" for name in head], *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
