@@ -16,7 +16,6 @@ from animals import Animals, arguments, call, print_rows
 
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.options import FitOptions
-from igcam.pipeline.run_ledger import run_ledger
 
 HERE = Path(__file__).parent
 NOTES = {
@@ -49,16 +48,7 @@ def run(given: argparse.Namespace) -> None:
     rows = [Row.from_values(name, numbers, "%", NOTES.get(name.split("/")[1], "")) for name, numbers in values.items()]
     seconds = time.perf_counter() - start
     rows.append(Row("wall/seconds", seconds, "s", note="of this call; finished runs count nothing"))
-    ledger = replace(
-        run_ledger(
-            animals.options(0), animals.train, split="val", split_size=len(animals.val), tags_at_inference=False
-        ),
-        seed=None,
-        crf=None,
-        stages=(),
-        wall_seconds=round(seconds, 1),
-        threshold_rule="background learnt as a class",
-    )
+    ledger = animals.ledger("val", seconds, crf=None, stages=(), threshold_rule="background learnt as a class")
     if not given.quick:
         write_results(HERE / "results" / "ablation.json", ledger, rows)
     print_rows(rows)

@@ -9,7 +9,6 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from animals import Animals, arguments, call, print_rows
@@ -17,7 +16,6 @@ from guidance import MODES, Values, one_mode
 
 from igcam.files import write_text
 from igcam.metrics.results import Row, write_results
-from igcam.pipeline.run_ledger import run_ledger
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parent / "docs" / "images" / "budget.svg"
@@ -46,14 +44,7 @@ def run(given: argparse.Namespace) -> None:
         rows.append(Row.from_values(f"budget/{mode}/seconds", seconds, "s"))
         rows.append(Row.from_values(f"budget/{mode}/val/notags/miou", found, "%"))
         points.append((mode, sum(seconds) / len(seconds) / 3600, sum(found) / len(found)))
-    ledger = replace(
-        run_ledger(
-            animals.options(0), animals.train, split="val", split_size=len(animals.val), tags_at_inference=False
-        ),
-        seed=None,
-        annotation_seconds=0,
-        wall_seconds=round(time.perf_counter() - start, 1),
-    )
+    ledger = animals.ledger("val", time.perf_counter() - start, annotation_seconds=0)
     if not given.quick:
         write_results(HERE / "results" / "budget.json", ledger, rows)
         write_text(FIGURE, drawn(points))

@@ -26,7 +26,6 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.run_inputs import open_bank, open_inputs
-from igcam.pipeline.run_ledger import run_ledger
 from igcam.refine.stack import resized
 
 HERE = Path(__file__).parent
@@ -85,18 +84,7 @@ def run(given: argparse.Namespace) -> None:
                 values.setdefault(f"{row}/objects", []).append(objects)
                 values.setdefault(f"{row}/agreement", []).append(100 * agreement)
     rows = [Row.from_values(name, numbers, "%", NOTES.get(name.split("/")[-1], "")) for name, numbers in values.items()]
-    ledger = replace(
-        run_ledger(
-            animals.options(0),
-            animals.train,
-            split="voc-animals train",
-            split_size=len(animals.train),
-            tags_at_inference=True,
-            stages=("classify", "guide"),
-        ),
-        seed=None,
-        wall_seconds=round(time.perf_counter() - start, 1),
-    )
+    ledger = animals.ledger("train", time.perf_counter() - start, stages=("classify", "guide"))
     if not given.quick:
         write_results(HERE / "results" / "rounds.json", ledger, rows)
     print_rows(rows)
