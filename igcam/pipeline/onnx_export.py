@@ -24,7 +24,7 @@ from igcam.pipeline.learnt import Learnt
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.segmenter_file import read_segmenter
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 """Logits of the file may differ from those of torch by so much of their largest, or it is not written."""
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
