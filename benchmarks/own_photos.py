@@ -16,6 +16,7 @@ from pathlib import Path
 
 from animals import CLASSES, SHARED
 
+from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
 from igcam.data.voc import read_voc
 
@@ -43,7 +44,9 @@ def main() -> None:
     lay_out(val.subset(val.names[: arguments.other]), arguments.out / "other", None)
     (arguments.out / "truth").mkdir()
     for sample in val.samples[: arguments.other]:
-        (arguments.out / "truth" / f"{sample.name}.png").symlink_to(arguments.data.resolve() / truth_of(sample.name))
+        if sample.truth is not None:
+            # VOC's masks have further classes; here these are background.
+            write_mask(arguments.out / "truth" / f"{sample.name}.png", sample.truth.read())
     classes = ",".join(CLASSES)
     weights = arguments.weights.resolve()
     for command in (
@@ -74,11 +77,6 @@ def lay_out(dataset: Dataset, folder: Path, table: Path | None) -> None:
 def named_tags(dataset: Dataset) -> list[tuple[str, list[str]]]:
     """Return each photo's name and the names of its tags."""
     return [(sample.name, [dataset.classes[tag] for tag in sample.tags or ()]) for sample in dataset]
-
-
-def truth_of(name: str) -> Path:
-    """Return where VOC has the true mask of a photo."""
-    return Path("SegmentationClass") / f"{name}.png"
 
 
 def show(shown: str, words: list[str], folder: Path, hidden: str = "") -> None:

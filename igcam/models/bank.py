@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
 from igcam.files import CHECKSUM, digest, write_json, write_tensors
+from igcam.models.decoding import Task, ahead, batches, decoded
 from igcam.models.views import View, pixels_of_views, to_pixels
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with the number of views done and the number to do."""
 
-_Task = tuple[Path, View]
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 _FORMAT = "igcam features 1"
 _HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -61,7 +58,7 @@ class FeatureBank:
         self._digests: dict[tuple[Path, int, int], str] = {}
         self._trusted: set[Path] = set()
 
-    def missing(self, paths: Sequence[str | Path], unreadable: dict[Path, IgcamError] | None = None) -> list[_Task]:
+    def missing(self, paths: Sequence[str | Path], unreadable: dict[Path, IgcamError] | None = None) -> list[Task]:
         """List the images and views without a whole file, in order; images of equal content count once.
 
         Only the files' structure is looked at here; their content is verified when it is first read.
@@ -118,7 +115,7 @@ class FeatureBank:
         done = computed = 0
         with ThreadPoolExecutor(1) as writer:
             writing: list[Future[None]] = []
-            for images in _ahead(_decode, _batches(tasks, batch_size)):
+            for images in ahead(decoded, batches(tasks, batch_size)):
                 pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
                 failures.update({task[0]: error for task, error in images if isinstance(error, IgcamError)})
                 if pixels:
@@ -218,11 +215,11 @@ class FeatureBank:
         finally:
             self.backbone.train(training)
 
-    def _write_all(self, tasks: Sequence[_Task], levels: Sequence[Tensor]) -> None:
+    def _write_all(self, tasks: Sequence[Task], levels: Sequence[Tensor]) -> None:
         for index, task in enumerate(tasks):
             self._write(task, [level[index].contiguous() for level in levels])
 
-    def _write(self, task: _Task, maps: list[Tensor]) -> None:
+    def _write(self, task: Task, maps: list[Tensor]) -> None:
         path, view = task
         if any(level.isnan().any() for level in maps):
             raise IgcamError(f"{path}: {self.backbone.name} gives features that are not numbers: check its weights")
@@ -292,38 +289,3 @@ def _layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:
         return (shapes, 8 + length, checksum) if whole and half and shapes else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _batches(tasks: Sequence[_Task], batch_size: int) -> list[list[_Task]]:
-    """Cut tasks into batches of one size of image."""
-    by_size: defaultdict[int, list[_Task]] = defaultdict(list)
-    for task in tasks:
-        by_size[task[1].size].append(task)
-    return [same[start : start + batch_size] for same in by_size.values() for start in range(0, len(same), batch_size)]
-
-
-def _decode(batch: list[_Task]) -> list[tuple[_Task, NDArray[np.uint8] | IgcamError]]:
-    """Read the views of a batch; an image that cannot be read is stood for by its error."""
-    images: dict[Path, NDArray[np.uint8] | IgcamError] = {}
-    result: list[tuple[_Task, NDArray[np.uint8] | IgcamError]] = []
-    for path, view in batch:
-        if path not in images:
-            images.clear()
-            try:
-                images[path] = load_image(path)
-            except IgcamError as error:
-                images[path] = error
-        image = images[path]
-        result.append(((path, view), image if isinstance(image, IgcamError) else view.apply(image)))
-    return result
-
-
-def _ahead(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """Apply a function to each item, working on the next one in a thread while the caller uses this one."""
-    with ThreadPoolExecutor(1) as thread:
-        running = [thread.submit(function, item) for item in items[:1]]
-        for item in items[1:]:
-            result = running.pop().result()
-            running.append(thread.submit(function, item))
-            yield result
-        yield from (future.result() for future in running)

@@ -1,0 +1,56 @@
+"""Views of image files, decoded in a thread while the network is at the batch before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.data.images import load_image
+from igcam.errors import IgcamError
+from igcam.models.views import View
+
+Task = tuple[Path, View]
+"""A view of an image file."""
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def batches(tasks: Sequence[Task], batch_size: int) -> list[list[Task]]:
+    """Cut tasks into batches of one size of image."""
+    by_size: defaultdict[int, list[Task]] = defaultdict(list)
+    for task in tasks:
+        by_size[task[1].size].append(task)
+    return [same[start : start + batch_size] for same in by_size.values() for start in range(0, len(same), batch_size)]
+
+
+def decoded(batch: list[Task]) -> list[tuple[Task, NDArray[np.uint8] | IgcamError]]:
+    """Read the views of a batch; an image that cannot be read is stood for by its error."""
+    images: dict[Path, NDArray[np.uint8] | IgcamError] = {}
+    result: list[tuple[Task, NDArray[np.uint8] | IgcamError]] = []
+    for path, view in batch:
+        if path not in images:
+            images.clear()
+            try:
+                images[path] = load_image(path)
+            except IgcamError as error:
+                images[path] = error
+        image = images[path]
+        result.append(((path, view), image if isinstance(image, IgcamError) else view.apply(image)))
+    return result
+
+
+def ahead(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """Apply a function to each item, working on the next one in a thread while the caller uses this one."""
+    with ThreadPoolExecutor(1) as thread:
+        running = [thread.submit(function, item) for item in items[:1]]
+        for item in items[1:]:
+            result = running.pop().result()
+            running.append(thread.submit(function, item))
+            yield result
+        yield from (future.result() for future in running)
