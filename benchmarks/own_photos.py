@@ -7,7 +7,6 @@ export to COCO, and open that with pycocotools. Everything goes by the command l
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from animals import CLASSES, SHARED
 
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
+from igcam.data.tags import write_tag_table
 from igcam.data.voc import read_voc
 
 OPENED = """\
@@ -68,15 +68,7 @@ def lay_out(dataset: Dataset, folder: Path, table: Path | None) -> None:
     for sample in dataset:
         (folder / sample.image.name).symlink_to(sample.image.resolve())
     if table is not None:
-        with table.open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["image", "tags"])
-            writer.writerows([name, ";".join(tags)] for name, tags in named_tags(dataset))
-
-
-def named_tags(dataset: Dataset) -> list[tuple[str, list[str]]]:
-    """Return each photo's name and the names of its tags."""
-    return [(sample.name, [dataset.classes[tag] for tag in sample.tags or ()]) for sample in dataset]
+        write_tag_table(table, {item.name: [dataset.classes[tag] for tag in item.tags or ()] for item in dataset})
 
 
 def show(shown: str, words: list[str], folder: Path, hidden: str = "") -> None:

@@ -25,7 +25,7 @@ from igcam.data.voc import read_voc
 from igcam.errors import IgcamError
 from igcam.maps.gradient import gradient_maps
 from igcam.metrics.ledger import Ledger
-from igcam.metrics.results import Row, read_results, write_results
+from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.localiser import Localiser
@@ -78,8 +78,6 @@ def run(arguments: argparse.Namespace) -> None:
     for row in rows:
         print(f"{row.id:28s} {row.value:8.3f} {row.unit:10s} {row.note}")
     if not arguments.quick:
-        names = {row.id for row in rows}
-        kept = [row for row in read_results(RESULTS)[1] if row.id not in names] if RESULTS.is_file() else []
         ledger = Ledger(
             method="throughput",
             split="voc-animals train, the first",
@@ -90,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
             resolution="384 x 384",
             wall_seconds=round(time.perf_counter() - start, 1),
         )
-        write_results(RESULTS, ledger, kept + rows)
+        write_results(RESULTS, ledger, with_kept_rows(RESULTS, rows))
 
 
 def extract_rows(data: Dataset, arguments: argparse.Namespace) -> list[Row]:

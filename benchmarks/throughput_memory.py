@@ -57,15 +57,14 @@ def note_peaks(name: str, folder: str, count: int, file: str) -> None:
             save_jpeg(photos / f"{index:05d}.jpg", random.integers(0, 256, (48, 64, 3)).astype(np.uint8))
     run = fit(tiny_dataset(scenes), root / "run", tiny_options())
     noise = read_photos(photos, None, run.classes)
-    peaks: list[float] = []
+    peaks: list[tuple[int, float]] = []
 
     def progress(task: str, done: int, total: int) -> None:
-        # Photos are counted in batches.
-        if done >= (count // 10, count)[min(len(peaks), 1)]:
-            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        peaks.append((done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
     if name == "label":
         label(noise, run, root / "labelled", bank=root / "bank", progress=progress)
     else:
         predict(noise, run, root / "predicted", PredictOptions(model="head"), progress=progress)
-    write_json(file, [peaks[0], peaks[-1]])
+    # Photos are counted in batches.
+    write_json(file, [next(peak for done, peak in peaks if done >= count // 10), peaks[-1][1]])

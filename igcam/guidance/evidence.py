@@ -88,6 +88,11 @@ class DrawnImage:
         """Whether a mask of the whole image is among the cues."""
         return bool(_whole_masks(self.cues))
 
+    @property
+    def with_background(self) -> bool:
+        """Whether something was drawn on the background."""
+        return any(cue.label == 0 for cue in self.cues)
+
     def at(self, height: int, width: int) -> Evidence:
         """Return the evidence on a grid of (height, width) places, not finer than the image."""
         kinds = self.classes + 1

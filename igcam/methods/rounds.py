@@ -116,9 +116,7 @@ def mutual_iou(first: Array, second: Array) -> float:
 
 def _unmarked(inputs: Inputs) -> float:
     """Return the share of the images whose background nobody has drawn on: targets of the others are not too small."""
-    evidences = [inputs.evidence(index) for index in inputs.drawn]
-    marked = sum(any(mark.label == 0 for mark in evidence.marks) for evidence in evidences if evidence is not None)
-    return 1 - marked / len(inputs.tags)
+    return 1 - sum(drawn.with_background for drawn in inputs.drawn.values()) / len(inputs.tags)
 
 
 def _mask_weight(masked: float, guessed: float, options: RoundOptions) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
 from igcam.files import CHECKSUM, digest, write_json, write_tensors
-from igcam.models.decoding import Task, ahead, batches, decoded
+from igcam.models.decoding import Task, ahead, batches, decoded, filled_up
 from igcam.models.views import View, pixels_of_views, to_pixels
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ class FeatureBank:
         self._digests: dict[tuple[Path, int, int], str] = {}
         self._trusted: set[Path] = set()
 
-    def missing(self, paths: Sequence[str | Path], unreadable: dict[Path, IgcamError] | None = None) -> list[Task]:
+    def missing(self, paths: Sequence[str | Path]) -> list[Task]:
         """List the images and views without a whole file, in order; images of equal content count once.
 
         Only the files' structure is looked at here; their content is verified when it is first read.
 
         Raises:
-            IgcamError: Images that are not there, all named; not raised where `unreadable` takes them.
+            IgcamError: Images that are not there, all named.
         """
-        failures: dict[Path, IgcamError] = {} if unreadable is None else unreadable
+        failures: dict[Path, IgcamError] = {}
         seen: set[Path] = set()
         tasks = []
         for path in dict.fromkeys(map(Path, paths)):
@@ -79,8 +79,7 @@ class FeatureBank:
                 if file not in seen and _layout(file) is None:
                     tasks.append((path, view))
                 seen.add(file)
-        if unreadable is None:
-            _raise(failures)
+        _raise(failures)
         return tasks
 
     def fill(
@@ -88,7 +87,6 @@ class FeatureBank:
         paths: Sequence[str | Path],
         batch_size: int = 8,
         progress: Progress | None = None,
-        unreadable: dict[Path, IgcamError] | None = None,
     ) -> int:
         """Compute what is missing.
 
@@ -99,7 +97,6 @@ class FeatureBank:
             paths: Image files.
             batch_size: Views a forward pass.
             progress: Called after each batch.
-            unreadable: Takes the images that cannot be read, each with its reason; None raises at the end.
 
         Returns:
             Number of views computed.
@@ -110,8 +107,8 @@ class FeatureBank:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
-        failures: dict[Path, IgcamError] = {} if unreadable is None else unreadable
-        tasks = self.missing(paths, unreadable)
+        failures: dict[Path, IgcamError] = {}
+        tasks = self.missing(paths)
         done = computed = 0
         with ThreadPoolExecutor(1) as writer:
             writing: list[Future[None]] = []
@@ -119,10 +116,8 @@ class FeatureBank:
                 pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
                 failures.update({task[0]: error for task, error in images if isinstance(error, IgcamError)})
                 if pixels:
-                    # Always a whole batch: what a network gives for an image can depend on the size of its batch,
-                    # and a fill that was interrupted shall end like an undisturbed one.
-                    padding = [pixels[-1][1]] * (batch_size - len(pixels))
-                    maps = self._compute(np.stack([*(image for _, image in pixels), *padding]))
+                    # Always a whole batch, so that a fill that was interrupted ends like an undisturbed one.
+                    maps = self._compute(np.stack(filled_up([image for _, image in pixels], batch_size)))
                     while writing:
                         writing.pop().result()
                     writing.append(writer.submit(self._write_all, [task for task, _ in pixels], maps))
@@ -132,8 +127,7 @@ class FeatureBank:
                     progress(done, len(tasks))
             for last in writing:
                 last.result()
-        if unreadable is None:
-            _raise(failures)
+        _raise(failures)
         return computed
 
     def read(self, path: str | Path, view: View | None = None, unflip: bool = False) -> list[NDArray[np.float16]]:
@@ -184,21 +178,18 @@ class FeatureBank:
         """
         found: dict[Path, list[list[Tensor]]] = {}
         for path in photos if keep or self.folder.exists() else ():
-            held = [self._load(path, view) for view in self.views]
-            whole = [levels for levels in held if levels is not None]
-            if len(whole) == len(held):
-                found[path] = [[torch.from_numpy(np.array(level)) for level in levels] for levels in whole]
+            held = [maps for view in self.views if (maps := self._load(path, view)) is not None]
+            if len(held) == len(self.views):
+                found[path] = [[torch.from_numpy(np.array(level)) for level in levels] for levels in held]
         missing = [path for path in photos if path not in found]
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
-            # Always a whole batch, as in `fill`.
-            images = [photos[path] for path in [*batch, *[batch[-1]] * (batch_size - len(batch))]]
+            images = [photos[path] for path in filled_up(batch, batch_size)]
             views = [self._halved(pixels) for pixels in pixels_of_views(images, self.views, self.backbone.mean.device)]
             for index, path in enumerate(batch):
                 found[path] = [[level[index] for level in levels] for levels in views]
-                for view, levels in zip(self.views, found[path], strict=True):
-                    if keep:
-                        self._write((path, view), [level.contiguous() for level in levels])
+            for view, levels in zip(self.views, views, strict=True) if keep else ():
+                self._write_all([(path, view) for path in batch], levels)
         return found
 
     def _compute(self, images: NDArray[np.uint8]) -> list[Tensor]:

@@ -29,6 +29,11 @@ def batches(tasks: Sequence[Task], batch_size: int) -> list[list[Task]]:
     return [same[start : start + batch_size] for same in by_size.values() for start in range(0, len(same), batch_size)]
 
 
+def filled_up(batch: Sequence[_Item], size: int) -> list[_Item]:
+    """Repeat the last item up to `size`: what a network gives for an image can depend on the size of its batch."""
+    return [*batch, *[batch[-1]] * (size - len(batch))]
+
+
 def decoded(batch: list[Task]) -> list[tuple[Task, NDArray[np.uint8] | IgcamError]]:
     """Read the views of a batch; an image that cannot be read is stood for by its error."""
     images: dict[Path, NDArray[np.uint8] | IgcamError] = {}

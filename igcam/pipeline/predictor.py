@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from igcam.models.backbone import Backbone
+from igcam.models.decoding import filled_up
 from igcam.models.views import View, pixels_of_views
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import views_of
@@ -106,9 +107,9 @@ def in_whole_batches(
     images: Sequence[NDArray[np.uint8]],
     size: int,
 ) -> list[Prediction]:
-    """Predict images in batches of one size; fewer are filled up, as what a network gives can depend on it."""
+    """Predict images in batches of one size."""
     predictions: list[Prediction] = []
     for start in range(0, len(images), size):
         batch = images[start : start + size]
-        predictions += predict_batch([*batch, *[batch[-1]] * (size - len(batch))])[: len(batch)]
+        predictions += predict_batch(filled_up(batch, size))[: len(batch)]
     return predictions

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from igcam.refine.batch import available_cores
 
 MOST_WORKERS = 8
 """Threads by default at most, as each holds a batch of photos."""
@@ -14,8 +15,7 @@ MOST_WORKERS = 8
 
 def default_workers() -> int:
     """Return one thread a core that this process may use, up to `MOST_WORKERS`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+    return min(available_cores(), MOST_WORKERS)
 
 
 @contextmanager

@@ -14,6 +14,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
     """Yield the results of `work` in the order of the items, computed in threads.
 
@@ -29,7 +34,7 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     Raises:
         ValueError: There is less than one worker.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     count = cores if workers is None else workers
     if count < 1:
         raise ValueError(f"workers: must be at least 1, got {count}")

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
-from igcam.pipeline import shared_cores as module
 from igcam.pipeline.shared_cores import default_workers, shared_cores
 
 
@@ -30,5 +31,5 @@ def test_they_are_given_back_after_an_error() -> None:
 
 def test_there_is_one_worker_a_core_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, workers in ((1, 1), (5, 5), (64, 8)):
-        monkeypatch.setattr(module.os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
         assert default_workers() == workers
