@@ -69,8 +69,7 @@ def dense_affinity(
     for start in range(0, len(affinity), BLOCK):
         rows = slice(start, start + BLOCK)
         block = affinity[rows]
-        np.matmul(left[rows], right, out=block)
-        np.exp(np.minimum(block, 0, out=block), out=block)
+        np.exp(np.minimum(left[rows] @ right, 0).astype(np.float32), out=block)
         if unit is not None:
             cosine = unit[:, rows].T @ unit
             np.clip(cosine, 0, 1, out=cosine)
@@ -99,11 +98,13 @@ def _lab(image: NDArray[np.uint8]) -> Array:
     return np.asarray(lab.reshape(-1, 3).T, np.float32)
 
 
-def _gaussian_factors(coordinates: Array) -> tuple[Array, Array]:
-    """Return (n, d + 2) and (d + 2, n) whose product is minus half the squared distance of any two places."""
+def _gaussian_factors(coordinates: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (n, d + 2) and (d + 2, n) whose product is minus half the squared distance of any two places.
+
+    In double precision, as what is subtracted can be much larger than what is left.
+    """
     centred = coordinates.astype(np.float64)
     centred -= centred.mean(axis=1, keepdims=True)
     half = (centred**2).sum(axis=0, keepdims=True) / 2
     one = np.ones_like(half)
-    left, right = np.concatenate([centred, -half, one]), np.concatenate([centred, one, -half])
-    return np.ascontiguousarray(left.T, np.float32), right.astype(np.float32)
+    return np.concatenate([centred, -half, one]).T, np.concatenate([centred, one, -half])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,18 @@ def test_affinities_are_symmetric_and_largest_with_oneself(
     assert affinity.min() >= 0
     assert affinity.max() <= 1
     np.testing.assert_allclose(np.diag(affinity), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("colour", [0.01, 0.3, 8.0])
+def test_small_differences_between_colours_are_not_lost_in_large_ones(colour: float) -> None:
+    # Two halves that are far apart, each of places that are alike or all but alike.
+    image = np.full((8, 8, 3), (200, 30, 90), np.uint8)
+    image[4:] = (10, 160, 240)
+    image[::2] += 1
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab).reshape(64, 3).astype(np.float64)
+    squared = ((lab[:, None] - lab) ** 2).sum(axis=2)
+    found = dense_affinity(FLAT, image, DenseAffinityOptions(power=0, colour=colour, reach=1e6))
+    np.testing.assert_allclose(found, np.exp(-squared / (2 * colour**2)), rtol=2e-4, atol=1e-6)
 
 
 def test_distance_alone_by_hand() -> None:
