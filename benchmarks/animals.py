@@ -99,10 +99,20 @@ class Animals:
         )
         return replace(known, seed=None, wall_seconds=round(seconds, 1), **facts)  # type: ignore[arg-type]
 
-    def learn(self, name: str, dataset: Dataset, options: FitOptions, split: str = "voc-animals train") -> RunFolder:
-        """Fit, or go on, in the folder of this name and seed."""
-        folder = self.arguments.out / f"{'quick-' if self.arguments.quick else ''}seed-{options.seed}" / name
-        return fit(dataset, folder, options, bank=self.arguments.bank, split=split, progress=progress())
+    def learn(
+        self,
+        name: str,
+        dataset: Dataset,
+        options: FitOptions,
+        split: str = "voc-animals train",
+        after: Sequence[str] = ("igcam-tags", "cam"),
+    ) -> RunFolder:
+        """Fit, or go on, in the folder of this name and seed; the first run of `after` gives what is the same."""
+        seed = self.arguments.out / f"{'quick-' if self.arguments.quick else ''}seed-{options.seed}"
+        others = [seed / other for other in after if other != name]
+        earlier = next((other for other in others if RunFolder(other).is_done("classify")), None)
+        bank = self.arguments.bank
+        return fit(dataset, seed / name, options, bank=bank, earlier=earlier, split=split, progress=progress())
 
     def on_val(
         self, run: RunFolder, use_tags: bool = False, stages: Sequence[str] | None = None

@@ -8,26 +8,20 @@ runs of igcam fit on voc-animals, which go on where they stopped.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from animals import CLASSES, SHARED, progress, with_cues
+from animals import Animals, arguments, call, print_rows
+from guidance import fitted
 from influence_audit import planted
 
 from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
-from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
 from igcam.files import read_json
 from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger
 from igcam.metrics.results import Row, read_results, write_results
-from igcam.models.backbone import BackboneOptions
-from igcam.pipeline.evaluate import evaluate
-from igcam.pipeline.fit import fit
-from igcam.pipeline.label import label
 from igcam.pipeline.next_cues import propose_cues
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
@@ -40,77 +34,42 @@ SHARES = (0.025, 0.05, 0.1)
 Values = dict[str, list[float]]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all runs share."""
-
-    options: FitOptions
-    train: Dataset
-    val: Dataset
-    out: Path
-    bank: Path
-
-    def learn(self, name: str, dataset: Dataset, options: FitOptions) -> RunFolder:
-        """Run igcam fit, or go on with it."""
-        return fit(dataset, self.out / name, options, bank=self.bank, split="voc-animals train", progress=progress())
-
-    def on_val(self, run: RunFolder) -> float:
-        """Return the mIoU in percent on val, without tags."""
-        label(self.val, run, run.file("val"), bank=self.bank, use_tags=False, progress=progress())
-        return 100 * evaluate(run.file("val"), self.val).scores.miou
-
-
 def main() -> None:
     """Parse the command line, run the parts and replace their rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=SHARED / "data" / "voc-animals", help="VOC root")
-    parser.add_argument("--weights", type=Path, default=SHARED / "weights" / "resnet50_imagenet_v1.safetensors")
-    parser.add_argument("--out", type=Path, default=Path("runs/influence-weights"), help="run folders, which go on")
-    parser.add_argument("--bank", type=Path, default=Path("runs/bank"), help="feature bank")
+    parser = arguments(__doc__)
     parser.add_argument("--part", choices=("weights", "cue"), action="append", help="default: both")
-    parser.add_argument("--seeds", type=int, help="repetitions; default: 3 of weights, 5 of cue")
-    parser.add_argument("--quick", action="store_true", help="a seventh of the images and one seed; writes no results")
-    arguments = parser.parse_args()
-    try:
-        run(arguments)
-    except IgcamError as error:
-        sys.exit(str(error))
+    call(run, parser.parse_args())
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(given: argparse.Namespace) -> None:
     """Run the parts."""
     start = time.perf_counter()
-    train, val = (read_voc(arguments.data, split, CLASSES) for split in ("train", "val"))
-    if arguments.quick:
-        train, val = train.subset(train.names[::7]), val.subset(val.names[::8])
-    options = FitOptions(backbone=BackboneOptions(weights=arguments.weights, levels=(-2, -1)))
-    out = arguments.out / ("quick" if arguments.quick else "full")
-    setting = Setting(options, train, val, out, arguments.bank)
+    animals = Animals(given)
     rows: list[Row] = []
-    for part in arguments.part or ("weights", "cue"):
-        seeds = 1 if arguments.quick else arguments.seeds or {"weights": 3, "cue": 5}[part]
-        rows += weights_rows(setting, seeds) if part == "weights" else cue_rows(setting, seeds)
-    for row in rows:
-        print(f"{row.id:40s} {row.value:8.2f} {row.unit}  {row.note}")
+    for part in given.part or ("weights", "cue"):
+        rows += weights_rows(animals) if part == "weights" else cue_rows(animals)
+    print_rows(rows)
     print(f"{time.perf_counter() - start:.0f} s")
-    if not arguments.quick:
+    if not given.quick:
         write(rows)
 
 
-def weights_rows(setting: Setting, seeds: int) -> list[Row]:
+def weights_rows(animals: Animals) -> list[Row]:
     """Return what influence weights regain of the mIoU that wrong tags cost, and what they cost on clean tags.
 
     The score is that of the reweight stage's masks against the true masks of train; the wrong tags are those that
     the masks are drawn with. Without weights means the same rounds of training with weights of one.
     """
-    truth = setting.train.tag_matrix().astype(np.float64)
+    truth = animals.train.tag_matrix().astype(np.float64)
     values: Values = {}
-    for seed in range(seeds):
-        changed = with_tags(setting.train, planted(truth, WRONG_TAGS, seed))
+    for seed in range(animals.arguments.seeds):
+        changed = with_tags(animals.train, planted(truth, WRONG_TAGS, seed))
         found: dict[str, float] = {}
-        for tags, dataset in (("clean", setting.train), ("wrong", changed)):
+        for tags, dataset in (("clean", animals.train), ("wrong", changed)):
             for weights in ("none", "influence", "shuffled"):
-                run = setting.learn(f"{tags}-{weights}-{seed}", dataset, weighted(setting.options, weights, seed))
+                options = weighted(animals.options(seed), weights)
+                after = (f"weights-{tags}-none", "igcam-tags")
+                run = animals.learn(f"weights-{tags}-{weights}", dataset, options, after=after)
                 found[f"{tags}/{weights}"] = stage_miou(run, "reweight")
         cost = found["clean/none"] - found["wrong/none"]
         for weights, name in (("influence", "weights/regained"), ("shuffled", "weights/shuffled-regained")):
@@ -122,35 +81,38 @@ def weights_rows(setting: Setting, seeds: int) -> list[Row]:
     return [Row.from_values(name, numbers, units.get(name, "%")) for name, numbers in values.items()]
 
 
-def weighted(options: FitOptions, weights: str, seed: int) -> FitOptions:
+def weighted(options: FitOptions, weights: str) -> FitOptions:
     """Return the options with weights from influence, the same shuffled, or none."""
     on = weights != "none"
     chosen = replace(options.igcam.reweight, images=on, places=weights == "influence", shuffled=weights == "shuffled")
     stages = ("classify", "guide", "reweight")
-    return replace(options, seed=seed, igcam=replace(options.igcam, reweight=chosen, stages=stages))
+    return replace(options, igcam=replace(options.igcam, reweight=chosen, stages=stages))
 
 
-def cue_rows(setting: Setting, seeds: int) -> list[Row]:
+def cue_rows(animals: Animals) -> list[Row]:
     """Return the gain of chosen masks over random ones at equal seconds, on val without tags.
 
     The run of tags alone chooses; `cue/SHARE/seconds-ratio` is the price at which chosen masks reach what random
-    ones reach at that budget, by straight lines between the budgets.
+    ones reach at that budget, by straight lines between the budgets. Random masks are the modes of guidance.py.
     """
     curves: dict[str, list[list[float]]] = {"chosen": [], "random": []}
-    prices = [round(share * len(setting.train)) * (ANNOTATION_SECONDS["mask"] - 20) for share in SHARES]
-    for seed in range(seeds):
-        options = replace(setting.options, seed=seed)
-        tags = setting.learn(f"tags-{seed}", setting.train, options)
-        floor = setting.on_val(tags)
+    prices = [round(share * len(animals.train)) * (ANNOTATION_SECONDS["mask"] - 20) for share in SHARES]
+    for seed in range(animals.arguments.seeds):
+        options = animals.options(seed)
+        tags = animals.learn("igcam-tags", animals.train, options)
+        floor = animals.on_val(tags)[0]
         for how, curve in curves.items():
             points = [floor]
             for share, price in zip(SHARES, prices, strict=True):
+                name = f"masks{100 * share:g}"
                 if how == "random":
-                    dataset = with_cues(setting.train, "mask", share, seed)
+                    run, _ = fitted(animals, name, options)
                 else:
                     chosen = propose_cues(tags, price + 1, kinds=["mask"])
-                    dataset = masks_on(setting.train, [item.image for item in chosen])
-                points.append(setting.on_val(setting.learn(f"{how}-{share:g}-{seed}", dataset, options)))
+                    dataset = masks_on(animals.train, [item.image for item in chosen])
+                    run = animals.learn(f"chosen-{name}", dataset, options)
+                points.append(animals.on_val(run)[0])
+                print(f"{time.strftime('%H:%M:%S')} seed {seed} {how} {name}: {points[-1]:.2f}", flush=True)
             curve.append(points)
     rows = []
     for place, share in enumerate(SHARES, 1):

@@ -45,6 +45,7 @@ GUARDS: dict[str, RoundOptions] = {
     "averaging": with_head(averaging=0.98),
     "class-balance": with_head(class_balance=0.5),
     "disagreement": replace(USUAL, disagreement=0.8),
+    "tag-consistency": replace(USUAL, least_share=0.01),
     "no-crf": replace(USUAL, retarget=replace(USUAL.retarget, size=0)),
     "even-trust": replace(USUAL, retarget=replace(USUAL.retarget, trust_floor=1)),
 }

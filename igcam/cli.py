@@ -61,6 +61,10 @@ def fit(
     truth: Masks = None,
     classes: Classes = None,
     bank: Bank = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option("--from", help="Another run: what tags, cues and options have not changed is taken over from it."),
+    ] = None,
     method: Annotated[str, typer.Option(help="igcam or cam.")] = "igcam",
     backbone: Annotated[str, typer.Option(help="Name of a timm network.")] = "resnet50",
     weights: Annotated[Path | None, typer.Option(help="Local .safetensors in place of timm's download.")] = None,
@@ -98,7 +102,7 @@ def fit(
     if cues is not None:
         dataset = dataset.with_cues(read_cues(cues, dataset))
     with progress_bars(console) as progress:
-        run = run_fit(dataset, out, options, bank=bank, split=photos.name, progress=progress)
+        run = run_fit(dataset, out, options, bank=bank, earlier=earlier, split=photos.name, progress=progress)
     print_stages(run, console)
     console.print(f"masks: {run.file('masks')}", highlight=False, soft_wrap=True)
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable
@@ -57,6 +58,43 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
         if isinstance(error, OSError):
             raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
         raise
+
+
+def copy_file(source: Path, target: Path, link: bool = False) -> None:
+    """Copy a file with its times under a temporary name, then rename it.
+
+    Args:
+        source: The file.
+        target: Where it goes; folders are made.
+        link: Make a hard link, where the disk has them, which takes no space.
+
+    Raises:
+        IgcamError: The source cannot be read, the disk is full or the folder cannot be written.
+    """
+    temporary: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+        if not (link and _linked(source, temporary)):
+            shutil.copy2(source, temporary)
+            os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+        # Renaming one link to another of the same file leaves both.
+        Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise IgcamError(f"{target}: cannot be written: {error.strerror or error}") from error
+
+
+def _linked(source: Path, temporary: str) -> bool:
+    os.unlink(temporary)
+    try:
+        os.link(source.resolve(), temporary)
+    except OSError:  # another disk, or one without links
+        return False
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -203,3 +203,29 @@ def test_ranges() -> None:
     ):
         with pytest.raises(IgcamError, match=message):
             check_ranges(Options(), **ranges)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_is_copied_or_linked_whole(tmp_path: Path, link: bool) -> None:
+    source, target = tmp_path / "source.bin", tmp_path / "deep" / "target.bin"
+    source.write_bytes(b"whole")
+    os.utime(source, (1e9, 1e9))
+    for _ in range(2):  # the second time the target is there, and may be the same file
+        files.copy_file(source, target, link=link)
+        assert target.read_bytes() == b"whole"
+        assert target.stat().st_mtime == 1e9
+        assert os.path.samefile(source, target) == link
+        assert [file.name for file in target.parent.iterdir()] == ["target.bin"]
+
+
+def test_a_file_is_copied_where_the_disk_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("igcam.files.os.link", no_links)
+    (tmp_path / "source").write_bytes(b"whole")
+    files.copy_file(tmp_path / "source", tmp_path / "target", link=True)
+    assert (tmp_path / "target").read_bytes() == b"whole"
+    with pytest.raises(IgcamError, match=r"target2: cannot be written: No such file"):
+        files.copy_file(tmp_path / "nowhere", tmp_path / "target2", link=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["source", "target"]

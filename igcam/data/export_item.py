@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from igcam.data.images import ImageFacts, load_image, save_jpeg, save_png
 from igcam.data.mask_objects import MaskObject
 from igcam.data.masks import IGNORE
 from igcam.errors import IgcamError, check_ranges
+from igcam.files import copy_file
 
 Record = dict[str, Any]
 """What is kept of an image until the files about all images are written; fit for JSON."""
@@ -115,38 +113,12 @@ def put_photo(item: ExportItem, folder: Path, name: str, link: bool, jpeg: bool 
     if plain and facts.frames == 1 and suffix in ((".jpg", ".jpeg") if jpeg else (".jpg", ".jpeg", ".png")):
         target = f"{name}{'.jpg' if jpeg else suffix}"
         if not (folder / target).exists():
-            _copy(item.photo, folder / target, link)
+            copy_file(item.photo, folder / target, link)
     else:
         target = f"{name}{'.jpg' if jpeg else '.png'}"
         if not (folder / target).exists():
             (save_jpeg if jpeg else save_png)(folder / target, load_image(item.photo))
     return target
-
-
-def _copy(source: Path, target: Path, link: bool) -> None:
-    """Copy a file under a temporary name, then rename it."""
-    temporary: str | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        os.close(handle)
-        if not (link and _linked(source, temporary)):
-            shutil.copyfile(source, temporary)
-            os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise IgcamError(f"{target}: cannot be written: {error.strerror or error}") from error
-
-
-def _linked(source: Path, temporary: str) -> bool:
-    os.unlink(temporary)
-    try:
-        os.link(source.resolve(), temporary)
-    except OSError:  # another disk, or one without links
-        return False
-    return True
 
 
 def flat_name(name: str) -> str:

@@ -14,6 +14,7 @@ from igcam.methods.condition import condition
 from igcam.methods.head_training import Curve, HeadOptions, predict_all, train_head
 from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions, retarget
+from igcam.methods.tag_consistency import keep_every_tag
 from igcam.models.segmentation_head import SegmentationHead
 
 Array = NDArray[np.float32]
@@ -34,6 +35,8 @@ class RoundOptions:
     """How much a place of a given mask counts at most for that, beside one that was guessed with certainty."""
     disagreement: float = 0.0
     """Share of the trust that a place loses where the round before said something else, 0 to 1."""
+    least_share: float = 0.0
+    """Share of the places of an image that each of its tags has in every round, 0 to 1, unless it is nowhere near."""
     retarget: RetargetOptions = field(default_factory=RetargetOptions)
     """How predictions become targets."""
     head: HeadOptions = field(default_factory=HeadOptions)
@@ -41,7 +44,7 @@ class RoundOptions:
 
     def __post_init__(self) -> None:
         check_ranges(self, rounds=(1, 100), settled=(0, 1), mask_share=(0, 0.999), most_weight=(1, math.inf))
-        check_ranges(self, disagreement=(0, 1))
+        check_ranges(self, disagreement=(0, 1), least_share=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def learn(
         trust[masked] *= _mask_weight(float(trust[masked].sum()), float(trust[~masked].sum()), options)
         head, losses = train_head(inputs, indices, targets, trust, head_options)
         predicted = predict_all(inputs, head, indices)
+        for index in map(int, np.flatnonzero(~masked)) if options.least_share else ():
+            predicted[index] = keep_every_tag(predicted[index], inputs.tags[index], options.least_share)
         for index in inputs.drawn:
             predicted[index] = condition(inputs, index, predicted[index], options.retarget.marks)
         curve += [{**entry, "epoch": len(curve) + place} for place, entry in enumerate(losses, start=1)]

@@ -18,6 +18,7 @@ from torch import Tensor
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
 from igcam.files import CHECKSUM, digest, write_json, write_tensors
+from igcam.models.backbone import passes
 from igcam.models.decoding import Task, ahead, batches, decoded, filled_up
 from igcam.models.views import View, pixels_of_views, to_pixels
 
@@ -201,8 +202,12 @@ class FeatureBank:
         self.backbone.eval()
         try:
             with torch.inference_mode():
-                levels = self.backbone(pixels)
-                return [level.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for level in levels]
+                # Halved pass by pass, as what is as large as a batch is slow to come by.
+                halves = [
+                    [level.clamp_(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(part)]
+                    for part in passes(pixels)
+                ]
+                return [torch.cat(level) for level in zip(*halves, strict=True)]
         finally:
             self.backbone.train(training)
 
@@ -212,7 +217,7 @@ class FeatureBank:
 
     def _write(self, task: Task, maps: list[Tensor]) -> None:
         path, view = task
-        if any(level.isnan().any() for level in maps):
+        if any(_has_nan(level) for level in maps):
             raise IgcamError(f"{path}: {self.backbone.name} gives features that are not numbers: check its weights")
         description = self.folder / "key.json"
         if not description.exists():
@@ -257,6 +262,12 @@ class FeatureBank:
         if key not in self._digests:
             self._digests[key] = digest(path)
         return self._digests[key]
+
+
+def _has_nan(level: Tensor) -> bool:
+    """Tell whether half-precision values are not all numbers, in one thread: those of torch are at the network."""
+    bits: NDArray[np.uint16] = level.numpy().view(np.uint16)
+    return bool(bits.size) and int((bits & 0x7FFF).max()) > 0x7C00
 
 
 def _raise(failures: dict[Path, IgcamError]) -> None:

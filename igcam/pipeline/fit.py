@@ -28,6 +28,7 @@ from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_inputs import open_bank, open_inputs
 from igcam.pipeline.stage_masks import write_stage_masks
 from igcam.pipeline.stage_metrics import write_stage_metrics
+from igcam.pipeline.taken_over import take_over
 
 Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -39,6 +40,7 @@ def fit(
     options: FitOptions | None = None,
     *,
     bank: str | Path | None = None,
+    earlier: str | Path | None = None,
     split: str = "train",
     progress: Progress = no_progress,
 ) -> RunFolder:
@@ -52,6 +54,8 @@ def fit(
         out: The run folder.
         options: Defaults to `FitOptions()`.
         bank: Folder of the feature bank, which runs may share; default: OUT/bank.
+        earlier: Another run, whose stages are taken over where they would come out the same: after new cues have
+            been drawn, features and classifier need not be computed again.
         split: Name of these images in the ledger.
         progress: Called with what is being done, the number done and the number to do.
 
@@ -65,8 +69,11 @@ def fit(
     options = options or FitOptions()
     dataset = dataset.tagged()
     _check_tags(dataset)
+    source = None if earlier is None else RunFolder.open(earlier)
     run = RunFolder.begin(out, options, dataset)
     run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
+    if source is not None:
+        take_over(run, source, dataset, bank=bank is None)
     step = _Steps(run)
     backbone = run_backbone(run, options, dataset, step, progress)
     features = open_bank(run, backbone, bank)

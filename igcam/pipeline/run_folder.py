@@ -100,18 +100,27 @@ class RunFolder:
             raise IgcamError(f"{self.file('run.json')}: classes must be names, got {shortened(classes)}")
         return tuple(classes)
 
+    @property
+    def version(self) -> str:
+        """The version of this library that it was begun with."""
+        return str(self._asked("version", str))
+
+    def done_file(self, stage: str) -> Path:
+        """Return the path of the file whose presence says that a stage has ended."""
+        return self.file("stages", stage, "stage.json")
+
     def is_done(self, stage: str) -> bool:
         """Tell whether a stage has ended."""
-        return self.file("stages", stage, "stage.json").is_file()
+        return self.done_file(stage).is_file()
 
     def finish(self, stage: str, seconds: float, **facts: Any) -> None:
         """Mark a stage as done, with its time and other facts."""
-        write_json(self.file("stages", stage, "stage.json"), {"stage": stage, "seconds": seconds, **facts})
+        write_json(self.done_file(stage), {"stage": stage, "seconds": seconds, **facts})
         self.log(f"{stage}: done in {seconds:.1f} s")
 
     def facts(self, stage: str) -> dict[str, Any]:
         """Return what `finish` wrote of a stage."""
-        file = self.file("stages", stage, "stage.json")
+        file = self.done_file(stage)
         facts = read_json(file)
         if not isinstance(facts, dict):
             raise IgcamError(f"{file}: must be a JSON object, got {shortened(facts)}")

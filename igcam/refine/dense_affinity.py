@@ -67,13 +67,15 @@ def dense_affinity(
     unit = _unit(feature) if options.power > 0 else None
     affinity = np.empty((height * width, height * width), np.float32)
     for start in range(0, len(affinity), BLOCK):
-        rows = slice(start, start + BLOCK)
-        block = affinity[rows]
-        np.exp(np.minimum(left[rows] @ right, 0).astype(np.float32), out=block)
+        rows, columns = slice(start, start + BLOCK), slice(start, None)
+        block = affinity[rows, columns]
+        np.exp(np.minimum(left[rows] @ right[:, columns], 0).astype(np.float32), out=block)
         if unit is not None:
-            cosine = unit[:, rows].T @ unit
+            cosine = unit[:, rows].T @ unit[:, columns]
             np.clip(cosine, 0, 1, out=cosine)
             block *= cosine if options.power == 1 else cosine ** np.float32(options.power)
+        # Two places are as alike the other way round.
+        affinity[columns, rows] = block.T
     return affinity
 
 

@@ -119,3 +119,16 @@ def test_impossible_options_are_refused() -> None:
         RoundOptions(rounds=0)
     with pytest.raises(IgcamError, match=r"mask_share must be .*, got 1"):
         RoundOptions(mask_share=1)
+
+
+def test_tags_have_their_share_in_every_round_where_that_is_asked() -> None:
+    inputs = toy_inputs(COUNT, noise=0.3)
+    inputs = replace(inputs, tags=np.ones_like(inputs.tags))
+    even = np.full_like(PROBABILITIES, 1 / 3)
+    hard = replace(ONE, least_share=0.1)
+    found, kept = (
+        learn(inputs, 0.5 * PROBABILITIES + 0.5 * even, options).probabilities.argmax(axis=1) for options in (ONE, hard)
+    )
+    shares = [np.stack([(most == label).mean(axis=(1, 2)) for label in (1, 2)]).min() for most in (found, kept)]
+    assert shares[0] < 0.05
+    assert shares[1] >= 0.09

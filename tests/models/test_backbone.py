@@ -186,3 +186,18 @@ def test_the_key_follows_batch_norm_statistics():
     before = backbone.key
     backbone(torch.rand(2, 3, 32, 32))
     assert backbone.key != before
+
+
+def test_many_images_are_taken_in_passes_that_give_the_same(monkeypatch):
+    backbone = build_backbone(BackboneOptions("resnet10t", pretrained=False, levels=(-2, -1)))
+    images = torch.rand(5, 3, 64, 48)
+    sizes = []
+    backbone.network.conv1.register_forward_hook(lambda module, given, out: sizes.append(len(given[0])))
+    with torch.no_grad():
+        whole = backbone(images)
+    monkeypatch.setattr("igcam.models.backbone.PASS_PIXELS", 2 * 64 * 48 + 1)
+    with torch.inference_mode():
+        parts = backbone(images)
+    assert sizes == [5, 2, 2, 1]
+    for expected, found in zip(whole, parts, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

@@ -220,7 +220,7 @@ def test_a_full_disk_is_one_line(source: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("igcam.data.export_item.shutil.copyfile", full)
+    monkeypatch.setattr("igcam.files.shutil.copy2", full)
     with pytest.raises(IgcamError, match=r"\.jpg: cannot be written: No space left on device"):
         run(source)
     monkeypatch.undo()

@@ -1,0 +1,119 @@
+"""Stages of an earlier run, taken over by a new one where nothing that decides on them has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import igcam
+from igcam.data.cue import MaskCue
+from igcam.data.masks import MaskFile
+from igcam.data.sample import Dataset
+from igcam.errors import IgcamError
+from igcam.files import copy_file, read_json
+from igcam.pipeline.dataset_file import dataset_to_plain
+from igcam.pipeline.options import FitOptions, to_plain
+from igcam.pipeline.run_folder import RunFolder
+
+Decision = tuple[str, dict[str, Any]]
+"""A stage, and what decides on it beside the stages before."""
+
+
+def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> list[str]:
+    """Give a new run the stages of an earlier one that would come out the same, as hard links where the disk has them.
+
+    The same photos and network have the same features, the same tags then have the same classifier, and so on up to
+    the first stage that differs: new cues change the guide stage and what comes after it. A stage is only taken if
+    no photo, weights or mask that it was made of is newer than it.
+
+    Args:
+        run: The new run.
+        earlier: Need not be finished.
+        dataset: The images of the new run.
+        bank: Whether to take the features of all levels along, which the earlier run may have in its folder.
+
+    Returns:
+        Names of the stages that were taken.
+
+    Raises:
+        IgcamError: The earlier run is this one, of another version or damaged; a file cannot be written.
+    """
+    if earlier.path.resolve() == run.path.resolve():
+        raise IgcamError(f"--from {earlier.path}: is the run itself")
+    version = earlier.version
+    if version != igcam.__version__:
+        raise IgcamError(f"--from {earlier.path}: is of version {version}, but this is {igcam.__version__}")
+    samples = dataset_to_plain(dataset)
+    asked, held = _decisions(run.options, samples), _decisions(earlier.options, _samples(earlier))
+    files = _files(run.options, dataset)
+    taken: list[str] = []
+    for decision, theirs in zip(asked, held, strict=False):
+        stage = decision[0]
+        if decision != theirs or not earlier.is_done(stage) or _newer(files[stage], earlier.done_file(stage)):
+            break
+        if not run.is_done(stage):
+            _link(earlier.file("stages", stage), run.file("stages", stage))
+            # Last: it says that the others are there.
+            copy_file(earlier.done_file(stage), run.done_file(stage), link=True)
+            run.log(f"{stage}: taken over from {earlier.path}")
+        taken.append(stage)
+    if "features" in taken:
+        # These are named after the content that they were found in.
+        _link(earlier.file("stages", "guide", "proposals"), run.file("stages", "guide", "proposals"), deep=True)
+        if bank:
+            _link(earlier.file("bank"), run.file("bank"), deep=True)
+    return taken
+
+
+def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision]:
+    """Return what decides on every stage that leaves arrays, in order; `samples` as in samples.json."""
+    plain = to_plain(options)
+    method = plain[options.method]
+    images, tags, cues = ([row.get(key) for row in samples["samples"]] for key in ("image", "tags", "cues_digest"))
+    network = {"images": images, **{name: plain[name] for name in ("regime", "backbone", "size", "seed")}}
+    tagged = {"classes": samples["classes"], "tags": tags}
+    decisions: list[Decision] = []
+    if options.regime == "finetune":
+        decisions.append(("finetune", {**network, **tagged, "finetune": plain["finetune"]}))
+    decisions.append(("features", {**network, "flip": plain["flip"], "components": plain["components"]}))
+    decisions.append(("classify", {**tagged, **{name: method[name] for name in ("classify", "background")}}))
+    for stage in options.learning_stages:
+        decisions.append((stage, {"options": method[stage], "cues": cues, "level": plain["grouping_level"]}))
+    return decisions
+
+
+def _samples(run: RunFolder) -> dict[str, Any]:
+    """Return what samples.json says, once it has been seen to be of that form."""
+    file = run.file("samples.json")
+    content = read_json(file)
+    rows = content.get("samples") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or "classes" not in content:
+        raise IgcamError(f"{file}: is not a list of samples")
+    return dict(content)
+
+
+def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
+    """Return the user's files that each stage is made of."""
+    photos = [sample.image for sample in dataset]
+    weights = [] if options.backbone.weights is None else [Path(options.backbone.weights)]
+    masks = [
+        cue.source.path
+        for sample in dataset
+        for cue in sample.cues
+        if isinstance(cue, MaskCue) and isinstance(cue.source, MaskFile)
+    ]
+    made_of = {"finetune": photos + weights, "features": photos + weights, "classify": []}
+    return made_of | dict.fromkeys(options.learning_stages, masks)
+
+
+def _newer(files: list[Path], than: Path) -> bool:
+    """Tell whether one of the files was changed after another; those that are not there are told elsewhere."""
+    return any(file.stat().st_mtime > than.stat().st_mtime for file in files if file.exists())
+
+
+def _link(folder: Path, target: Path, *, deep: bool = False) -> None:
+    """Link the files of a folder, and of the folders in it, but for those that are not whole or say that all is."""
+    for file in sorted(folder.rglob("*") if deep else folder.glob("*")):
+        if file.is_file() and file.suffix != ".part" and file.name not in ("stage.json", "metrics.json"):
+            copy_file(file, target / file.relative_to(folder), link=True)
