@@ -32,6 +32,8 @@ _ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True, "strict_img_size": False}
 PASS_PIXELS = 384 * 384
 """Pixels of images in one pass on a CPU: what more of them give does not stay in its caches, and in memory that the
 system hands out anew each time; eight images at once took half as long again as one by one."""
+MOST_A_PASS = 1024
+"""Images in one pass on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,16 @@ class Backbone(nn.Module):
         return maps
 
 
+def images_a_pass(height: int, width: int, device: torch.device) -> int:
+    """Return how many images of a size a network takes at a time when it predicts."""
+    return max(1, PASS_PIXELS // (height * width)) if device.type == "cpu" else MOST_A_PASS
+
+
 def passes(images: Tensor) -> Sequence[Tensor]:
-    """Split a batch (N, 3, H, W) into what a network takes fastest: all at once but for inference on a CPU."""
-    if images.device.type != "cpu" or not torch.is_inference_mode_enabled() or images.ndim != 4:
+    """Split a batch (N, 3, H, W) into what a network takes at a time; training takes all of it."""
+    if not torch.is_inference_mode_enabled() or images.ndim != 4:
         return (images,)
-    return images.split(max(1, PASS_PIXELS // (images.shape[2] * images.shape[3])))
+    return images.split(images_a_pass(images.shape[2], images.shape[3], images.device))
 
 
 def build_backbone(options: BackboneOptions) -> Backbone:

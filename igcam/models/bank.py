@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from math import prod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +16,13 @@ from torch import Tensor
 
 from igcam.data.images import load_image
 from igcam.errors import IgcamError
-from igcam.files import CHECKSUM, digest, write_json, write_tensors
-from igcam.models.backbone import passes
-from igcam.models.decoding import Task, ahead, batches, decoded, filled_up
+from igcam.files import digest, write_json, write_tensors
+from igcam.models.backbone import images_a_pass, passes
+from igcam.models.bank_file import has_nan, layout
+from igcam.models.decoding import Task, batches, decoded, filled_up
+from igcam.models.shared_cores import default_workers, shared_cores
 from igcam.models.views import View, pixels_of_views, to_pixels
+from igcam.refine.batch import in_parallel
 
 if TYPE_CHECKING:
     from igcam.models.backbone import Backbone
@@ -77,7 +79,7 @@ class FeatureBank:
                 failures[path] = error
                 continue
             for file, view in zip(files, self.views, strict=True):
-                if file not in seen and _layout(file) is None:
+                if file not in seen and layout(file) is None:
                     tasks.append((path, view))
                 seen.add(file)
         _raise(failures)
@@ -91,8 +93,8 @@ class FeatureBank:
     ) -> int:
         """Compute what is missing.
 
-        Memory holds two batches of images and the features of two. Images are decoded in one thread and files written
-        in another while the network runs. Work that was done survives an interruption.
+        Each thread takes a batch from the files to the features on disk, on its share of the cores; memory holds a
+        batch and its features for each. Work that was done survives an interruption.
 
         Args:
             paths: Image files.
@@ -111,23 +113,27 @@ class FeatureBank:
         failures: dict[Path, IgcamError] = {}
         tasks = self.missing(paths)
         done = computed = 0
-        with ThreadPoolExecutor(1) as writer:
-            writing: list[Future[None]] = []
-            for images in ahead(decoded, batches(tasks, batch_size)):
-                pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
-                failures.update({task[0]: error for task, error in images if isinstance(error, IgcamError)})
-                if pixels:
-                    # Always a whole batch, so that a fill that was interrupted ends like an undisturbed one.
-                    maps = self._compute(np.stack(filled_up([image for _, image in pixels], batch_size)))
-                    while writing:
-                        writing.pop().result()
-                    writing.append(writer.submit(self._write_all, [task for task, _ in pixels], maps))
-                computed += len(pixels)
-                done += len(images)
+
+        def work(batch: list[Task]) -> list[tuple[Task, IgcamError | None]]:
+            images = decoded(batch)
+            pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
+            if pixels:
+                # Always a whole batch, so that a fill that was interrupted ends like an undisturbed one.
+                whole = self._whole([image for _, image in pixels], batch_size, batch[0][1])
+                maps = self._halved(to_pixels(np.stack(whole), device))
+                self._write_all([task for task, _ in pixels], maps)
+            return [(task, image if isinstance(image, IgcamError) else None) for task, image in images]
+
+        device = self.backbone.mean.device
+        # Beside a GPU one thread decodes and writes while the other's batch is at the network.
+        workers = default_workers() if device.type == "cpu" else 2
+        with shared_cores(workers), self._evaluating():
+            for outcome in in_parallel(work, batches(tasks, batch_size), workers):
+                failures |= {task[0]: error for task, error in outcome if error is not None}
+                computed += sum(error is None for _, error in outcome)
+                done += len(outcome)
                 if progress is not None:
                     progress(done, len(tasks))
-            for last in writing:
-                last.result()
         _raise(failures)
         return computed
 
@@ -185,8 +191,10 @@ class FeatureBank:
         missing = [path for path in photos if path not in found]
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
-            images = [photos[path] for path in filled_up(batch, batch_size)]
-            views = [self._halved(pixels) for pixels in pixels_of_views(images, self.views, self.backbone.mean.device)]
+            images = self._whole([photos[path] for path in batch], batch_size, *self.views)
+            pixels = pixels_of_views(images, self.views, self.backbone.mean.device)
+            with self._evaluating():
+                views = [self._halved(view) for view in pixels]
             for index, path in enumerate(batch):
                 found[path] = [[level[index] for level in levels] for levels in views]
             for view, levels in zip(self.views, views, strict=True) if keep else ():
@@ -195,21 +203,32 @@ class FeatureBank:
 
     def _compute(self, images: NDArray[np.uint8]) -> list[Tensor]:
         """Return half-precision maps on the CPU, one (N, channels, h, w) a level, of uint8 (N, size, size, 3)."""
-        return self._halved(to_pixels(images, self.backbone.mean.device))
+        with self._evaluating():
+            return self._halved(to_pixels(images, self.backbone.mean.device))
 
-    def _halved(self, pixels: Tensor) -> list[Tensor]:
+    def _whole(self, images: list[NDArray[np.uint8]], batch_size: int, *views: View) -> list[NDArray[np.uint8]]:
+        """Return what to compute together: a whole batch, unless the network takes images of these views alone."""
+        alone = all(images_a_pass(view.size, view.size, self.backbone.mean.device) == 1 for view in views)
+        return images if alone else filled_up(images, batch_size)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Have the backbone in evaluation mode, and put its mode back."""
         training = self.backbone.training
         self.backbone.eval()
         try:
-            with torch.inference_mode():
-                # Halved pass by pass, as what is as large as a batch is slow to come by.
-                halves = [
-                    [level.clamp_(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(part)]
-                    for part in passes(pixels)
-                ]
-                return [torch.cat(level) for level in zip(*halves, strict=True)]
+            yield
         finally:
             self.backbone.train(training)
+
+    @torch.inference_mode()
+    def _halved(self, pixels: Tensor) -> list[Tensor]:
+        # Pass by pass, as what is as large as a batch is slow to come by.
+        halves = [
+            [level.clamp_(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(part)]
+            for part in passes(pixels)
+        ]
+        return [torch.cat(level) for level in zip(*halves, strict=True)]
 
     def _write_all(self, tasks: Sequence[Task], levels: Sequence[Tensor]) -> None:
         for index, task in enumerate(tasks):
@@ -217,7 +236,7 @@ class FeatureBank:
 
     def _write(self, task: Task, maps: list[Tensor]) -> None:
         path, view = task
-        if any(_has_nan(level) for level in maps):
+        if any(has_nan(level) for level in maps):
             raise IgcamError(f"{path}: {self.backbone.name} gives features that are not numbers: check its weights")
         description = self.folder / "key.json"
         if not description.exists():
@@ -231,10 +250,10 @@ class FeatureBank:
     def _load(self, path: Path, view: View) -> list[NDArray[np.float16]] | None:
         """Map a file's levels; None if it is not there, or not as it was written."""
         file = self._file(path, view)
-        layout = _layout(file)
-        if layout is None:
+        whole = layout(file)
+        if whole is None:
             return None
-        shapes, offset, checksum = layout
+        shapes, offset, checksum = whole
         maps = []
         found = 0
         for shape in shapes:
@@ -264,30 +283,6 @@ class FeatureBank:
         return self._digests[key]
 
 
-def _has_nan(level: Tensor) -> bool:
-    """Tell whether half-precision values are not all numbers, in one thread: those of torch are at the network."""
-    bits: NDArray[np.uint16] = level.numpy().view(np.uint16)
-    return bool(bits.size) and int((bits & 0x7FFF).max()) > 0x7C00
-
-
 def _raise(failures: dict[Path, IgcamError]) -> None:
     if failures:
         raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", [*map(str, failures.values())])
-
-
-def _layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:
-    """Parse a file's header into shapes, offset of the first value and checksum; None if it is not whole."""
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            total = file.stat().st_size
-            if length > total - 8:
-                return None
-            header: dict[str, Any] = json.loads(stream.read(length))
-        checksum = int(header.pop("__metadata__")[CHECKSUM])
-        shapes = [tuple(header[name]["shape"]) for name in sorted(header)]
-        whole = 8 + length + sum(2 * prod(shape) for shape in shapes) == total
-        half = all(level["dtype"] == "F16" for level in header.values())
-        return (shapes, 8 + length, checksum) if whole and half and shapes else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None

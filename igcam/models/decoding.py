@@ -1,10 +1,9 @@
-"""Views of image files, decoded in a thread while the network is at the batch before."""
+"""Batches of views of image files."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +17,6 @@ from igcam.models.views import View
 Task = tuple[Path, View]
 """A view of an image file."""
 _Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 def batches(tasks: Sequence[Task], batch_size: int) -> list[list[Task]]:
@@ -48,14 +46,3 @@ def decoded(batch: list[Task]) -> list[tuple[Task, NDArray[np.uint8] | IgcamErro
         image = images[path]
         result.append(((path, view), image if isinstance(image, IgcamError) else view.apply(image)))
     return result
-
-
-def ahead(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """Apply a function to each item, working on the next one in a thread while the caller uses this one."""
-    with ThreadPoolExecutor(1) as thread:
-        running = [thread.submit(function, item) for item in items[:1]]
-        for item in items[1:]:
-            result = running.pop().result()
-            running.append(thread.submit(function, item))
-            yield result
-        yield from (future.result() for future in running)

@@ -16,13 +16,13 @@ from igcam.data.sample import Dataset, Sample
 from igcam.errors import IgcamError
 from igcam.methods.inputs import no_progress
 from igcam.models.bank import FeatureBank
+from igcam.models.shared_cores import default_workers, shared_cores
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import views_of
 from igcam.pipeline.learnt import Learnt
 from igcam.pipeline.render import final_mask
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.shards import Shard
-from igcam.pipeline.shared_cores import default_workers, shared_cores
 from igcam.pipeline.stage_masks import mask_options
 from igcam.refine.batch import in_parallel
 

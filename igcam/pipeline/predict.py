@@ -14,12 +14,12 @@ from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.errors import IgcamError, check_ranges
 from igcam.methods.inputs import no_progress
+from igcam.models.shared_cores import default_workers, shared_cores
 from igcam.pipeline.averaged_predictor import MODELS, open_predictor
 from igcam.pipeline.predictor import Prediction, Predictor
 from igcam.pipeline.render import RenderOptions, final_map
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.shards import Shard
-from igcam.pipeline.shared_cores import default_workers, shared_cores
 from igcam.pipeline.stage_masks import mask_options
 from igcam.pipeline.tiled_photo import Tile, TiledPhoto
 from igcam.refine.batch import in_parallel
