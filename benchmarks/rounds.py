@@ -18,8 +18,7 @@ from animals import Animals, arguments, call, print_rows
 from numpy.typing import NDArray
 
 from igcam.files import read_array
-from igcam.methods.coverage import first_targets
-from igcam.methods.guide import GuideOptions
+from igcam.methods.coverage import CoverageOptions, first_targets
 from igcam.methods.head_training import HeadOptions
 from igcam.methods.rounds import RoundOptions, learn
 from igcam.metrics.confusion import Confusion, confusion, scores
@@ -48,6 +47,7 @@ GUARDS: dict[str, RoundOptions] = {
     "tag-consistency": replace(USUAL, least_share=0.01),
     "no-crf": replace(USUAL, retarget=replace(USUAL.retarget, size=0)),
     "even-trust": replace(USUAL, retarget=replace(USUAL.retarget, trust_floor=1)),
+    "no-foreground-model": USUAL,
 }
 """The defaults, and one thing changed at a time."""
 
@@ -70,13 +70,19 @@ def run(given: argparse.Namespace) -> None:
         folder = animals.learn("cam", animals.train, replace(options, method="cam"))
         inputs = open_inputs(folder, animals.train, open_bank(folder, open_backbone(folder, options), given.bank))
         maps = read_array(folder.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
-        usual = GuideOptions()
-        begun = first_targets(inputs, maps, usual.coverage, usual.learn.retarget.marks)
+        coverage = CoverageOptions()
+        alone = replace(coverage, foreground=replace(coverage.foreground, share=0))
         score = scorer(animals)
-        values.setdefault("rounds/0/miou", []).append(score(begun))
+        begun = {
+            name: first_targets(inputs, maps, chosen, USUAL.retarget.marks)
+            for name, chosen in (("usual", coverage), ("no-foreground-model", alone))
+        }
+        for name, targets in begun.items():
+            values.setdefault(f"rounds/{name}/0/miou", []).append(score(targets))
         for guard in given.guards.split(","):
             watcher = Watcher(guard, score)
-            guided = learn(inputs, begun, replace(GUARDS[guard], rounds=given.rounds, settled=1), watch=watcher)
+            first = begun.get(guard, begun["usual"])
+            guided = learn(inputs, first, replace(GUARDS[guard], rounds=given.rounds, settled=1), watch=watcher)
             for number, ((miou, objects), agreement) in enumerate(
                 zip(watcher.found, guided.agreement, strict=True), start=1
             ):

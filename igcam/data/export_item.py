@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ class ExportOptions:
     """How COCO and Label Studio get objects: as polygons, or as run-length codes."""
     tolerance: float = 0.0
     """Pixels that polygons may be away from the edge, to have fewer corners; 0 is exact."""
+    least_area: int = 0
+    """Pixels that an object has at least; smaller ones are left out. Masks of classes keep them."""
     link: bool = False
     """Hard links in place of copies, for photos that need no change; both are then one file."""
     split: str = "train"
@@ -42,7 +45,7 @@ class ExportOptions:
     """What Label Studio finds photos by: this, and the path of the photo below OUT/images."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, tolerance=(0, 100))
+        check_ranges(self, tolerance=(0, 100), least_area=(0, math.inf))
         if self.shape not in ("polygon", "mask"):
             raise IgcamError(f"shape must be polygon or mask, got {self.shape}")
         if not self.split or not self.split.replace("-", "").replace("_", "").isalnum():
@@ -62,7 +65,7 @@ class ExportItem:
     mask: NDArray[np.uint8]
     """uint8 (H, W): ids 0..C and 255, of the size of the photo as displayed."""
     objects: list[MaskObject]
-    """The objects in it."""
+    """The objects in it that are large enough."""
 
     @property
     def unknown(self) -> int:

@@ -18,7 +18,7 @@ class VocWriter:
 
         VOCdevkit/VOC2012/JPEGImages/NAME.jpg
         VOCdevkit/VOC2012/SegmentationClass/NAME.png
-        VOCdevkit/VOC2012/SegmentationObject/NAME.png          objects 1, 2, ...; 255 where there are over 254
+        VOCdevkit/VOC2012/SegmentationObject/NAME.png          objects 1, 2, ...; 255: over 254, or too small
         VOCdevkit/VOC2012/ImageSets/Segmentation/SPLIT.txt
         VOCdevkit/VOC2012/classes.txt                          name of id 1, of id 2, ...
 
@@ -38,11 +38,10 @@ class VocWriter:
         """Write photo, classes and objects of one image."""
         put_photo(item, self.root / "JPEGImages", item.name, self.options.link, jpeg=True)
         write_mask(self.root / "SegmentationClass" / f"{item.name}.png", item.mask)
-        numbers = np.where(item.mask == IGNORE, np.uint8(IGNORE), np.uint8(0))
+        # Objects that have no number are unknown.
+        numbers = np.where(item.mask > 0, np.uint8(IGNORE), np.uint8(0))
         largest = sorted(range(len(item.objects)), key=lambda index: -item.objects[index].area)
         kept = sorted(largest[:MAXIMUM_CLASSES])
-        for index in largest[MAXIMUM_CLASSES:]:
-            item.objects[index].paint(numbers, IGNORE)
         for number, index in enumerate(kept, start=1):
             item.objects[index].paint(numbers, number)
         write_mask(self.root / "SegmentationObject" / f"{item.name}.png", numbers)

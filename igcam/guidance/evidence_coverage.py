@@ -54,6 +54,20 @@ class EvidenceOptions:
         check_ranges(self, border_width=(1e-3, math.inf))
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The segments of an image, and what speaks for objects in it."""
+
+    segments: Masks
+    """bool (P, h, w); none where `segment_share` is 0."""
+    costs: Array
+    """float32 (P,): the normalised cut of each."""
+    evidence: Array
+    """float32 (h, w) in 0..1: for an object, by this image alone."""
+    distance: Array
+    """float32 (h, w) in 0..1: from the border."""
+
+
 def evidence_coverage(
     image: Image,
     feature: NDArray[np.floating],
@@ -81,6 +95,17 @@ def evidence_coverage(
     Raises:
         ValueError: Shapes differ, or there are too few places.
     """
+    return covered(gather(image, feature, activation, options, further), options)
+
+
+def gather(
+    image: Image,
+    feature: NDArray[np.floating],
+    activation: NDArray[np.floating],
+    options: EvidenceOptions | None = None,
+    further: Masks | None = None,
+) -> Gathered:
+    """Return what `covered` needs of one image; arguments as for `evidence_coverage`."""
     options = options or EvidenceOptions()
     height, width = feature.shape[1:]
     if activation.shape != (height, width):
@@ -88,18 +113,41 @@ def evidence_coverage(
     small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     alike = dense_affinity(feature, small, options.places)
     distance = border_distance(alike, height, width, options.border_width)
-    if options.segment_share == 0:
-        return distance
     around = spread(alike, activation[None])[0]
     around = around / max(float(around.max()), 1e-6)
     rest = 1 - options.activation - options.surroundings
     evidence = options.activation * activation + options.surroundings * around + rest * distance
+    if options.segment_share == 0:
+        return Gathered(np.zeros((0, height, width), bool), np.zeros(0, np.float32), evidence, distance)
     affinity = cut_affinity(feature, options.clusters.cut)
     segments = partitions(affinity, height, width, options.clusters)
     if further is not None and len(further):
         segments = np.concatenate([segments, enlarged(further, height, width)])
-    covered = weighed_mean(segments, evidence, cut_cost(affinity, segments), options)
-    return np.asarray(options.segment_share * covered + (1 - options.segment_share) * distance, np.float32)
+    return Gathered(segments, cut_cost(affinity, segments), np.asarray(evidence, np.float32), distance)
+
+
+def covered(
+    gathered: Gathered,
+    options: EvidenceOptions | None = None,
+    foreground: NDArray[np.floating] | None = None,
+    share: float = 1.0,
+) -> Array:
+    """Return the coverage, float32 (h, w) in 0..1.
+
+    Args:
+        gathered: What `gather` gave.
+        options: Defaults to `EvidenceOptions()`.
+        foreground: Float (h, w) in 0..1: what a model that has seen all images says of an object at each place.
+        share: Its share in the evidence.
+    """
+    options = options or EvidenceOptions()
+    evidence, distance = gathered.evidence, gathered.distance
+    if foreground is not None:
+        evidence, distance = (share * foreground + (1 - share) * own for own in (evidence, distance))
+    if options.segment_share == 0:
+        return np.asarray(distance, np.float32)
+    segments = weighed_mean(gathered.segments, evidence, gathered.costs, options)
+    return np.asarray(options.segment_share * segments + (1 - options.segment_share) * distance, np.float32)
 
 
 def weighed_mean(

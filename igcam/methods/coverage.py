@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from igcam.errors import IgcamError, check_ranges
 from igcam.guidance.boxes import within_boxes
 from igcam.guidance.evidence import Evidence, replace_by_mask
-from igcam.guidance.evidence_coverage import EvidenceOptions, evidence_coverage
+from igcam.guidance.evidence_coverage import EvidenceOptions, Gathered, covered, gather
 from igcam.guidance.kinds import KINDS
 from igcam.guidance.marks import MarkOptions, reached
 from igcam.guidance.places import spread
 from igcam.guidance.targets import from_activation
 from igcam.methods.condition import place_affinity
+from igcam.methods.foreground import ForegroundOptions, learn_foreground
 from igcam.methods.inputs import Inputs
 from igcam.refine.batch import in_parallel
 from igcam.refine.dense_affinity import DenseAffinityOptions
@@ -32,6 +33,8 @@ class CoverageOptions:
     """Which segments are objects, for an activation map."""
     places: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
     """Which places are alike, and so of one class."""
+    foreground: ForegroundOptions = field(default_factory=ForegroundOptions)
+    """What objects of all images have in common, by which segments are scored again."""
     proposals: tuple[str, ...] = ()
     """Further kinds of proposals, names of `igcam.guidance.kinds.KINDS`, that compete with the clusters of features."""
     foreground_level: float = 0.4
@@ -48,10 +51,34 @@ class CoverageOptions:
             raise IgcamError(f"proposals must be some of {', '.join(KINDS)}, got {', '.join(unknown)}")
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """What is known of one image before any other is looked at."""
+
+    activation: Array
+    """float32 (C, h, w), within boxes and raised where marks reach."""
+    spread: Array
+    """float32 (C, h, w): it, over alike places."""
+    gathered: Gathered
+    """Evidence; its segments are those of `packed`."""
+    packed: NDArray[np.uint8]
+    """The segments bit by bit, as those of all images are kept."""
+    shape: tuple[int, ...]
+    """(P, h, w) of the segments."""
+
+    def opened(self) -> Gathered:
+        """Return the evidence with the segments."""
+        bits = np.unpackbits(self.packed, count=int(np.prod(self.shape))).reshape(self.shape)
+        return replace(self.gathered, segments=bits.astype(bool))
+
+
 def first_targets(
     inputs: Inputs, activations: NDArray[np.floating], options: CoverageOptions, marks: MarkOptions
 ) -> Array:
-    """Return how probable every class is at each place, float32 (N, K, h, w), before anything is learnt from places.
+    """Return how probable every class is at each place, float32 (N, K, h, w).
+
+    Every image is looked at alone first; a foreground model learns from that what objects have in common over all
+    images, and the segments are scored again by what it says.
 
     Args:
         inputs: Features, tags, cues.
@@ -62,37 +89,69 @@ def first_targets(
     count = len(inputs.tags)
     others = np.roll(np.arange(count), count // 2) if options.shuffled else np.arange(count)
 
-    def work(index: int) -> Array:
-        activation = inputs.at_map_size(activations[index])
-        return _covered(inputs, activation, index, int(others[index]), options, marks)
+    def begin(index: int) -> tuple[_Piece | None, Array]:
+        piece = _piece(inputs, inputs.at_map_size(activations[index]), index, int(others[index]), options, marks)
+        return piece, _target(inputs, activations[index], index, piece, options)
 
-    targets = []
-    for target in in_parallel(work, range(count), options.workers):
+    def again(index: int) -> Array:
+        return _target(inputs, activations[index], index, pieces[index], options, foreground[index])
+
+    pieces: list[_Piece | None] = []
+    targets: list[Array] = []
+    for piece, target in in_parallel(begin, range(count), options.workers):
+        pieces.append(piece)
         targets.append(target)
         inputs.progress("cut the photos into proposals", len(targets), count)
+    if options.foreground.share > 0:
+        foreground = learn_foreground(inputs, np.stack(targets), options.foreground)
+        for done, target in enumerate(in_parallel(again, range(count), options.workers)):
+            targets[done] = target
+            inputs.progress("score the proposals over all photos", done + 1, count)
     return np.stack(targets)
 
 
-def _covered(
+def _piece(
     inputs: Inputs, activation: Array, index: int, proposed: int, options: CoverageOptions, marks: MarkOptions
-) -> Array:
-    """Return the target of one image; its proposals are those of the image `proposed`, itself but for the control."""
+) -> _Piece | None:
+    """Return what speaks for objects in an image, with the segments of the image `proposed`; None where a mask does."""
     evidence = inputs.evidence(index)
     if evidence is not None and evidence.whole:
-        # Where the mask does not know, nothing will be learnt.
-        return replace_by_mask(from_activation(activation, activation.max(axis=0)), evidence)
-    affinity = place_affinity(inputs, index, options.places)
+        return None
     if evidence is not None:
         activation = _pointed_at(inputs, index, activation, evidence, marks)
     if not activation.any():
-        return from_activation(activation, activation[0])
+        return None
     feature = inputs.grouping(proposed)
     height, width = feature.shape[1:]
     strongest = resized(activation.max(axis=0)[None], height, width)[0]
     further = inputs.proposals(proposed, feature) if options.evidence.segment_share > 0 else None
-    covered = evidence_coverage(inputs.image(proposed, height), feature, strongest, options.evidence, further)
-    coverage = inputs.at_map_size(covered[None])[0]
-    return from_activation(activation, coverage, spread=spread(affinity, activation), level=options.foreground_level)
+    gathered = gather(inputs.image(proposed, height), feature, strongest, options.evidence, further)
+    segments = gathered.segments
+    wide = spread(place_affinity(inputs, index, options.places), activation)
+    return _Piece(activation, wide, replace(gathered, segments=segments[:0]), np.packbits(segments), segments.shape)
+
+
+def _target(
+    inputs: Inputs,
+    activation: NDArray[np.floating],
+    index: int,
+    piece: _Piece | None,
+    options: CoverageOptions,
+    foreground: Array | None = None,
+) -> Array:
+    """Return the target of one image."""
+    if piece is None:
+        alone = inputs.at_map_size(activation)
+        target = from_activation(alone, alone.max(axis=0))
+        evidence = inputs.evidence(index)
+        # Where a mask does not know, nothing will be learnt.
+        return target if evidence is None or not evidence.whole else replace_by_mask(target, evidence)
+    gathered = piece.opened()
+    if foreground is not None:
+        foreground = resized(foreground[None], *gathered.distance.shape)[0]
+    found = covered(gathered, options.evidence, foreground, options.foreground.share)
+    coverage = inputs.at_map_size(found[None])[0]
+    return from_activation(piece.activation, coverage, spread=piece.spread, level=options.foreground_level)
 
 
 def _pointed_at(inputs: Inputs, index: int, activation: Array, evidence: Evidence, marks: MarkOptions) -> Array:

@@ -149,7 +149,7 @@ def export(
             writer = WRITERS[format](out, chosen.classes, options)
 
             def work(sample: Sample) -> tuple[int, bool]:
-                return _one(out, masks, sample, facts[sample.name][0], chosen.classes, writer)
+                return _one(out, masks, sample, facts[sample.name][0], chosen.classes, writer, options.least_area)
 
             objects = lost = 0
             for done, (count, unknown) in enumerate(threads.map(work, chosen), start=1):
@@ -240,7 +240,13 @@ def _begin(out: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one(
-    out: Path, masks: Path, sample: Sample, facts: ImageFacts, classes: tuple[str, ...], writer: Writer
+    out: Path,
+    masks: Path,
+    sample: Sample,
+    facts: ImageFacts,
+    classes: tuple[str, ...],
+    writer: Writer,
+    least_area: int,
 ) -> tuple[int, bool]:
     """Write one image unless it is there; return its number of objects, and whether it has unknown pixels."""
     part = _part(out, sample.name)
@@ -250,7 +256,8 @@ def _one(
     except (IgcamError, KeyError, TypeError, ValueError):  # not there, or damaged
         pass
     mask = MaskFile(masks / f"{sample.name}.png", class_lookup(len(classes))).read()
-    item = ExportItem(sample.name, sample.image, facts, mask, split_objects(mask, sample.cues))
+    objects = [item for item in split_objects(mask, sample.cues) if item.area >= least_area]
+    item = ExportItem(sample.name, sample.image, facts, mask, objects)
     kept = {"record": writer.write(item), "objects": len(item.objects), "unknown": item.unknown > 0}
     write_json(part, kept)
     return len(item.objects), item.unknown > 0

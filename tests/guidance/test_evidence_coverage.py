@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from igcam.errors import IgcamError
-from igcam.guidance.evidence_coverage import EvidenceOptions, evidence_coverage, weighed_mean
+from igcam.guidance.evidence_coverage import EvidenceOptions, Gathered, covered, evidence_coverage, weighed_mean
 
 
 def photo() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,3 +82,17 @@ def test_wrong_shapes_and_options_are_refused() -> None:
         evidence_coverage(image, feature, np.zeros((11, 12)))
     with pytest.raises(IgcamError, match="level must be 0 to 1"):
         EvidenceOptions(level=3)
+
+
+def test_a_model_of_the_foreground_takes_its_share_of_the_evidence() -> None:
+    left = np.array([[1, 1, 0, 0]], bool)
+    segments = np.stack([left, ~left])
+    gathered = Gathered(segments, np.zeros(2, np.float32), left.astype(np.float32), np.zeros((1, 4), np.float32))
+    options = EvidenceOptions(segment_share=0.8)
+    np.testing.assert_allclose(covered(gathered, options), [[0.8, 0.8, 0, 0]], atol=1e-6)
+    other = (~left).astype(np.float32)
+    np.testing.assert_allclose(covered(gathered, options, other), [[0, 0, 1, 1]], atol=1e-6)
+    # With equal shares nothing speaks for either side; the model also takes its share of the distance.
+    np.testing.assert_allclose(covered(gathered, options, other, 0.5), [[0.4, 0.4, 0.5, 0.5]], atol=1e-6)
+    alone = covered(gathered, EvidenceOptions(segment_share=0), other, 0.25)
+    np.testing.assert_allclose(alone, [[0, 0, 0.25, 0.25]], atol=1e-6)

@@ -209,6 +209,21 @@ def test_names_that_yolo_cannot_tell_apart_are_refused(source: Path) -> None:
     assert run(source, "coco").images == 4
 
 
+@pytest.mark.parametrize("format", WRITERS)
+def test_objects_that_are_too_small_are_left_out(source: Path, format: str) -> None:
+    mask = read_mask_file(source / "masks" / "a.png")
+    mask[0, 0] = mask[2, 40:42] = 1
+    write_mask(source / "masks" / "a.png", mask)
+    every, large = run(source, format, "every"), run(source, format, "large", least_area=3)
+    assert (every.objects, large.objects) == (8, 6)
+    if format == "voc":
+        root = source / "large" / "VOCdevkit" / "VOC2012"
+        classes, objects = (read_mask_file(root / f"Segmentation{kind}" / "a.png") for kind in ("Class", "Object"))
+        np.testing.assert_array_equal(classes, mask)
+        assert set(objects[[0, 2, 2], [0, 40, 41]]) == {255}
+        assert set(np.unique(objects[3:])) == {0, 1, 2}
+
+
 def test_links_share_the_photo(source: Path) -> None:
     run(source, "folder", link=True)
     assert os.path.samefile(source / "photos" / "a.jpg", source / "out" / "images" / "a.jpg")
