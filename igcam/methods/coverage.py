@@ -113,7 +113,10 @@ def first_targets(
 def _piece(
     inputs: Inputs, activation: Array, index: int, proposed: int, options: CoverageOptions, marks: MarkOptions
 ) -> _Piece | None:
-    """Return what speaks for objects in an image, with the segments of the image `proposed`; None where a mask does."""
+    """Return what speaks for objects in an image, with the segments of the image `proposed`.
+
+    None where a mask says all, or nothing points at an object.
+    """
     evidence = inputs.evidence(index)
     if evidence is not None and evidence.whole:
         return None
@@ -142,10 +145,11 @@ def _target(
     """Return the target of one image."""
     if piece is None:
         alone = inputs.at_map_size(activation)
-        target = from_activation(alone, alone.max(axis=0))
         evidence = inputs.evidence(index)
-        # Where a mask does not know, nothing will be learnt.
-        return target if evidence is None or not evidence.whole else replace_by_mask(target, evidence)
+        if evidence is None or not evidence.whole:
+            return from_activation(np.zeros_like(alone), alone[0])
+        # Where the mask does not know, nothing will be learnt.
+        return replace_by_mask(from_activation(alone, alone.max(axis=0)), evidence)
     gathered = piece.opened()
     if foreground is not None:
         foreground = resized(foreground[None], *gathered.distance.shape)[0]

@@ -50,7 +50,9 @@ def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: boo
     taken: list[str] = []
     for decision, theirs in zip(asked, held, strict=False):
         stage = decision[0]
-        if decision != theirs or not earlier.is_done(stage) or _newer(files[stage], earlier.done_file(stage)):
+        hindrance = _hindrance(earlier, decision, theirs, files[stage])
+        if hindrance:
+            run.log(f"{stage}: not taken over from {earlier.path}: {hindrance}")
             break
         if not run.is_done(stage):
             _link(earlier.file("stages", stage), run.file("stages", stage))
@@ -107,9 +109,17 @@ def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
     return made_of | dict.fromkeys(options.learning_stages, masks)
 
 
-def _newer(files: list[Path], than: Path) -> bool:
-    """Tell whether one of the files was changed after another; those that are not there are told elsewhere."""
-    return any(file.stat().st_mtime > than.stat().st_mtime for file in files if file.exists())
+def _hindrance(earlier: RunFolder, asked: Decision, held: Decision, files: list[Path]) -> str:
+    """Return why a stage cannot be taken; empty if it can."""
+    if asked != held:
+        differing = [name for name in asked[1] if asked[1][name] != held[1].get(name)] or ["stage"]
+        return f"other {', '.join(differing)}"
+    if not earlier.is_done(asked[0]):
+        return "it is not done there"
+    done = earlier.done_file(asked[0]).stat().st_mtime
+    # Those that are not there are told elsewhere.
+    newer = [file for file in files if file.exists() and file.stat().st_mtime > done]
+    return f"{newer[0]} is newer" if newer else ""
 
 
 def _link(folder: Path, target: Path, *, deep: bool = False) -> None:

@@ -68,6 +68,7 @@ def test_what_is_the_same_is_taken_and_the_outcome_is_that_of_a_whole_run(
     dataset, chosen = change(tiny_data), with_setting(options, *settings)
     run = fit(dataset, tmp_path / "run", chosen, earlier=first.path)
     assert taken(run) == expected
+    assert (": not taken over from " in run.file("log.txt").read_text()) == (len(expected) < len(STAGES))
     whole = fit(dataset, tmp_path / "whole", chosen)
     assert contents(run.path, *ARRAYS) == contents(whole.path, *ARRAYS)
     assert read_json(run.file("metrics.json")).keys() == read_json(whole.file("metrics.json")).keys()
@@ -110,7 +111,11 @@ def test_files_that_are_newer_are_not_trusted(tiny_data: Dataset, options: FitOp
     before = fit(dataset, tmp_path / "before", options)
     later = before.done_file("guide").stat().st_mtime + 10
     os.utime(samples[0].truth.path, (later, later))
-    assert taken(fit(dataset, tmp_path / "mask", options, earlier=before.path)) == STAGES[:2]
+    run = fit(dataset, tmp_path / "mask", options, earlier=before.path)
+    assert taken(run) == STAGES[:2]
+    assert (
+        f"guide: not taken over from {before.path}: {samples[0].truth.path} is newer" in run.file("log.txt").read_text()
+    )
     os.utime(samples[1].image, (later, later))
     assert taken(fit(dataset, tmp_path / "photo", options, earlier=before.path)) == ()
 
