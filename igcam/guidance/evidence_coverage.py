@@ -138,14 +138,14 @@ def covered(
         gathered: What `gather` gave.
         options: Defaults to `EvidenceOptions()`.
         foreground: Float (h, w) in 0..1: what a model that has seen all images says of an object at each place.
-        share: Its share in the evidence.
+        share: Its share in the evidence that segments are scored by.
     """
     options = options or EvidenceOptions()
     evidence, distance = gathered.evidence, gathered.distance
-    if foreground is not None:
-        evidence, distance = (share * foreground + (1 - share) * own for own in (evidence, distance))
     if options.segment_share == 0:
         return np.asarray(distance, np.float32)
+    if foreground is not None:
+        evidence = share * foreground + (1 - share) * evidence
     segments = weighed_mean(gathered.segments, evidence, gathered.costs, options)
     return np.asarray(options.segment_share * segments + (1 - options.segment_share) * distance, np.float32)
 

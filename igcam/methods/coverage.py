@@ -102,7 +102,8 @@ def first_targets(
         pieces.append(piece)
         targets.append(target)
         inputs.progress("cut the photos into proposals", len(targets), count)
-    if options.foreground.share > 0:
+    # Without segments there is nothing that it could score.
+    if options.foreground.share > 0 and options.evidence.segment_share > 0:
         foreground = learn_foreground(inputs, np.stack(targets), options.foreground)
         for done, target in enumerate(in_parallel(again, range(count), options.workers)):
             targets[done] = target

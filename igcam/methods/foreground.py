@@ -21,7 +21,7 @@ class ForegroundOptions:
     """How far the model has a say, and how it is fitted; chosen on voc-animals train."""
 
     share: float = 1.0
-    """Share of its answer in the evidence for an object; the rest is activation and distance from the border. 0 leaves
+    """Share of its answer in the evidence that segments are scored by; the rest is what the image itself says. 0 leaves
     the model out."""
     penalty: float = 0.01
     """L2 penalty; features are scaled to a mean square norm of one hundred."""

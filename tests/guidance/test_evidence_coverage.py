@@ -91,8 +91,8 @@ def test_a_model_of_the_foreground_takes_its_share_of_the_evidence() -> None:
     options = EvidenceOptions(segment_share=0.8)
     np.testing.assert_allclose(covered(gathered, options), [[0.8, 0.8, 0, 0]], atol=1e-6)
     other = (~left).astype(np.float32)
-    np.testing.assert_allclose(covered(gathered, options, other), [[0, 0, 1, 1]], atol=1e-6)
-    # With equal shares nothing speaks for either side; the model also takes its share of the distance.
-    np.testing.assert_allclose(covered(gathered, options, other, 0.5), [[0.4, 0.4, 0.5, 0.5]], atol=1e-6)
-    alone = covered(gathered, EvidenceOptions(segment_share=0), other, 0.25)
-    np.testing.assert_allclose(alone, [[0, 0, 0.25, 0.25]], atol=1e-6)
+    np.testing.assert_allclose(covered(gathered, options, other), [[0, 0, 0.8, 0.8]], atol=1e-6)
+    # With equal shares nothing speaks for either side.
+    np.testing.assert_allclose(covered(gathered, options, other, 0.5), [[0.4] * 4], atol=1e-6)
+    # Without segments there is only the distance.
+    np.testing.assert_array_equal(covered(gathered, EvidenceOptions(segment_share=0), other), [[0] * 4])

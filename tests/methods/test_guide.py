@@ -13,7 +13,6 @@ from igcam.guidance.evidence import DrawnImage
 from igcam.guidance.evidence_coverage import EvidenceOptions
 from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
 from igcam.methods.coverage import CoverageOptions
-from igcam.methods.foreground import ForegroundOptions
 from igcam.methods.guide import GuideOptions, guide
 from igcam.methods.head_training import HeadOptions
 from igcam.methods.inputs import Inputs
@@ -25,8 +24,6 @@ HEAD = HeadOptions(hidden=16, epochs=1, least_steps=20, batch_size=4, learning_r
 OPTIONS = GuideOptions(learn=RoundOptions(rounds=1, head=HEAD, retarget=RetargetOptions(size=32)))
 PLAIN = RoundOptions(rounds=1, head=HEAD, retarget=RetargetOptions(size=0))
 """Without a CRF."""
-ALONE = ForegroundOptions(share=0)
-"""Without what other images say."""
 
 
 def activations(inputs: Inputs) -> np.ndarray:
@@ -52,7 +49,7 @@ def test_tags_alone_find_the_objects() -> None:
 def test_objects_are_found_by_their_distance_from_the_border() -> None:
     inputs, masks = toy_inputs(6), toy_masks(6)
     weak = activations(inputs) * (np.indices((8, 8)).sum(axis=0) % 5 == 0)
-    coverage = CoverageOptions(EvidenceOptions(segment_share=0, places=DenseAffinityOptions(4, 0)), foreground=ALONE)
+    coverage = CoverageOptions(EvidenceOptions(segment_share=0, places=DenseAffinityOptions(4, 0)))
     options = GuideOptions(coverage, PLAIN)
     alike = replace(inputs, grouping=lambda index: np.ones((6, 8, 8), np.float32))
     found, blind = (((guide(given, weak, options).targets[:, 0] < 0.5) == (masks > 0)) for given in (inputs, alike))
@@ -112,7 +109,7 @@ def drawn_on(masks: np.ndarray, kind: str) -> dict[int, DrawnImage]:
 def test_boxes_correct_misleading_maps() -> None:
     inputs, masks = toy_inputs(12), toy_masks(12)
     shifted = np.roll(activations(inputs), 3, axis=2)
-    options = GuideOptions(CoverageOptions(EvidenceOptions(segment_share=0), foreground=ALONE), PLAIN)
+    options = GuideOptions(CoverageOptions(EvidenceOptions(segment_share=0)), PLAIN)
     guided = guide(replace(inputs, drawn=drawn_on(masks, "box")), shifted, options)
     assert (guided.targets.argmax(axis=1) == masks).mean() > 0.99
     assert (guide(inputs, shifted, options).targets.argmax(axis=1) == masks).mean() < 0.95
