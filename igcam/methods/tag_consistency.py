@@ -31,7 +31,7 @@ def keep_every_tag(
         others = np.delete(result, label, axis=0).max(axis=0)
         # By what each place falls short of being of this class.
         short = np.sort((others / np.maximum(result[label], 1e-12)).ravel())[wanted - 1]
-        if 1 < short <= most:
+        if 1 <= short <= most:
             # A little more than even, so that it is the most probable one there.
             result[label] *= short * np.float32(1.001)
             result /= result.sum(axis=0)
