@@ -15,11 +15,11 @@ from guidance import MODES, Values, adder, fitted
 
 from igcam.files import read_json
 from igcam.methods.distill import DistillOptions
-from igcam.metrics.results import Row, write_results
+from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.pipeline.distill import distill
 from igcam.pipeline.predict import PredictOptions, predict
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results" / "distill.json"
 NOTES = {
     "head": "the head of the run, by igcam label",
     "segmenter": "the segmenter, by igcam predict; drawn by the same steps",
@@ -55,7 +55,7 @@ def run(given: argparse.Namespace) -> None:
         annotation_seconds=0,
     )
     if not given.quick:
-        write_results(HERE / "results" / "distill.json", ledger, rows)
+        write_results(RESULTS, ledger, with_kept_rows(RESULTS, rows))
     print_rows(rows)
 
 
