@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +42,32 @@ def write_chunks(path: str | Path, chunks: Iterable[str]) -> None:
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
+    with _temporary(path) as temporary:
+        with temporary.open("wb") as stream:
             for piece in pieces:
                 stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        temporary.chmod(0o644)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Give an empty file beside a path, which then takes the path's place; whatever stops it, no part is left."""
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
         os.replace(temporary, path)
-    except BaseException as error:  # whatever stops it, no part is left behind
+    except OSError as error:
+        raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        # Renaming one link to another of the same file leaves both, too.
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
-        raise
+            temporary.unlink(missing_ok=True)
 
 
 def copy_file(source: Path, target: Path, link: bool = False) -> None:
@@ -71,25 +81,14 @@ def copy_file(source: Path, target: Path, link: bool = False) -> None:
     Raises:
         IgcamError: The source cannot be read, the disk is full or the folder cannot be written.
     """
-    temporary: str | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        os.close(handle)
+    with _temporary(target) as temporary:
         if not (link and _linked(source, temporary)):
             shutil.copy2(source, temporary)
-            os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-        # Renaming one link to another of the same file leaves both.
-        Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise IgcamError(f"{target}: cannot be written: {error.strerror or error}") from error
+            temporary.chmod(0o644)
 
 
-def _linked(source: Path, temporary: str) -> bool:
-    os.unlink(temporary)
+def _linked(source: Path, temporary: Path) -> bool:
+    temporary.unlink()
     try:
         os.link(source.resolve(), temporary)
     except OSError:  # another disk, or one without links

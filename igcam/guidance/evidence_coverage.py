@@ -63,7 +63,7 @@ class Gathered:
     costs: Array
     """float32 (P,): the normalised cut of each."""
     evidence: Array
-    """float32 (h, w) in 0..1: for an object, by this image alone."""
+    """float32 (h, w) in 0..1: for an object, by this image alone; the distance where there are no segments to score."""
     distance: Array
     """float32 (h, w) in 0..1: from the border."""
 
@@ -113,12 +113,12 @@ def gather(
     small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     alike = dense_affinity(feature, small, options.places)
     distance = border_distance(alike, height, width, options.border_width)
+    if options.segment_share == 0:
+        return Gathered(np.zeros((0, height, width), bool), np.zeros(0, np.float32), distance, distance)
     around = spread(alike, activation[None])[0]
     around = around / max(float(around.max()), 1e-6)
     rest = 1 - options.activation - options.surroundings
     evidence = options.activation * activation + options.surroundings * around + rest * distance
-    if options.segment_share == 0:
-        return Gathered(np.zeros((0, height, width), bool), np.zeros(0, np.float32), evidence, distance)
     affinity = cut_affinity(feature, options.clusters.cut)
     segments = partitions(affinity, height, width, options.clusters)
     if further is not None and len(further):

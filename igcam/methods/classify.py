@@ -14,7 +14,7 @@ from torch import Tensor
 from igcam.errors import IgcamError, check_ranges
 from igcam.maps import class_activation_maps, normalise
 from igcam.methods.inputs import Inputs
-from igcam.models.linear_head import LinearHead, cross_fitted_logits, fit_linear_head
+from igcam.models.linear_head import LinearHead, cross_fitted_logits, feature_scale, fit_linear_head
 
 Array = NDArray[np.float32]
 
@@ -65,8 +65,9 @@ class Classifier:
 
 def classify(inputs: Inputs, options: ClassifyOptions) -> Classifier:
     """Fit the head to its optimum, with the penalty that predicts held-out tags best."""
-    scale = 10 / max(float(np.sqrt((inputs.pooled.astype(np.float64) ** 2).sum(axis=1).mean())), 1e-12)
-    features = inputs.pooled.astype(np.float64) * scale
+    pooled = inputs.pooled.astype(np.float64)
+    scale = feature_scale(pooled)
+    features = pooled * scale
     folds = min(options.folds, len(features))
     penalty = options.penalties[0]
     if len(options.penalties) > 1 and folds > 1:

@@ -62,13 +62,11 @@ class _Piece:
     gathered: Gathered
     """Evidence; its segments are those of `packed`."""
     packed: NDArray[np.uint8]
-    """The segments bit by bit, as those of all images are kept."""
-    shape: tuple[int, ...]
-    """(P, h, w) of the segments."""
+    """The segments, bit by bit along their rows, as those of all images are kept."""
 
     def opened(self) -> Gathered:
         """Return the evidence with the segments."""
-        bits = np.unpackbits(self.packed, count=int(np.prod(self.shape))).reshape(self.shape)
+        bits = np.unpackbits(self.packed, axis=2, count=self.gathered.distance.shape[1])
         return replace(self.gathered, segments=bits.astype(bool))
 
 
@@ -89,25 +87,27 @@ def first_targets(
     count = len(inputs.tags)
     others = np.roll(np.arange(count), count // 2) if options.shuffled else np.arange(count)
 
+    # Without segments there is nothing that a model could score.
+    again = options.foreground.share > 0 and options.evidence.segment_share > 0
+
     def begin(index: int) -> tuple[_Piece | None, Array]:
-        piece = _piece(inputs, inputs.at_map_size(activations[index]), index, int(others[index]), options, marks)
-        return piece, _target(inputs, activations[index], index, piece, options)
+        activation = inputs.at_map_size(activations[index])
+        piece = _piece(inputs, activation, index, int(others[index]), options, marks)
+        return piece, _settled(inputs, activation, index) if piece is None else _target(inputs, piece, options)
 
-    def again(index: int) -> Array:
-        return _target(inputs, activations[index], index, pieces[index], options, foreground[index])
-
-    pieces: list[_Piece | None] = []
+    pieces: dict[int, _Piece] = {}
     targets: list[Array] = []
     for piece, target in in_parallel(begin, range(count), options.workers):
-        pieces.append(piece)
+        if piece is not None and again:
+            pieces[len(targets)] = piece
         targets.append(target)
         inputs.progress("cut the photos into proposals", len(targets), count)
-    # Without segments there is nothing that it could score.
-    if options.foreground.share > 0 and options.evidence.segment_share > 0:
+    if pieces:
         foreground = learn_foreground(inputs, np.stack(targets), options.foreground)
-        for done, target in enumerate(in_parallel(again, range(count), options.workers)):
-            targets[done] = target
-            inputs.progress("score the proposals over all photos", done + 1, count)
+        scored = in_parallel(lambda at: _target(inputs, pieces[at], options, foreground[at]), pieces, options.workers)
+        for done, (index, target) in enumerate(zip(pieces, scored, strict=True), start=1):
+            targets[index] = target
+            inputs.progress("score the proposals over all photos", done, len(pieces))
     return np.stack(targets)
 
 
@@ -130,27 +130,22 @@ def _piece(
     strongest = resized(activation.max(axis=0)[None], height, width)[0]
     further = inputs.proposals(proposed, feature) if options.evidence.segment_share > 0 else None
     gathered = gather(inputs.image(proposed, height), feature, strongest, options.evidence, further)
-    segments = gathered.segments
     wide = spread(place_affinity(inputs, index, options.places), activation)
-    return _Piece(activation, wide, replace(gathered, segments=segments[:0]), np.packbits(segments), segments.shape)
+    packed = np.packbits(gathered.segments, axis=2)
+    return _Piece(activation, wide, replace(gathered, segments=gathered.segments[:0]), packed)
 
 
-def _target(
-    inputs: Inputs,
-    activation: NDArray[np.floating],
-    index: int,
-    piece: _Piece | None,
-    options: CoverageOptions,
-    foreground: Array | None = None,
-) -> Array:
-    """Return the target of one image."""
-    if piece is None:
-        alone = inputs.at_map_size(activation)
-        evidence = inputs.evidence(index)
-        if evidence is None or not evidence.whole:
-            return from_activation(np.zeros_like(alone), alone[0])
-        # Where the mask does not know, nothing will be learnt.
-        return replace_by_mask(from_activation(alone, alone.max(axis=0)), evidence)
+def _settled(inputs: Inputs, activation: Array, index: int) -> Array:
+    """Return the target of an image whose mask was given, or that is all background as nothing points at an object."""
+    evidence = inputs.evidence(index)
+    if evidence is None or not evidence.whole:
+        return from_activation(np.zeros_like(activation), activation[0])
+    # Where the mask does not know, nothing will be learnt.
+    return replace_by_mask(from_activation(activation, activation.max(axis=0)), evidence)
+
+
+def _target(inputs: Inputs, piece: _Piece, options: CoverageOptions, foreground: Array | None = None) -> Array:
+    """Return the target of one image with segments, scored by what the foreground model says where that is given."""
     gathered = piece.opened()
     if foreground is not None:
         foreground = resized(foreground[None], *gathered.distance.shape)[0]

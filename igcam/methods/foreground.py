@@ -11,7 +11,8 @@ from scipy.special import expit
 
 from igcam.errors import check_ranges
 from igcam.methods.inputs import Inputs
-from igcam.models.linear_head import LinearHead, fit_linear_head
+from igcam.methods.mask_share import share_factor
+from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
 
 Array = NDArray[np.float32]
 
@@ -49,7 +50,7 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
     count, _, height, width = probabilities.shape
     views = inputs.reduced
     plain = views[0]
-    weight = _weights(inputs, count, (height, width), options.mask_share)
+    weight = _weights(inputs, (height, width), options.mask_share)
     chosen = _chosen(weight.ravel() > 0, options.places, inputs.seed)
     if not len(chosen):
         return 1 - probabilities[:, 0]
@@ -58,7 +59,7 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
     features = np.concatenate(
         [plain[index].reshape(plain.shape[1], -1)[:, place[image == index]].T for index in np.unique(image)]
     ).astype(np.float64)
-    scale = 10 / max(float(np.sqrt((features**2).sum(axis=1).mean())), 1e-12)
+    scale = feature_scale(features)
     target = 1 - probabilities[:, 0].ravel()[chosen].astype(np.float64)
     head = fit_linear_head(
         features * scale, np.clip(target, 0, 1)[:, None], options.penalty, weight.ravel()[chosen].astype(np.float64)
@@ -66,17 +67,15 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
     return np.stack([_predicted(head, scale, [view[index] for view in views[:2]]) for index in range(count)])
 
 
-def _weights(inputs: Inputs, count: int, size: tuple[int, int], share: float) -> Array:
+def _weights(inputs: Inputs, size: tuple[int, int], share: float) -> Array:
     """Return what each place counts, float32 (N, h, w): one, and for those of masks what gives them their share."""
-    weight = np.ones((count, *size), np.float32)
-    masked = np.array([inputs.has_mask(index) for index in range(count)], bool)
+    masked = inputs.masked
+    weight = np.ones((len(masked), *size), np.float32)
     for index in np.flatnonzero(masked):
         evidence = inputs.evidence(int(index))
         if evidence is not None:
             weight[index] = evidence.trust
-    total = float(weight[masked].sum())
-    if total > 0:
-        weight[masked] *= max(1.0, share / (1 - share) * float(weight[~masked].sum()) / total)
+    weight[masked] *= share_factor(float(weight[masked].sum()), float(weight[~masked].sum()), share)
     return weight
 
 

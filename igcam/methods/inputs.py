@@ -61,9 +61,10 @@ class Inputs:
         drawn = self.drawn.get(index)
         return None if drawn is None else drawn.at(*(size or self.map_size))
 
-    def has_mask(self, index: int) -> bool:
-        """Return whether the whole mask of an image was given."""
-        return index in self.drawn and self.drawn[index].whole
+    @property
+    def masked(self) -> NDArray[np.bool_]:
+        """Which images have their whole mask given, bool (N,)."""
+        return np.array([index in self.drawn and self.drawn[index].whole for index in range(len(self.tags))], bool)
 
     def at_map_size(self, maps: NDArray[np.floating]) -> Array:
         """Return maps (K, h', w') of any level at the size of the reduced maps, float32 (K, h, w)."""

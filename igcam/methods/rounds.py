@@ -13,6 +13,7 @@ from igcam.errors import check_ranges
 from igcam.methods.condition import condition
 from igcam.methods.head_training import Curve, HeadOptions, predict_all, train_head
 from igcam.methods.inputs import Inputs
+from igcam.methods.mask_share import share_factor
 from igcam.methods.retarget import RetargetOptions, retarget
 from igcam.methods.tag_consistency import keep_every_tag
 from igcam.models.segmentation_head import SegmentationHead
@@ -82,7 +83,7 @@ def learn(
         watch: Called with the predictions of every round.
     """
     indices = np.arange(len(inputs.tags))
-    masked = np.array([inputs.has_mask(index) for index in range(len(indices))], bool)
+    masked = inputs.masked
     head_options = replace(options.head, foreground_bias=options.head.foreground_bias * _unmarked(inputs))
     before: Array | None = None
     curve: Curve = []
@@ -93,7 +94,8 @@ def learn(
             trust[~masked] *= weights[~masked]
         if before is not None and options.disagreement > 0:
             trust[~masked] *= _kept_trust(before, probabilities, options.disagreement)[~masked]
-        trust[masked] *= _mask_weight(float(trust[masked].sum()), float(trust[~masked].sum()), options)
+        sums = (float(trust[masked].sum()), float(trust[~masked].sum()))
+        trust[masked] *= share_factor(*sums, options.mask_share, options.most_weight)
         head, losses = train_head(inputs, indices, targets, trust, head_options)
         predicted = predict_all(inputs, head, indices)
         for index in map(int, np.flatnonzero(~masked)) if options.least_share else ():
@@ -122,12 +124,6 @@ def mutual_iou(first: Array, second: Array) -> float:
 def _unmarked(inputs: Inputs) -> float:
     """Return the share of the images whose background nobody has drawn on: targets of the others are not too small."""
     return 1 - sum(drawn.with_background for drawn in inputs.drawn.values()) / len(inputs.tags)
-
-
-def _mask_weight(masked: float, guessed: float, options: RoundOptions) -> float:
-    """Return the factor that gives the masks their share of the trust; both are sums over places."""
-    wanted = options.mask_share / (1 - options.mask_share) * guessed
-    return min(max(wanted / max(masked, 1e-6), 1.0), options.most_weight)
 
 
 def _kept_trust(before: Array, now: Array, share: float) -> Array:

@@ -163,6 +163,11 @@ def _split(count: int, folds: int, seed: int) -> np.ndarray:
     return fold
 
 
+def feature_scale(features: np.ndarray) -> float:
+    """Return the factor that gives float64 features (n, D) a mean square norm of one hundred, as penalties want."""
+    return 10 / max(float(np.sqrt((features**2).sum(axis=1).mean())), 1e-12)
+
+
 def cross_fitted_logits(
     features: ArrayLike,
     tags: ArrayLike,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from igcam.errors import IgcamError, check_ranges
 from igcam.influence.audit import Suspicion, neighbour_evidence, suspicion
 from igcam.influence.design import checked_tags
-from igcam.models.linear_head import cross_fitted_heads, cross_fitted_logits
+from igcam.models.linear_head import cross_fitted_heads, cross_fitted_logits, feature_scale
 
 Array = NDArray[np.float64]
 TOP_SHARE = 0.1
@@ -84,12 +84,12 @@ def tag_evidence(
     options = options or AuditOptions()
     average = np.asarray(average, np.float64)
     tags = checked_tags("tags", tags, len(average))
-    plain = average * _scale(average)
+    plain = average * feature_scale(average)
     rooted = rooted_and_centred(average)
     places, joined = None, rooted
     if feature_map is not None:
         maps = (np.asarray(feature_map(index), np.float32) for index in range(len(average)))
-        top, places = _over_places(maps, plain, tags, _scale(average), options)
+        top, places = _over_places(maps, plain, tags, feature_scale(average), options)
         joined = np.hstack([rooted, rooted_and_centred(top)]) / math.sqrt(2)
     joined = _rotated(joined)
     penalty = best_penalty(joined, tags, options)
@@ -108,7 +108,7 @@ def rooted_and_centred(features: ArrayLike) -> Array:
     array = np.asarray(features, np.float64)
     rooted = np.sign(array) * np.sqrt(np.abs(array))
     rooted -= rooted.mean(axis=0)
-    return rooted * _scale(rooted)
+    return rooted * feature_scale(rooted)
 
 
 def best_penalty(features: Array, tags: Array, options: AuditOptions) -> float:
@@ -148,7 +148,3 @@ def _rotated(features: Array) -> Array:
         return features
     _, triangle = np.linalg.qr(features.T)
     return np.ascontiguousarray(triangle.T)
-
-
-def _scale(features: Array) -> float:
-    return 10 / max(float(np.sqrt((features**2).sum(axis=1).mean())), 1e-12)

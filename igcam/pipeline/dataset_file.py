@@ -59,6 +59,19 @@ def read_dataset_file(path: Path) -> Dataset:
         raise IgcamError(f"{path}: is not a list of samples: {error!r}") from error
 
 
+def read_samples(path: Path) -> dict[str, Any]:
+    """Read what `dataset_to_plain` gave as it is.
+
+    Raises:
+        IgcamError: The file is missing or is not of this form.
+    """
+    content = read_json(path)
+    rows = content.get("samples") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or "classes" not in content:
+        raise IgcamError(f"{path}: is not a list of samples")
+    return dict(content)
+
+
 def have_cues(path: Path) -> list[bool]:
     """Return, for each image of the file, whether it had cues.
 

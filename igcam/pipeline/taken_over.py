@@ -11,8 +11,8 @@ from igcam.data.cue import MaskCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
 from igcam.errors import IgcamError
-from igcam.files import copy_file, read_json
-from igcam.pipeline.dataset_file import dataset_to_plain
+from igcam.files import copy_file
+from igcam.pipeline.dataset_file import dataset_to_plain, read_samples
 from igcam.pipeline.options import FitOptions, to_plain
 from igcam.pipeline.run_folder import RunFolder
 
@@ -20,7 +20,7 @@ Decision = tuple[str, dict[str, Any]]
 """A stage, and what decides on it beside the stages before."""
 
 
-def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> list[str]:
+def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> None:
     """Give a new run the stages of an earlier one that would come out the same, as hard links where the disk has them.
 
     The same photos and network have the same features, the same tags then have the same classifier, and so on up to
@@ -33,9 +33,6 @@ def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: boo
         dataset: The images of the new run.
         bank: Whether to take the features of all levels along, which the earlier run may have in its folder.
 
-    Returns:
-        Names of the stages that were taken.
-
     Raises:
         IgcamError: The earlier run is this one, of another version or damaged; a file cannot be written.
     """
@@ -45,7 +42,8 @@ def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: boo
     if version != igcam.__version__:
         raise IgcamError(f"--from {earlier.path}: is of version {version}, but this is {igcam.__version__}")
     samples = dataset_to_plain(dataset)
-    asked, held = _decisions(run.options, samples), _decisions(earlier.options, _samples(earlier))
+    asked = _decisions(run.options, samples)
+    held = _decisions(earlier.options, read_samples(earlier.file("samples.json")))
     files = _files(run.options, dataset)
     taken: list[str] = []
     for decision, theirs in zip(asked, held, strict=False):
@@ -65,7 +63,6 @@ def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: boo
         _link(earlier.file("stages", "guide", "proposals"), run.file("stages", "guide", "proposals"), deep=True)
         if bank:
             _link(earlier.file("bank"), run.file("bank"), deep=True)
-    return taken
 
 
 def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision]:
@@ -83,16 +80,6 @@ def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision
     for stage in options.learning_stages:
         decisions.append((stage, {"options": method[stage], "cues": cues, "level": plain["grouping_level"]}))
     return decisions
-
-
-def _samples(run: RunFolder) -> dict[str, Any]:
-    """Return what samples.json says, once it has been seen to be of that form."""
-    file = run.file("samples.json")
-    content = read_json(file)
-    rows = content.get("samples") if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or "classes" not in content:
-        raise IgcamError(f"{file}: is not a list of samples")
-    return dict(content)
 
 
 def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
@@ -123,7 +110,12 @@ def _hindrance(earlier: RunFolder, asked: Decision, held: Decision, files: list[
 
 
 def _link(folder: Path, target: Path, *, deep: bool = False) -> None:
-    """Link the files of a folder, and of the folders in it, but for those that are not whole or say that all is."""
+    """Link the files of a folder but for those that are not whole or say that all is.
+
+    Deep: those of the folders in it too, whose names tell their content, so that none that is there is linked again.
+    """
     for file in sorted(folder.rglob("*") if deep else folder.glob("*")):
-        if file.is_file() and file.suffix != ".part" and file.name not in ("stage.json", "metrics.json"):
-            copy_file(file, target / file.relative_to(folder), link=True)
+        goal = target / file.relative_to(folder)
+        whole = file.is_file() and file.suffix != ".part" and file.name not in ("stage.json", "metrics.json")
+        if whole and not (deep and goal.exists()):
+            copy_file(file, goal, link=True)
