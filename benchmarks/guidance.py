@@ -17,7 +17,8 @@ from animals import Animals, arguments, call, print_rows, scored, with_cues, wit
 from igcam.data.sample import Dataset
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
-from igcam.metrics.results import Row, with_kept_rows, write_results
+from igcam.errors import IgcamError
+from igcam.metrics.results import Row, read_results, with_kept_rows, write_results
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
@@ -47,44 +48,79 @@ def main() -> None:
     """Parse the command line and run."""
     parser = arguments(__doc__)
     parser.add_argument("--modes", default=",".join(["cam", *MODES]), help="names with commas between")
+    parser.add_argument("--first-seed", type=int, default=0, help="the results have all seeds before it")
     parser.add_argument("--aug", type=Path, help="list of more training images, for the rows of aug/")
     call(run, parser.parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
-    """Run all modes for each seed, print and write the table."""
+    """Run all modes for each seed and print the table; each mode is written as soon as it is done."""
     start = time.perf_counter()
     animals = Animals(given)
-    values: Values = {}
-    for seed in range(given.seeds):
-        for mode in given.modes.split(","):
-            one_mode(animals, mode, animals.options(seed), values)
+    values = earlier(given) if given.first_seed else {}
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
+        options = animals.options(seed)
+        for mode in given.modes.split(",") if given.modes else ():
+            one_mode(animals, mode, options, values)
+            write(animals, values, time.perf_counter() - start)
         if given.aug is not None:
-            augmented(animals, animals.options(seed), values)
-    if "full/val/notags/miou" in values:
-        best = values["full/val/notags/miou"]
-        for mode in MODES:
-            if f"{mode}/val/notags/miou" in values and mode != "full":
-                pairs = zip(values[f"{mode}/val/notags/miou"], best, strict=True)
-                values[f"{mode}/val/notags/of-full"] = [100 * value / full for value, full in pairs]
-    rows = [
-        Row.from_values(name, numbers, "s" if name.endswith("seconds") else "%", NOTES.get(name.split("/")[-2], ""))
-        for name, numbers in values.items()
-    ]
-    rows.append(Row("wall/seconds", time.perf_counter() - start, "s", note="of this call; finished runs count nothing"))
+            augmented(animals, options, values)
+            write(animals, values, time.perf_counter() - start)
+    print_rows(rows_of(values))
+
+
+def write(animals: Animals, values: Values, seconds: float) -> None:
+    """Put these values into the results, where other rows stay."""
+    if animals.arguments.quick:
+        return
     options = animals.options(0)
     ledger = replace(
         run_ledger(options, animals.train, split="see the ids", split_size=len(animals.train), tags_at_inference=True),
         seed=None,
         method="igcam and cam, see the ids: MODE/split/tags or no tags at inference",
-        wall_seconds=round(time.perf_counter() - start, 1),
+        wall_seconds=round(seconds, 1),
         threshold_rule="cam: constant 0.15; others: background learnt as a class",
         cues={kind: round(share * len(animals.train)) for kind, share in MODES.values() if kind},
         annotation_seconds=0,
     )
-    if not given.quick:
-        write_results(RESULTS, ledger, with_kept_rows(RESULTS, rows))
-    print_rows(rows)
+    rows = with_kept_rows(RESULTS, rows_of(values))
+    write_results(RESULTS, ledger, with_kept_rows(RESULTS, [*rows_of(values), *shares_of_full(rows)]))
+
+
+def rows_of(values: Values) -> list[Row]:
+    """Return a row for each name, with its unit and note."""
+    return [
+        Row.from_values(name, numbers, "s" if name.endswith("seconds") else "%", NOTES.get(name.split("/")[-2], ""))
+        for name, numbers in values.items()
+    ]
+
+
+def shares_of_full(rows: list[Row]) -> list[Row]:
+    """Return what each mode reaches on val of full supervision by the same seed, over the seeds that both have."""
+    found = {row.id: row.by_seed for row in rows}
+    best = found.get("full/val/notags/miou", ())
+    shares = []
+    for mode in MODES:
+        pairs = list(zip(found.get(f"{mode}/val/notags/miou", ()), best, strict=False))
+        if pairs and mode != "full":
+            shares.append(
+                Row.from_values(f"{mode}/val/notags/of-full", [100 * value / full for value, full in pairs], "%")
+            )
+    return shares
+
+
+def earlier(given: argparse.Namespace) -> Values:
+    """Return the values of the seeds before the first one of this call, from the results.
+
+    Raises:
+        IgcamError: A row has more or fewer of them.
+    """
+    asked = tuple(f"{mode}/" for mode in [*filter(None, given.modes.split(",")), *(["aug"] if given.aug else [])])
+    rows = [row for row in read_results(RESULTS)[1] if row.id.startswith(asked) and not row.id.endswith("/of-full")]
+    wrong = [f"{row.id}: has {row.n}" for row in rows if len(row.by_seed) != given.first_seed]
+    if wrong:
+        raise IgcamError.from_lines(f"{RESULTS}: --first-seed {given.first_seed} needs as many seeds:", wrong)
+    return {row.id: list(row.by_seed) for row in rows}
 
 
 def one_mode(animals: Animals, mode: str, options: FitOptions, values: Values) -> None:

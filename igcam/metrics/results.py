@@ -34,6 +34,8 @@ class Row:
     """Number of seeds or repetitions."""
     note: str = ""
     """What a reader must know besides the ledger."""
+    values: tuple[float, ...] = ()
+    """One a seed where there are several; so that further ones can be added later."""
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
@@ -45,7 +47,12 @@ class Row:
     def from_values(cls, id: str, values: Sequence[float], unit: str, note: str = "") -> Row:
         """Summarise one value a seed by their mean and interval."""
         mean, low, high = interval(values)
-        return cls(id, mean, unit, low, high, len(values), note)
+        return cls(id, mean, unit, low, high, len(values), note, tuple(values) if len(values) > 1 else ())
+
+    @property
+    def by_seed(self) -> tuple[float, ...]:
+        """The value of every seed; of a single run its own."""
+        return self.values if self.n > 1 else (self.value,)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
@@ -118,6 +125,7 @@ def read_results(path: str | Path) -> tuple[Ledger, list[Row]]:
     """
     content = read_json(path)
     try:
-        return Ledger.from_dict(content["ledger"]), [Row(**row) for row in content["rows"]]
+        rows = [Row(**{**row, "values": tuple(row.get("values", ()))}) for row in content["rows"]]
+        return Ledger.from_dict(content["ledger"]), rows
     except (KeyError, TypeError, ValueError) as error:
         raise IgcamError(f"{path}: is not a results file: {error}") from error

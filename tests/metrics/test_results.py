@@ -43,7 +43,7 @@ def test_written_results_are_read_back(tmp_path: Path) -> None:
     assert read_results(path) == (LEDGER, rows)
     content = json.loads(path.read_text())
     assert list(content) == ["ledger", "rows"]
-    assert list(content["rows"][0]) == ["id", "value", "unit", "low", "high", "n", "note"]
+    assert list(content["rows"][0]) == ["id", "value", "unit", "low", "high", "n", "note", "values"]
 
 
 def test_rows_of_other_ids_are_kept_before_the_new_ones(tmp_path: Path) -> None:
@@ -51,6 +51,13 @@ def test_rows_of_other_ids_are_kept_before_the_new_ones(tmp_path: Path) -> None:
     assert with_kept_rows(tmp_path / "x.json", new) == new
     write_results(tmp_path / "x.json", LEDGER, [Row("a", 1, "s"), Row("b", 2, "%")])
     assert with_kept_rows(tmp_path / "x.json", new) == [Row("a", 1, "s"), *new]
+
+
+def test_rows_know_the_value_of_every_seed(tmp_path: Path) -> None:
+    rows = [Row.from_values("one", [3.0], "%"), Row.from_values("two", [1.0, 2.0], "%"), Row("mean", 4.0, "x", n=3)]
+    assert [row.by_seed for row in rows] == [(3.0,), (1.0, 2.0), ()]
+    write_results(tmp_path / "x.json", LEDGER, rows)
+    assert [row.by_seed for row in read_results(tmp_path / "x.json")[1]] == [(3.0,), (1.0, 2.0), ()]
 
 
 def test_score_rows_are_in_percent_and_skip_absent_classes() -> None:
