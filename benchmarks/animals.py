@@ -17,6 +17,7 @@ from igcam.data.sample import Dataset
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
 from igcam.errors import IgcamError
+from igcam.memory import keep_memory
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row
 from igcam.models.backbone import BackboneOptions
@@ -44,7 +45,8 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def call(run: Callable[[argparse.Namespace], None], given: argparse.Namespace) -> None:
-    """Run a benchmark; mistakes of the user are told in a line."""
+    """Run a benchmark as the command line would; mistakes of the user are told in a line."""
+    keep_memory()
     try:
         run(given)
     except IgcamError as error:

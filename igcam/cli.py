@@ -17,6 +17,7 @@ from igcam.cli_options import FinishedRun, Photos, ShardOf
 from igcam.cli_predict import predict
 from igcam.cli_progress import progress_bars
 from igcam.errors import IgcamError
+from igcam.memory import keep_memory
 
 app = typer.Typer(
     help="From image tags to pixel masks.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -252,6 +253,7 @@ def demo(
 
 def main() -> None:
     """Run the command line; mistakes of the user are told in a line, without a traceback, with status 2."""
+    keep_memory()
     try:
         app()
     except IgcamError as error:
