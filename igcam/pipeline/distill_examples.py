@@ -37,7 +37,7 @@ class Masks:
     classes: int
     """Number of classes C."""
     trust: NDArray[np.floating] | None
-    """(N, h, w), at least 0; None trusts all alike."""
+    """(N, h, w), at least 0, of which one counts at most; None trusts all alike."""
     teacher: Sequence[Path | None]
     """Predictions of the round before, which take part in the targets; None for images where they do not."""
     teacher_share: float
@@ -54,10 +54,11 @@ class Masks:
         return MaskFile(self.files[index], class_lookup(self.classes)).read()
 
     def trust_map(self, index: int, height: int, width: int) -> Array:
-        """Return how far each place is trusted, float32 (height, width)."""
+        """Return how far each place is trusted, float32 (height, width) in 0..1."""
         if self.trust is None:
             return np.ones((height, width), np.float32)
-        return resized(np.asarray(self.trust[index], np.float32)[None], height, width)[0]
+        # The rounds of a run raise a few given masks a hundredfold; a large decoder would learn these by heart.
+        return resized(np.minimum(np.asarray(self.trust[index], np.float32), 1)[None], height, width)[0]
 
     def teacher_map(self, index: int, height: int, width: int) -> Array | None:
         """Return the teacher's probabilities, float32 (C + 1, height, width); None where it takes no part."""
