@@ -19,6 +19,7 @@ from influence_audit import planted
 
 from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
+from igcam.errors import IgcamError
 from igcam.files import read_json
 from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger
 from igcam.metrics.results import Row, read_results, write_results
@@ -33,6 +34,18 @@ SHARES = (0.025, 0.05, 0.1)
 """Budgets: the price of masks on this share of the training images."""
 SEEDS = {"weights": 3, "cue": 5}
 """Repetitions of each part."""
+REGAINING = {
+    "all": "weights/regained",
+    "tags": "weights/tags-alone/regained",
+    "images": "weights/images-and-places-alone/regained",
+    "shuffled": "weights/shuffled-regained",
+}
+"""Which weights a run takes, and the row of what it regains."""
+NOTES = {
+    "weights/regained": "weights of tags, images and places",
+    "weights/clean-cost": "of the same weights",
+    "weights/shuffled-regained": "the weights of tags and of images, dealt out at random",
+}
 Values = dict[str, list[float]]
 
 
@@ -40,6 +53,7 @@ def main() -> None:
     """Parse the command line, run the parts and replace their rows."""
     parser = arguments(__doc__)
     parser.set_defaults(seeds=None)
+    parser.add_argument("--first-seed", type=int, default=0, help="of weights: the results have all seeds before it")
     parser.add_argument("--part", choices=("weights", "cue"), action="append", help="default: both")
     call(run, parser.parse_args())
 
@@ -51,46 +65,62 @@ def run(given: argparse.Namespace) -> None:
     rows: list[Row] = []
     for part in given.part or ("weights", "cue"):
         seeds = 1 if given.quick else given.seeds or SEEDS[part]
-        rows += weights_rows(animals, seeds) if part == "weights" else cue_rows(animals, seeds)
+        rows += (
+            weights_rows(animals, range(given.first_seed, given.first_seed + seeds))
+            if part == "weights"
+            else cue_rows(animals, seeds)
+        )
     print_rows(rows)
     print(f"{time.perf_counter() - start:.0f} s")
     if not given.quick:
         write(rows)
 
 
-def weights_rows(animals: Animals, seeds: int) -> list[Row]:
-    """Return what influence weights regain of the mIoU that wrong tags cost, and what they cost on clean tags.
+def weights_rows(animals: Animals, seeds: range) -> list[Row]:
+    """Return what weights regain of the mIoU that wrong tags cost, and what they cost on clean tags.
 
     The score is that of the reweight stage's masks against the true masks of train; the wrong tags are those that
     the masks are drawn with. Without weights means the same rounds of training with weights of one.
     """
     truth = animals.train.tag_matrix().astype(np.float64)
     values: Values = {}
-    for seed in range(seeds):
+    if seeds.start:
+        before = [row for row in read_results(RESULTS)[1] if row.id.startswith("weights/")]
+        values = {row.id: list(row.by_seed) for row in before}
+        if not values or {len(numbers) for numbers in values.values()} != {seeds.start}:
+            raise IgcamError(f"{RESULTS}: --first-seed {seeds.start} needs rows of weights/ with as many seeds")
+
+    def score(tags: str, dataset: Dataset, weights: str, seed: int) -> float:
+        options = weighted(animals.options(seed), weights)
+        like = "all" if weights == "tags" else "none"
+        after = (f"weights-{tags}-{like}", "igcam-tags")
+        found = stage_miou(animals.learn(f"weights-{tags}-{weights}", dataset, options, after=after), "reweight")
+        print(f"{time.strftime('%H:%M:%S')} seed {seed} {tags} tags, {weights}: {found:.2f}", flush=True)
+        return found
+
+    for seed in seeds:
         changed = with_tags(animals.train, planted(truth, WRONG_TAGS, seed))
-        found: dict[str, float] = {}
-        for tags, dataset in (("clean", animals.train), ("wrong", changed)):
-            for weights in ("none", "influence", "shuffled"):
-                options = weighted(animals.options(seed), weights)
-                after = (f"weights-{tags}-none", "igcam-tags")
-                run = animals.learn(f"weights-{tags}-{weights}", dataset, options, after=after)
-                found[f"{tags}/{weights}"] = stage_miou(run, "reweight")
-        cost = found["clean/none"] - found["wrong/none"]
-        for weights, name in (("influence", "weights/regained"), ("shuffled", "weights/shuffled-regained")):
-            share = (found[f"wrong/{weights}"] - found["wrong/none"]) / cost if cost else 0.0
+        clean, lowest = (score(*given, "none", seed) for given in (("clean", animals.train), ("wrong", changed)))
+        cost = clean - lowest
+        for weights, name in REGAINING.items():
+            share = (score("wrong", changed, weights, seed) - lowest) / cost if cost else 0.0
             values.setdefault(name, []).append(100 * share)
-        values.setdefault("weights/clean-cost", []).append(found["clean/none"] - found["clean/influence"])
+        values.setdefault("weights/clean-cost", []).append(clean - score("clean", animals.train, "all", seed))
         values.setdefault("weights/wrong-tags-cost", []).append(cost)
     units = {"weights/clean-cost": "mIoU", "weights/wrong-tags-cost": "mIoU"}
-    return [Row.from_values(name, numbers, units.get(name, "%")) for name, numbers in values.items()]
+    return [
+        Row.from_values(name, numbers, units.get(name, "%"), NOTES.get(name, "")) for name, numbers in values.items()
+    ]
 
 
 def weighted(options: FitOptions, weights: str) -> FitOptions:
-    """Return the options with weights from influence, the same shuffled, or none."""
-    on = weights != "none"
-    chosen = replace(options.igcam.reweight, images=on, places=weights == "influence", shuffled=weights == "shuffled")
+    """Return the options with some of the weights: a key of `REGAINING`, or `none`."""
+    shuffled = weights == "shuffled"
+    doubt = replace(options.igcam.doubt, share=float(weights in ("all", "tags", "shuffled")), shuffled=shuffled)
+    on = weights in ("all", "images", "shuffled")
+    chosen = replace(options.igcam.reweight, images=on, places=on and not shuffled, shuffled=shuffled)
     stages = ("classify", "guide", "reweight")
-    return replace(options, igcam=replace(options.igcam, reweight=chosen, stages=stages))
+    return replace(options, igcam=replace(options.igcam, doubt=doubt, reweight=chosen, stages=stages))
 
 
 def cue_rows(animals: Animals, seeds: int) -> list[Row]:

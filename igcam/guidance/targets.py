@@ -51,7 +51,7 @@ def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floatin
 
     Args:
         probability: Float (..., C + 1, h, w), background first.
-        tags: (..., C) of 0 and 1.
+        tags: (..., C) of 0 and 1, or between: a class counts as far as its tag is believed.
 
     Returns:
         float32 of the same shape, summing to one; background where nothing is left.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.guidance.targets import restrict_to_tags
 from igcam.methods.coverage import CoverageOptions, first_targets
 from igcam.methods.inputs import Inputs
 from igcam.methods.rounds import Guided, RoundOptions, learn
@@ -27,8 +28,10 @@ def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptio
 
     Args:
         inputs: Features, tags, cues.
-        activations: (N, C, h', w') in 0..1 of any size, zero for untagged classes.
+        activations: (N, C, h', w') in 0..1 of any size, zero for classes that are not tagged, or not believed.
         options: See there.
     """
     probabilities = first_targets(inputs, activations, options.coverage, options.learn.retarget.marks)
+    if inputs.belief is not None:
+        probabilities = restrict_to_tags(probabilities, inputs.belief)
     return learn(inputs, probabilities, options.learn)

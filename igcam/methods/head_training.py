@@ -128,12 +128,15 @@ def balance(targets: NDArray[np.floating], trust: Array, indices: NDArray[np.int
 
 
 def predict_all(inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32) -> Array:
-    """Return probabilities float32 (n, C + 1, h, w) of images whose tags are known: untagged classes are zero."""
+    """Return probabilities float32 (n, C + 1, h, w) of images whose tags are known.
+
+    Untagged classes are zero; where tags are doubted, every class counts as far as it is believed.
+    """
     parts = []
     for start in range(0, len(indices), batch_size):
         chosen = indices[start : start + batch_size]
         views = [torch.from_numpy(view[chosen]).float() for view in inputs.reduced]
         probability = predict_probability(head, *views[:2]).numpy()
-        parts.append(restrict_to_tags(probability, inputs.tags[chosen]))
+        parts.append(restrict_to_tags(probability, inputs.allowed[chosen]))
         inputs.progress("predict", min(start + batch_size, len(indices)), len(indices))
     return np.concatenate(parts)

@@ -11,6 +11,7 @@ from igcam.methods.background import BackgroundOptions
 from igcam.methods.classify import ClassifyOptions
 from igcam.methods.guide import GuideOptions
 from igcam.methods.reweight import ReweightOptions
+from igcam.methods.tag_belief import DoubtOptions
 from igcam.refine.pyramid import PyramidOptions
 
 STAGES = ("classify", "guide", "reweight", "sharpen", "crf")
@@ -25,6 +26,8 @@ class IgcamOptions:
     """Linear head and activation maps."""
     background: BackgroundOptions = field(default_factory=BackgroundOptions)
     """Background of the activation maps; the later stages learn it and need no rule."""
+    doubt: DoubtOptions = field(default_factory=DoubtOptions)
+    """Whether tags may be wrong, before anything is learnt from them place by place."""
     guide: GuideOptions = field(default_factory=GuideOptions)
     """Proposals and masks to targets."""
     reweight: ReweightOptions = field(default_factory=ReweightOptions)

@@ -46,6 +46,8 @@ class Inputs:
     """Index, what `grouping` gives -> bool (P, rows, columns): further proposals for the photo, of any size."""
     drawn: Mapping[int, DrawnImage] = field(default_factory=dict)
     """Index -> cues of those images that have some."""
+    belief: Array | None = None
+    """float32 (N, C) in 0..1: how probable it is that each class is in each image; None believes the tags."""
     seed: int = 0
     """Seeds the heads and the folds."""
     progress: Progress = no_progress
@@ -55,6 +57,11 @@ class Inputs:
     def map_size(self) -> tuple[int, int]:
         """Height and width of the reduced maps."""
         return self.reduced.shape[3], self.reduced.shape[4]
+
+    @property
+    def allowed(self) -> Array:
+        """How far each class may be predicted in each image, float32 (N, C): the beliefs, or else the tags."""
+        return self.tags if self.belief is None else self.belief
 
     def evidence(self, index: int, size: tuple[int, int] | None = None) -> Evidence | None:
         """Return what the cues of an image say on a grid of `size` (rows, columns), by default that of the maps."""

@@ -24,7 +24,7 @@ def write_stage_metrics(run: RunFolder, options: FitOptions, dataset: Dataset, s
     if not known or run.file("metrics.json").exists():
         return
     results = {}
-    seconds = sum(run.facts(name)["seconds"] for name in ("finetune", "features") if run.is_done(name))
+    seconds = sum(run.facts(name)["seconds"] for name in ("finetune", "features", "doubt") if run.is_done(name))
     for position, stage in enumerate(options.stages):
         seconds += run.facts(stage)["seconds"]
         ledger = run_ledger(

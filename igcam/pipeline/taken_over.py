@@ -77,6 +77,8 @@ def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision
         decisions.append(("finetune", {**network, **tagged, "finetune": plain["finetune"]}))
     decisions.append(("features", {**network, "flip": plain["flip"], "components": plain["components"]}))
     decisions.append(("classify", {**tagged, **{name: method[name] for name in ("classify", "background")}}))
+    if options.method == "igcam" and options.igcam.doubt.share > 0:
+        decisions.append(("doubt", {"options": method["doubt"], "cues": cues}))
     for stage in options.learning_stages:
         decisions.append((stage, {"options": method[stage], "cues": cues, "level": plain["grouping_level"]}))
     return decisions
@@ -92,7 +94,7 @@ def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
         for cue in sample.cues
         if isinstance(cue, MaskCue) and isinstance(cue.source, MaskFile)
     ]
-    made_of = {"finetune": photos + weights, "features": photos + weights, "classify": []}
+    made_of = {"finetune": photos + weights, "features": photos + weights, "classify": [], "doubt": []}
     return made_of | dict.fromkeys(options.learning_stages, masks)
 
 

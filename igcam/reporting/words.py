@@ -13,6 +13,7 @@ STAGE_TITLES = {
     "finetune": ("Fine-tuning", "the backbone learns from the tags"),
     "features": ("Features", "the backbone sees every photo once"),
     "classify": ("Activation maps", "class heads learn from the tags"),
+    "doubt": ("Doubt", "tags that look wrong are believed less"),
     "guide": ("Instance guidance", "cues and proposals become targets"),
     "reweight": ("Influence weights", "what harms counts less"),
     "sharpen": ("Boundary refinement", "from coarse maps to full resolution"),

@@ -117,6 +117,32 @@ def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: P
     assert after.annotation_seconds == pytest.approx(20 * FEW + 4 * 219.7 + 18.1)
 
 
+@pytest.mark.parametrize("left_out", [(), ("guide",)], ids=["guided", "unguided"])
+def test_doubted_tags_allow_what_is_believed(
+    tiny_data: Dataset, trained: Path, bank: Path, tmp_path: Path, left_out: tuple[str, ...]
+) -> None:
+    options = with_setting(tiny_options(trained).without([*left_out, "sharpen", "crf"]), "igcam.doubt.share=1")
+    run = fit(tiny_data, tmp_path / "run", options, bank=bank)
+    belief = read_array(run.file("stages", "doubt", "beliefs.npy"))
+    tags = tiny_data.tag_matrix()
+    assert belief.shape == tags.shape
+    assert ((belief > 0) & (belief < 1)).any()
+    # A network that has learnt nothing has no reason to doubt most tags.
+    assert np.abs(belief - tags).mean() < 0.3
+    maps = read_array(run.file("stages", "reweight", "maps.npy"))[:, 1:].astype(np.float32).max(axis=(2, 3))
+    allowed = (tags == 0) & (belief > 0.1)
+    assert allowed.any()
+    assert maps[allowed].min() > 0
+    activations = read_array(run.file("stages", "doubt", "activations.npy"))
+    assert activations.any()
+    assert not activations[belief < 0.1].any()
+    finished = contents(run.path, "stages/*/*.npy", "masks/*")
+    for stage in ("doubt", *options.learning_stages):
+        run.file("stages", stage, "stage.json").unlink()
+    again = fit(tiny_data, run.path, options, bank=bank)
+    assert contents(again.path, "stages/*/*.npy", "masks/*") == finished
+
+
 def test_levels_may_differ_in_size(few: Dataset, trained: Path, tmp_path: Path) -> None:
     backbone = replace(tiny_options(trained).backbone, output_stride=32)
     for grouping, stages in ((-1, ["crf"]), (0, ["guide", "crf"]), (0, ["reweight", "crf"])):

@@ -1,0 +1,66 @@
+"""How far every tag is believed, by evidence that has not seen it: wrong tags teach less, missing ones are allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from igcam.errors import check_ranges
+from igcam.influence import shuffled_weights
+from igcam.methods.classify import Classifier, tagged_activations
+from igcam.methods.inputs import Inputs
+from igcam.models.tag_evidence import AuditOptions, tag_evidence
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DoubtOptions:
+    """Whether tags may be wrong."""
+
+    share: float = 0.0
+    """How far evidence decides, 0 to 1: 0 takes the tags as they are, 1 believes each as far as the evidence goes."""
+    least: float = 0.1
+    """A class that is not tagged gets an activation map where it is believed at least so far."""
+    evidence: AuditOptions = field(default_factory=AuditOptions)
+    """How it is gathered; the seed is that of the run."""
+    shuffled: bool = False
+    """Control: deal the beliefs out at random, among tagged and among untagged classes."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, share=(0, 1), least=(0, 1))
+
+
+def believe(inputs: Inputs, options: DoubtOptions) -> Array:
+    """Return how probable it is that each class is in each image, float32 (N, C).
+
+    By the odds of the audit (`igcam.influence.audit.suspicion`): out-of-fold logits of images and places and the tags
+    of similar images, calibrated by the rates of wrong and of missing tags that make the table likeliest. Where
+    somebody has drawn cues the tags stand.
+    """
+    count = len(inputs.tags)
+    tags = inputs.tags.astype(np.float64)
+    chosen = replace(options.evidence, folds=min(options.evidence.folds, count), seed=inputs.seed)
+
+    def feature_map(index: int) -> Array:
+        inputs.progress("look for wrong tags", index + 1, count)
+        return inputs.last_level(index)
+
+    evidence = tag_evidence(inputs.pooled, tags, feature_map, chosen)
+    wrong = options.share * expit(evidence.suspicion(tags).log_odds)
+    belief = np.abs(tags - wrong).astype(np.float32)
+    if options.shuffled:
+        belief = shuffled_weights(belief, inputs.seed, tags.astype(np.int64))
+    drawn = sorted(inputs.drawn)
+    belief[drawn] = inputs.tags[drawn]
+    return belief
+
+
+def believed_activations(inputs: Inputs, classifier: Classifier, belief: Array, least: float) -> NDArray[np.float16]:
+    """Return normalised activation maps, float16 (N, C, h, w) in 0..1, zero for classes that are believed less."""
+    features = (inputs.last_level(index) for index in range(len(belief)))
+    allowed = (belief >= max(least, 1e-6)).astype(np.float32)
+    return np.stack([maps.astype(np.float16) for maps in tagged_activations(classifier, features, allowed)])

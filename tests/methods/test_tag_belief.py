@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_inputs import CLASSES, toy_inputs, toy_masks
+
+from igcam.errors import IgcamError
+from igcam.methods.classify import ClassifyOptions, classify
+from igcam.methods.guide import GuideOptions, guide
+from igcam.methods.head_training import HeadOptions, predict_all
+from igcam.methods.inputs import Inputs
+from igcam.methods.retarget import RetargetOptions
+from igcam.methods.rounds import RoundOptions
+from igcam.methods.tag_belief import DoubtOptions, believe, believed_activations
+
+COUNT = 60
+ADDED, LOST = (4, 21), (13, 40)
+"""Images that are tagged with a class too many, and images whose tag was lost and another one given."""
+ALL = DoubtOptions(share=1.0)
+
+
+@pytest.fixture(scope="module")
+def clean() -> Inputs:
+    return toy_inputs(COUNT, noise=0.3)
+
+
+@pytest.fixture(scope="module")
+def spoilt(clean: Inputs) -> Inputs:
+    tags = clean.tags.copy()
+    tags[list(ADDED)] = 1
+    tags[list(LOST)] = 1 - tags[list(LOST)]
+    return replace(clean, tags=tags)
+
+
+@pytest.fixture(scope="module")
+def belief(spoilt: Inputs) -> np.ndarray:
+    return believe(spoilt, ALL)
+
+
+def test_wrong_tags_lose_belief_and_missing_ones_gain_it(clean: Inputs, spoilt: Inputs, belief: np.ndarray) -> None:
+    assert belief.shape == (COUNT, CLASSES)
+    assert belief.dtype == np.float32
+    assert belief.min() >= 0
+    assert belief.max() <= 1
+    wrong = clean.tags != spoilt.tags
+    error = np.abs(belief - clean.tags)
+    assert error[wrong].mean() < 0.5
+    assert error[~wrong].mean() < 0.02
+
+
+def test_half_the_share_is_half_the_doubt(spoilt: Inputs, belief: np.ndarray) -> None:
+    half = believe(spoilt, replace(ALL, share=0.5))
+    np.testing.assert_allclose(half, (belief + spoilt.tags) / 2, atol=1e-6)
+    np.testing.assert_array_equal(believe(spoilt, replace(ALL, share=0.0)), spoilt.tags)
+
+
+def test_tags_stand_where_cues_were_drawn(spoilt: Inputs, belief: np.ndarray) -> None:
+    drawn = toy_inputs(COUNT, noise=0.3, taught=(4, 5)).drawn
+    found = believe(replace(spoilt, drawn=drawn), ALL)
+    np.testing.assert_array_equal(found[[4, 5]], spoilt.tags[[4, 5]])
+    others = np.setdiff1d(np.arange(COUNT), [4, 5])
+    np.testing.assert_array_equal(found[others], belief[others])
+
+
+def test_the_control_deals_beliefs_out_among_their_kind(spoilt: Inputs, belief: np.ndarray) -> None:
+    control = believe(spoilt, replace(ALL, shuffled=True))
+    assert (control != belief).any()
+    for kind in (0, 1):
+        chosen = spoilt.tags == kind
+        np.testing.assert_array_equal(np.sort(control[chosen]), np.sort(belief[chosen]))
+
+
+def test_activation_maps_are_of_believed_classes(spoilt: Inputs, belief: np.ndarray) -> None:
+    classifier = classify(spoilt, ClassifyOptions(penalties=(0.01,)))
+    maps = believed_activations(spoilt, classifier, belief, 0.1)
+    shown = maps.reshape(COUNT, CLASSES, -1).max(axis=2) > 0
+    np.testing.assert_array_equal(shown, belief >= 0.1)
+    assert maps.dtype == np.float16
+
+
+def test_guided_heads_predict_what_is_believed(clean: Inputs, spoilt: Inputs, belief: np.ndarray) -> None:
+    classifier = classify(spoilt, ClassifyOptions(penalties=(0.01,)))
+    head = HeadOptions(hidden=16, epochs=1, least_steps=40)
+    options = GuideOptions(learn=RoundOptions(rounds=1, head=head, retarget=RetargetOptions(size=0)))
+    doubting = replace(spoilt, belief=belief)
+    truth = toy_masks(COUNT)
+    scores = {}
+    for name, inputs, allowed in (("doubting", doubting, belief), ("plain", spoilt, spoilt.tags)):
+        guided = guide(inputs, believed_activations(inputs, classifier, allowed, 0.1).astype(np.float32), options)
+        np.testing.assert_allclose(guided.probabilities.sum(axis=1), 1, atol=1e-5)
+        scores[name] = (guided.probabilities.argmax(axis=1) == truth)[list(ADDED + LOST)].mean()
+        again = predict_all(inputs, guided.head, np.arange(COUNT))
+        np.testing.assert_array_equal(again, guided.probabilities)
+    assert scores["doubting"] > scores["plain"] + 0.05
+
+
+@pytest.mark.parametrize("setting", [{"share": 1.5}, {"share": -0.1}, {"least": 2.0}])
+def test_options_out_of_range_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(IgcamError, match=next(iter(setting))):
+        DoubtOptions(**setting)
