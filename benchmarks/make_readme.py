@@ -142,8 +142,7 @@ def _distilled(content: Results) -> list[str]:
     head = ("the run has learnt from", "head: mIoU", "Boundary IoU", "segmenter: mIoU", "Boundary IoU", "training")
     return [
         "**Distilled** (`igcam distill`: a DeepLabV3+ on the frozen network learns the masks of the run), the same val "
-        "photos without tags. The runs of tags alone and of all masks are older than the foreground model: their heads "
-        "are those of an older table.",
+        "photos without tags. One run each.",
         _table(head, cells),
     ]
 
