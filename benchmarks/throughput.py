@@ -23,6 +23,7 @@ from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.data.voc import read_voc
 from igcam.errors import IgcamError
+from igcam.memory import keep_memory
 from igcam.maps.gradient import gradient_maps
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, with_kept_rows, write_results
@@ -62,6 +63,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.images, arguments.rounds, arguments.pictures = BATCH, 1, 100
+    # As the command line does; whatever is compared has the same.
+    keep_memory()
     try:
         run(arguments)
     except IgcamError as error:

@@ -15,6 +15,7 @@ from igcam.data.scenes import write_scenes
 from igcam.data.truth import read_photos
 from igcam.errors import IgcamError
 from igcam.files import read_json, write_json
+from igcam.memory import keep_memory
 from igcam.metrics.results import Row
 from igcam.pipeline.fit import fit
 from igcam.pipeline.label import label
@@ -48,6 +49,8 @@ def note_peaks(name: str, folder: str, count: int, file: str) -> None:
     sys.path.insert(0, str(HERE.parent / "tests"))
     from tiny_runs import COUNT, SCENES, tiny_dataset, tiny_options
 
+    # As the command line does.
+    keep_memory()
     root = Path(folder)
     scenes, photos = root / "scenes", root / "photos"
     if not photos.exists():
