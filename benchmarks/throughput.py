@@ -23,8 +23,8 @@ from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.data.voc import read_voc
 from igcam.errors import IgcamError
-from igcam.memory import keep_memory
 from igcam.maps.gradient import gradient_maps
+from igcam.memory import keep_memory
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
