@@ -12,12 +12,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from animals import Animals, arguments, call, print_rows
+from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of
 
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.options import FitOptions
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results" / "ablation.json"
 NOTES = {
     "shuffled-weights": "control of 111: the images' influence weights dealt out at random",
     "shuffled-proposals": "control of 111: every image has the proposals of another",
@@ -26,15 +26,17 @@ NOTES = {
 
 def main() -> None:
     """Parse the command line and run."""
-    call(run, arguments(__doc__).parse_args())
+    parser = arguments(__doc__)
+    add_first_seed(parser)
+    call(run, parser.parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
-    """Run all combinations for each seed, print and write the table."""
+    """Run all combinations for each seed, print and write the table; each seed is written as soon as it is done."""
     start = time.perf_counter()
     animals = Animals(given)
-    values: dict[str, list[float]] = {}
-    for seed in range(given.seeds):
+    values = earlier(RESULTS, given.first_seed, lambda row: row.startswith("ablation/"))
+    for seed in seeds_of(given):
         options = animals.options(seed)
         for guidance in (0, 1):
             for influence in (0, 1):
@@ -45,13 +47,14 @@ def run(given: argparse.Namespace) -> None:
         for control in NOTES:
             run = animals.learn(f"ablation-{control}", animals.train, controlled(options, control))
             add(values, animals, run, control, 1)
-    rows = [Row.from_values(name, numbers, "%", NOTES.get(name.split("/")[1], "")) for name, numbers in values.items()]
-    seconds = time.perf_counter() - start
-    rows.append(Row("wall/seconds", seconds, "s", note="of this call; finished runs count nothing"))
-    ledger = animals.ledger("val", seconds, crf=None, stages=(), threshold_rule="background learnt as a class")
-    if not given.quick:
-        write_results(HERE / "results" / "ablation.json", ledger, rows)
-    print_rows(rows)
+        rows = [
+            Row.from_values(name, numbers, "%", NOTES.get(name.split("/")[1], "")) for name, numbers in values.items()
+        ]
+        seconds = time.perf_counter() - start
+        ledger = animals.ledger("val", seconds, crf=None, stages=(), threshold_rule="background learnt as a class")
+        if not given.quick:
+            write_results(RESULTS, ledger, rows)
+        print_rows(rows)
 
 
 def switched(options: FitOptions, guidance: bool, influence: bool) -> FitOptions:
@@ -72,7 +75,7 @@ def controlled(options: FitOptions, control: str) -> FitOptions:
     return replace(whole, igcam=replace(whole.igcam, guide=guide))
 
 
-def add(values: dict[str, list[float]], animals: Animals, run: object, name: str, boundary: int) -> None:
+def add(values: Values, animals: Animals, run: object, name: str, boundary: int) -> None:
     """Score one combination on val, without tags."""
     miou, bands = animals.on_val(run, stages=("sharpen",) if boundary else ())  # type: ignore[arg-type]
     values.setdefault(f"ablation/{name}/val/notags/miou", []).append(miou)

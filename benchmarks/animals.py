@@ -19,7 +19,7 @@ from igcam.data.voc import read_voc
 from igcam.errors import IgcamError
 from igcam.memory import keep_memory
 from igcam.metrics.ledger import Ledger
-from igcam.metrics.results import Row
+from igcam.metrics.results import Row, read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.pipeline.evaluate import evaluate
 from igcam.pipeline.fit import fit
@@ -29,6 +29,8 @@ from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+Values = dict[str, list[float]]
+"""Of every row, a value a seed."""
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
 
 
@@ -42,6 +44,31 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=1, help="repetitions")
     parser.add_argument("--quick", action="store_true", help="a seventh of the images, to try the code")
     return parser
+
+
+def add_first_seed(parser: argparse.ArgumentParser) -> None:
+    """Add the option to go on with further seeds, whose values join those of the results."""
+    parser.add_argument("--first-seed", type=int, default=0, help="the results have the values of all seeds before it")
+
+
+def seeds_of(given: argparse.Namespace) -> range:
+    """Return the seeds to run."""
+    return range(given.first_seed, given.first_seed + given.seeds)
+
+
+def earlier(results: Path, first_seed: int, asked: Callable[[str], bool]) -> Values:
+    """Return the values of the seeds before the first one to run, of all rows whose ids are asked for.
+
+    Raises:
+        IgcamError: A row has more or fewer of them, or there is none.
+    """
+    if not first_seed:
+        return {}
+    rows = [row for row in read_results(results)[1] if asked(row.id)]
+    wrong = [f"{row.id}: has {row.n}" for row in rows if len(row.by_seed) != first_seed]
+    if wrong or not rows:
+        raise IgcamError.from_lines(f"{results}: --first-seed {first_seed} needs rows of as many seeds:", wrong)
+    return {row.id: list(row.by_seed) for row in rows}
 
 
 def call(run: Callable[[argparse.Namespace], None], given: argparse.Namespace) -> None:

@@ -1,21 +1,22 @@
 """What annotation time buys: mIoU on val without tags over the seconds that all training images took to annotate.
 
-Takes the modes of guidance.py, whose finished runs are not repeated, and draws docs/images/budget.svg.
+Takes the modes that guidance.py has measured from its results, and draws docs/images/budget.svg. No photos are needed.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import time
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from animals import Animals, arguments, call, print_rows
-from guidance import MODES, Values, one_mode
+from guidance import MODES
+from guidance import RESULTS as GUIDANCE
 
+from igcam.errors import IgcamError
 from igcam.files import write_text
-from igcam.metrics.results import Row, write_results
+from igcam.metrics.results import Row, read_results, write_results
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parent / "docs" / "images" / "budget.svg"
@@ -26,29 +27,32 @@ Point = tuple[str, float, float]
 
 def main() -> None:
     """Parse the command line and run."""
-    call(run, arguments(__doc__).parse_args())
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    try:
+        run()
+    except IgcamError as error:
+        sys.exit(str(error))
 
 
-def run(given: argparse.Namespace) -> None:
-    """Run all modes, print and write the curve and its figure."""
-    start = time.perf_counter()
-    animals = Animals(given)
-    values: Values = {}
-    for seed in range(given.seeds):
-        for mode in MODES:
-            one_mode(animals, mode, animals.options(seed), values)
-    rows = []
+def run() -> None:
+    """Print and write the curve and its figure."""
+    ledger, measured = read_results(GUIDANCE)
+    found = {row.id: row for row in measured}
+    rows: list[Row] = []
     points: list[Point] = []
     for mode in MODES:
-        seconds, found = (values[f"{mode}/{name}"] for name in ("annotation/seconds", "val/notags/miou"))
-        rows.append(Row.from_values(f"budget/{mode}/seconds", seconds, "s"))
-        rows.append(Row.from_values(f"budget/{mode}/val/notags/miou", found, "%"))
-        points.append((mode, sum(seconds) / len(seconds) / 3600, sum(found) / len(found)))
-    ledger = animals.ledger("val", time.perf_counter() - start, annotation_seconds=0)
-    if not given.quick:
-        write_results(HERE / "results" / "budget.json", ledger, rows)
-        write_text(FIGURE, drawn(points))
-    print_rows(rows)
+        names = (f"{mode}/annotation/seconds", f"{mode}/val/notags/miou")
+        if all(name in found for name in names):
+            seconds, score = (found[name] for name in names)
+            rows.append(Row.from_values(f"budget/{mode}/seconds", seconds.by_seed, "s"))
+            rows.append(Row.from_values(f"budget/{mode}/val/notags/miou", score.by_seed, "%"))
+            points.append((mode, seconds.value / 3600, score.value))
+    if len(points) < 2:
+        raise IgcamError(f"{GUIDANCE}: has {len(points)} modes, but a curve needs two: run guidance.py first")
+    write_results(HERE / "results" / "budget.json", ledger, rows)
+    write_text(FIGURE, drawn(points))
+    for mode, hours, score in points:
+        print(f"{mode:12s} {hours:6.1f} h  mIoU {score:.1f}")
 
 
 def drawn(points: Sequence[Point]) -> str:

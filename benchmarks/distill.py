@@ -10,8 +10,8 @@ import argparse
 import time
 from pathlib import Path
 
-from animals import Animals, arguments, call, print_rows, progress, scored
-from guidance import MODES, Values, adder, fitted
+from animals import Animals, Values, arguments, call, print_rows, progress, scored
+from guidance import MODES, adder, fitted
 
 from igcam.files import read_json
 from igcam.methods.distill import DistillOptions

@@ -12,19 +12,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from animals import Animals, arguments, call, print_rows, scored, with_cues, without_masks, without_reweight
+from animals import (
+    Animals,
+    Values,
+    add_first_seed,
+    arguments,
+    call,
+    earlier,
+    print_rows,
+    scored,
+    seeds_of,
+    with_cues,
+    without_masks,
+    without_reweight,
+)
 
 from igcam.data.sample import Dataset
 from igcam.data.simulate import simulate_cues
 from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
-from igcam.metrics.results import Row, read_results, with_kept_rows, write_results
+from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_ledger import run_ledger
 
 RESULTS = Path(__file__).parent / "results" / "guidance.json"
-Values = dict[str, list[float]]
 MODES: dict[str, tuple[str, float]] = {
     "tags": ("", 0),
     "points": ("point", 1),
@@ -48,7 +59,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = arguments(__doc__)
     parser.add_argument("--modes", default=",".join(["cam", *MODES]), help="names with commas between")
-    parser.add_argument("--first-seed", type=int, default=0, help="the results have all seeds before it")
+    add_first_seed(parser)
     parser.add_argument("--aug", type=Path, help="list of more training images, for the rows of aug/")
     call(run, parser.parse_args())
 
@@ -57,10 +68,12 @@ def run(given: argparse.Namespace) -> None:
     """Run all modes for each seed and print the table; each mode is written as soon as it is done."""
     start = time.perf_counter()
     animals = Animals(given)
-    values = earlier(given) if given.first_seed else {}
-    for seed in range(given.first_seed, given.first_seed + given.seeds):
+    modes = [mode for mode in given.modes.split(",") if mode]
+    begin = tuple(f"{mode}/" for mode in [*modes, *(["aug"] if given.aug else [])])
+    values = earlier(RESULTS, given.first_seed, lambda row: row.startswith(begin) and not row.endswith("/of-full"))
+    for seed in seeds_of(given):
         options = animals.options(seed)
-        for mode in given.modes.split(",") if given.modes else ():
+        for mode in modes:
             one_mode(animals, mode, options, values)
             write(animals, values, time.perf_counter() - start)
         if given.aug is not None:
@@ -107,20 +120,6 @@ def shares_of_full(rows: list[Row]) -> list[Row]:
                 Row.from_values(f"{mode}/val/notags/of-full", [100 * value / full for value, full in pairs], "%")
             )
     return shares
-
-
-def earlier(given: argparse.Namespace) -> Values:
-    """Return the values of the seeds before the first one of this call, from the results.
-
-    Raises:
-        IgcamError: A row has more or fewer of them.
-    """
-    asked = tuple(f"{mode}/" for mode in [*filter(None, given.modes.split(",")), *(["aug"] if given.aug else [])])
-    rows = [row for row in read_results(RESULTS)[1] if row.id.startswith(asked) and not row.id.endswith("/of-full")]
-    wrong = [f"{row.id}: has {row.n}" for row in rows if len(row.by_seed) != given.first_seed]
-    if wrong:
-        raise IgcamError.from_lines(f"{RESULTS}: --first-seed {given.first_seed} needs as many seeds:", wrong)
-    return {row.id: list(row.by_seed) for row in rows}
 
 
 def one_mode(animals: Animals, mode: str, options: FitOptions, values: Values) -> None:

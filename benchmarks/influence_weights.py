@@ -13,13 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from animals import Animals, arguments, call, print_rows
+from animals import Animals, add_first_seed, arguments, call, earlier, print_rows
 from guidance import fitted
 from influence_audit import planted
 
 from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
 from igcam.files import read_json
 from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger
 from igcam.metrics.results import Row, read_results, write_results
@@ -46,14 +45,13 @@ NOTES = {
     "weights/clean-cost": "of the same weights",
     "weights/shuffled-regained": "the weights of tags and of images, dealt out at random",
 }
-Values = dict[str, list[float]]
 
 
 def main() -> None:
     """Parse the command line, run the parts and replace their rows."""
     parser = arguments(__doc__)
     parser.set_defaults(seeds=None)
-    parser.add_argument("--first-seed", type=int, default=0, help="of weights: the results have all seeds before it")
+    add_first_seed(parser)
     parser.add_argument("--part", choices=("weights", "cue"), action="append", help="default: both")
     call(run, parser.parse_args())
 
@@ -83,12 +81,7 @@ def weights_rows(animals: Animals, seeds: range) -> list[Row]:
     the masks are drawn with. Without weights means the same rounds of training with weights of one.
     """
     truth = animals.train.tag_matrix().astype(np.float64)
-    values: Values = {}
-    if seeds.start:
-        before = [row for row in read_results(RESULTS)[1] if row.id.startswith("weights/")]
-        values = {row.id: list(row.by_seed) for row in before}
-        if not values or {len(numbers) for numbers in values.values()} != {seeds.start}:
-            raise IgcamError(f"{RESULTS}: --first-seed {seeds.start} needs rows of weights/ with as many seeds")
+    values = earlier(RESULTS, seeds.start, lambda row: row.startswith("weights/"))
 
     def score(tags: str, dataset: Dataset, weights: str, seed: int) -> float:
         options = weighted(animals.options(seed), weights)
