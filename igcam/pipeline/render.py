@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from igcam.guidance.evidence import Evidence, constrain
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
 from igcam.refine.pyramid import PyramidOptions, sharpen
-from igcam.refine.stack import resized
+from igcam.refine.stack import best_class, resized
 
 Array = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ def render(
         Name and uint8 (H, W) mask with ids 0..C.
     """
     for name, labels, probability in refined(image, scores, options, deep, evidence):
-        yield name, labels[probability.argmax(axis=0)]
+        yield name, labels[best_class(probability)]
 
 
 def refined(
@@ -119,7 +119,7 @@ def final_mask(
 ) -> NDArray[np.uint8]:
     """Return the mask after the last step of `render`."""
     labels, probability = final_map(image, scores, options, deep)
-    mask: NDArray[np.uint8] = labels[probability.argmax(axis=0)]
+    mask: NDArray[np.uint8] = labels[best_class(probability)]
     return mask
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from igcam.data.sample import Sample
 from igcam.pipeline.predictor import Prediction
 from igcam.pipeline.tiles import Mosaic, cut, window
+from igcam.refine.stack import best_class
 
 GRID = 48
 """Places a side at least of the scores of one tile of a photo that was predicted as a whole."""
@@ -46,7 +47,7 @@ class TiledPhoto:
         """Take the soft mask of the next tile."""
         region = self._mosaic.add(tile.row, tile.column, ids, probability)
         place = (region.rows, region.columns)
-        self.mask[place] = region.ids[region.probability.argmax(axis=0)]
+        self.mask[place] = region.ids[best_class(region.probability)]
         self.confidence[place] = np.rint(255 * region.probability.max(axis=0).clip(0, 1)).astype(np.uint8)
 
 

@@ -70,7 +70,7 @@ def dense_level(
     else:
         affinity = dense_affinity(resized(feature, rows, columns), small, options.affinity)
     np.fill_diagonal(affinity, 0)
-    transition = by_rows(affinity)
+    transition = by_rows(affinity, in_place=True)
     seeds = resized(probability, rows, columns).reshape(len(probability), -1)
     spread = walk(
         transition,
@@ -80,5 +80,5 @@ def dense_level(
         competition=options.competition,
     )
     # A place that is like no other, in a photo of one place, keeps its map.
-    spread = np.where(transition.any(axis=1), spread, seeds)
+    spread = np.where(transition.max(axis=1) > 0, spread, seeds)
     return (spread / spread.sum(axis=0)).reshape(len(probability), rows, columns)

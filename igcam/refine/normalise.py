@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 Affinity = TypeVar("Affinity", NDArray[np.float32], scipy.sparse.csr_array)
 
 
-def by_rows(affinity: Affinity) -> Affinity:
+def by_rows(affinity: Affinity, *, in_place: bool = False) -> Affinity:
     """Divide every row by its sum; a row of zeros stays.
 
     A walk with it takes means, so that constant maps stay constant.
 
     Args:
         affinity: (n, n), at least 0, dense or sparse.
+        in_place: Write over a dense one, which saves as much memory again.
     """
     factor = _inverse(affinity.sum(axis=1))
     if isinstance(affinity, np.ndarray):
-        return affinity * factor[:, None]
+        return np.multiply(affinity, factor[:, None], out=affinity if in_place else None)
     return scipy.sparse.csr_array(scipy.sparse.diags_array(factor) @ affinity)
 
 

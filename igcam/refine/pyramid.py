@@ -13,7 +13,7 @@ from igcam.refine.affinity import AffinityOptions, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.dense_level import DenseLevelOptions, dense_level
 from igcam.refine.guided_filter import guided_filter
-from igcam.refine.stack import margin, resized
+from igcam.refine.stack import best_class, margin, resized
 from igcam.refine.walk import walk
 
 Array = NDArray[np.float32]
@@ -156,7 +156,7 @@ def _shrunk(image: NDArray[np.uint8], height: int, width: int) -> Array:
 
 def _near_change(probability: Array, band: int) -> NDArray[np.bool_]:
     """Mark the pixels that see more than one best class within `band` pixels."""
-    best = probability.argmax(axis=0).astype(np.uint8)
+    best = best_class(probability)
     window = np.ones((2 * band + 1, 2 * band + 1), dtype=np.uint8)
     return np.asarray(cv2.dilate(best, window) != cv2.erode(best, window), dtype=bool)
 

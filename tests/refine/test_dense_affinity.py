@@ -84,4 +84,6 @@ def test_wrong_shapes_and_values_are_named() -> None:
 def test_rows_too_small_to_invert_count_as_empty() -> None:
     affinity = np.array([[0, 1e-42], [1e-42, 0.5]], np.float32)
     np.testing.assert_allclose(by_rows(affinity), [[0, 0], [0, 1]], atol=1e-6)
+    assert by_rows(affinity, in_place=True) is affinity
+    np.testing.assert_allclose(affinity, [[0, 0], [0, 1]], atol=1e-6)
     assert np.isfinite(symmetrically(affinity)).all()

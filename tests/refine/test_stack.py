@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import cv2
+import hypothesis.extra.numpy as hnp
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from igcam.refine.stack import margin, resized
+from igcam.refine.stack import best_class, margin, resized
 
 
 def test_margin_by_hand() -> None:
@@ -21,3 +24,12 @@ def test_every_channel_is_resized() -> None:
             np.testing.assert_array_equal(
                 found, cv2.resize(layer.astype(np.float32), (width, height), interpolation=how)
             )
+
+
+@given(hnp.arrays(np.float32, st.tuples(*(st.integers(1, 6),) * 3), elements=st.sampled_from([0, 0.25, 0.5, 1])))
+def test_the_best_class_is_the_first_of_the_largest(scores: np.ndarray) -> None:
+    before = scores.copy()
+    found = best_class(scores)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, scores.argmax(axis=0))
+    np.testing.assert_array_equal(scores, before)
