@@ -51,22 +51,30 @@ def add_first_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first-seed", type=int, default=0, help="the results have the values of all seeds before it")
 
 
-def seeds_of(given: argparse.Namespace) -> range:
-    """Return the seeds to run."""
-    return range(given.first_seed, given.first_seed + given.seeds)
+def seeds_of(given: argparse.Namespace, count: int | None = None) -> range:
+    """Return the seeds to run; `count` of them, or as many as were asked for."""
+    return range(given.first_seed, given.first_seed + (given.seeds if count is None else count))
 
 
-def earlier(results: Path, first_seed: int, asked: Callable[[str], bool]) -> Values:
-    """Return the values of the seeds before the first one to run, of all rows whose ids are asked for.
+def earlier(results: Path, first_seed: int, begins: Sequence[str], derived: str = "/of-full") -> Values:
+    """Return the values of the seeds before the first one to run, of the rows whose ids begin so.
+
+    Args:
+        results: The results file.
+        first_seed: The first one to run.
+        begins: Each is the beginning of one row at least.
+        derived: Ids that end so are made from the other rows, and are left out.
 
     Raises:
         IgcamError: A row has more or fewer of them, or there is none.
     """
     if not first_seed:
         return {}
-    rows = [row for row in read_results(results)[1] if asked(row.id)]
-    wrong = [f"{row.id}: has {row.n}" for row in rows if len(row.by_seed) != first_seed]
-    if wrong or not rows:
+    measured = [row for row in read_results(results)[1] if not row.id.endswith(derived)]
+    rows = [row for row in measured if row.id.startswith(tuple(begins))]
+    wrong = [f"{row.id}: has {len(row.by_seed)}" for row in rows if len(row.by_seed) != first_seed]
+    wrong += [f"{begin}: has no row" for begin in begins if not any(row.id.startswith(begin) for row in rows)]
+    if wrong:
         raise IgcamError.from_lines(f"{results}: --first-seed {first_seed} needs rows of as many seeds:", wrong)
     return {row.id: list(row.by_seed) for row in rows}
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from animals import call, print_rows
 from guidance import MODES
 from guidance import RESULTS as GUIDANCE
 
@@ -27,11 +28,7 @@ Point = tuple[str, float, float]
 
 def main() -> None:
     """Parse the command line and run."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    try:
-        run()
-    except IgcamError as error:
-        sys.exit(str(error))
+    call(lambda _: run(), argparse.ArgumentParser(description=__doc__).parse_args())
 
 
 def run() -> None:
@@ -44,15 +41,14 @@ def run() -> None:
         names = (f"{mode}/annotation/seconds", f"{mode}/val/notags/miou")
         if all(name in found for name in names):
             seconds, score = (found[name] for name in names)
-            rows.append(Row.from_values(f"budget/{mode}/seconds", seconds.by_seed, "s"))
-            rows.append(Row.from_values(f"budget/{mode}/val/notags/miou", score.by_seed, "%"))
+            rows.append(replace(seconds, id=f"budget/{mode}/seconds"))
+            rows.append(replace(score, id=f"budget/{mode}/val/notags/miou"))
             points.append((mode, seconds.value / 3600, score.value))
     if len(points) < 2:
         raise IgcamError(f"{GUIDANCE}: has {len(points)} modes, but a curve needs two: run guidance.py first")
     write_results(HERE / "results" / "budget.json", ledger, rows)
     write_text(FIGURE, drawn(points))
-    for mode, hours, score in points:
-        print(f"{mode:12s} {hours:6.1f} h  mIoU {score:.1f}")
+    print_rows(rows)
 
 
 def drawn(points: Sequence[Point]) -> str:

@@ -69,8 +69,8 @@ def run(given: argparse.Namespace) -> None:
     start = time.perf_counter()
     animals = Animals(given)
     modes = [mode for mode in given.modes.split(",") if mode]
-    begin = tuple(f"{mode}/" for mode in [*modes, *(["aug"] if given.aug else [])])
-    values = earlier(RESULTS, given.first_seed, lambda row: row.startswith(begin) and not row.endswith("/of-full"))
+    begins = [f"{name}/" for name in [*modes, *(["aug"] if given.aug else [])]]
+    values = earlier(RESULTS, given.first_seed, begins)
     for seed in seeds_of(given):
         options = animals.options(seed)
         for mode in modes:
@@ -79,7 +79,8 @@ def run(given: argparse.Namespace) -> None:
         if given.aug is not None:
             augmented(animals, options, values)
             write(animals, values, time.perf_counter() - start)
-    print_rows(rows_of(values))
+    rows = rows_of(values)
+    print_rows([*rows, *shares_of_full(rows)])
 
 
 def write(animals: Animals, values: Values, seconds: float) -> None:
@@ -96,8 +97,8 @@ def write(animals: Animals, values: Values, seconds: float) -> None:
         cues={kind: round(share * len(animals.train)) for kind, share in MODES.values() if kind},
         annotation_seconds=0,
     )
-    rows = with_kept_rows(RESULTS, rows_of(values))
-    write_results(RESULTS, ledger, with_kept_rows(RESULTS, [*rows_of(values), *shares_of_full(rows)]))
+    rows = [row for row in with_kept_rows(RESULTS, rows_of(values)) if not row.id.endswith("/of-full")]
+    write_results(RESULTS, ledger, [*rows, *shares_of_full(rows)])
 
 
 def rows_of(values: Values) -> list[Row]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from animals import Animals, add_first_seed, arguments, call, earlier, print_rows
+from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of
 from guidance import fitted
 from influence_audit import planted
 
@@ -40,7 +40,10 @@ REGAINING = {
     "shuffled": "weights/shuffled-regained",
 }
 """Which weights a run takes, and the row of what it regains."""
+UNITS = {"clean-cost": "mIoU", "wrong-tags-cost": "mIoU", "gain": "mIoU", "seconds-ratio": "x"}
+"""Of the rows that are not in percent, by the end of their names."""
 NOTES = {
+    **{f"cue/{100 * share:g}/seconds-ratio": "price of the same mIoU, chosen / random" for share in SHARES},
     "weights/regained": "weights of tags, images and places",
     "weights/clean-cost": "of the same weights",
     "weights/shuffled-regained": "the weights of tags and of images, dealt out at random",
@@ -52,38 +55,41 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.set_defaults(seeds=None)
     add_first_seed(parser)
-    parser.add_argument("--part", choices=("weights", "cue"), action="append", help="default: both")
+    parser.add_argument("--part", choices=tuple(SEEDS), action="append", help="default: both")
     call(run, parser.parse_args())
 
 
 def run(given: argparse.Namespace) -> None:
-    """Run the parts; without --seeds, 3 times the weights and 5 times the cue."""
+    """Run the parts; without --seeds, 3 times the weights and 5 times the cue. Each seed is written when it is done."""
     start = time.perf_counter()
     animals = Animals(given)
-    rows: list[Row] = []
-    for part in given.part or ("weights", "cue"):
-        seeds = 1 if given.quick else given.seeds or SEEDS[part]
-        rows += (
-            weights_rows(animals, range(given.first_seed, given.first_seed + seeds))
-            if part == "weights"
-            else cue_rows(animals, seeds)
-        )
-    print_rows(rows)
+    for part in given.part or PARTS:
+        values = earlier(RESULTS, given.first_seed, [f"{part}/"])
+        for seed in seeds_of(given, 1 if given.quick else given.seeds or SEEDS[part]):
+            PARTS[part](animals, seed, values)
+            if not given.quick:
+                write(rows_of(values))
+        print_rows(rows_of(values))
     print(f"{time.perf_counter() - start:.0f} s")
-    if not given.quick:
-        write(rows)
 
 
-def weights_rows(animals: Animals, seeds: range) -> list[Row]:
-    """Return what weights regain of the mIoU that wrong tags cost, and what they cost on clean tags.
+def rows_of(values: Values) -> list[Row]:
+    """Return a row for each name, with its unit and note."""
+    return [
+        Row.from_values(name, numbers, UNITS.get(name.split("/")[-1], "%"), NOTES.get(name, ""))
+        for name, numbers in values.items()
+    ]
+
+
+def add_weights(animals: Animals, seed: int, values: Values) -> None:
+    """Add what weights regain of the mIoU that wrong tags cost, and what they cost on clean tags.
 
     The score is that of the reweight stage's masks against the true masks of train; the wrong tags are those that
     the masks are drawn with. Without weights means the same rounds of training with weights of one.
     """
-    truth = animals.train.tag_matrix().astype(np.float64)
-    values = earlier(RESULTS, seeds.start, lambda row: row.startswith("weights/"))
+    changed = with_tags(animals.train, planted(animals.train.tag_matrix().astype(np.float64), WRONG_TAGS, seed))
 
-    def score(tags: str, dataset: Dataset, weights: str, seed: int) -> float:
+    def score(tags: str, dataset: Dataset, weights: str) -> float:
         options = weighted(animals.options(seed), weights)
         like = "all" if weights == "tags" else "none"
         after = (f"weights-{tags}-{like}", "igcam-tags")
@@ -91,19 +97,13 @@ def weights_rows(animals: Animals, seeds: range) -> list[Row]:
         print(f"{time.strftime('%H:%M:%S')} seed {seed} {tags} tags, {weights}: {found:.2f}", flush=True)
         return found
 
-    for seed in seeds:
-        changed = with_tags(animals.train, planted(truth, WRONG_TAGS, seed))
-        clean, lowest = (score(*given, "none", seed) for given in (("clean", animals.train), ("wrong", changed)))
-        cost = clean - lowest
-        for weights, name in REGAINING.items():
-            share = (score("wrong", changed, weights, seed) - lowest) / cost if cost else 0.0
-            values.setdefault(name, []).append(100 * share)
-        values.setdefault("weights/clean-cost", []).append(clean - score("clean", animals.train, "all", seed))
-        values.setdefault("weights/wrong-tags-cost", []).append(cost)
-    units = {"weights/clean-cost": "mIoU", "weights/wrong-tags-cost": "mIoU"}
-    return [
-        Row.from_values(name, numbers, units.get(name, "%"), NOTES.get(name, "")) for name, numbers in values.items()
-    ]
+    clean, lowest = score("clean", animals.train, "none"), score("wrong", changed, "none")
+    cost = clean - lowest
+    for weights, name in REGAINING.items():
+        share = (score("wrong", changed, weights) - lowest) / cost if cost else 0.0
+        values.setdefault(name, []).append(100 * share)
+    values.setdefault("weights/clean-cost", []).append(clean - score("clean", animals.train, "all"))
+    values.setdefault("weights/wrong-tags-cost", []).append(cost)
 
 
 def weighted(options: FitOptions, weights: str) -> FitOptions:
@@ -116,41 +116,36 @@ def weighted(options: FitOptions, weights: str) -> FitOptions:
     return replace(options, igcam=replace(options.igcam, doubt=doubt, reweight=chosen, stages=stages))
 
 
-def cue_rows(animals: Animals, seeds: int) -> list[Row]:
-    """Return the gain of chosen masks over random ones at equal seconds, on val without tags.
+def add_cue(animals: Animals, seed: int, values: Values) -> None:
+    """Add the gain of chosen masks over random ones at equal seconds, on val without tags.
 
     The run of tags alone chooses; `cue/SHARE/seconds-ratio` is the price at which chosen masks reach what random
     ones reach at that budget, by straight lines between the budgets. Random masks are the modes of guidance.py.
     """
-    curves: dict[str, list[list[float]]] = {"chosen": [], "random": []}
     prices = [round(share * len(animals.train)) * (ANNOTATION_SECONDS["mask"] - 20) for share in SHARES]
-    for seed in range(seeds):
-        options = animals.options(seed)
-        tags = animals.learn("igcam-tags", animals.train, options)
-        floor = animals.on_val(tags)[0]
-        for how, curve in curves.items():
-            points = [floor]
-            for share, price in zip(SHARES, prices, strict=True):
-                name = f"masks{100 * share:g}"
-                if how == "random":
-                    run, _ = fitted(animals, name, options)
-                else:
-                    chosen = propose_cues(tags, price + 1, kinds=["mask"])
-                    dataset = masks_on(animals.train, [item.image for item in chosen])
-                    run = animals.learn(f"chosen-{name}", dataset, options)
-                points.append(animals.on_val(run)[0])
-                print(f"{time.strftime('%H:%M:%S')} seed {seed} {how} {name}: {points[-1]:.2f}", flush=True)
-            curve.append(points)
-    rows = []
+    options = animals.options(seed)
+    tags = animals.learn("igcam-tags", animals.train, options)
+    floor = animals.on_val(tags)[0]
+    curves = {"chosen": [floor], "random": [floor]}
+    for how, points in curves.items():
+        for share, price in zip(SHARES, prices, strict=True):
+            name = f"masks{100 * share:g}"
+            if how == "random":
+                run, _ = fitted(animals, name, options)
+            else:
+                chosen = propose_cues(tags, price + 1, kinds=["mask"])
+                dataset = masks_on(animals.train, [item.image for item in chosen])
+                run = animals.learn(f"chosen-{name}", dataset, options)
+            points.append(animals.on_val(run)[0])
+            print(f"{time.strftime('%H:%M:%S')} seed {seed} {how} {name}: {points[-1]:.2f}", flush=True)
+    mine, theirs = curves["chosen"], curves["random"]
     for place, share in enumerate(SHARES, 1):
         name = f"cue/{100 * share:g}"
-        for how, curve in curves.items():
-            rows.append(Row.from_values(f"{name}/{how}/miou", [points[place] for points in curve], "%"))
-        pairs = list(zip(curves["chosen"], curves["random"], strict=True))
-        rows.append(Row.from_values(f"{name}/gain", [mine[place] - theirs[place] for mine, theirs in pairs], "mIoU"))
-        ratios = [seconds_to_reach(theirs[place], mine, [0.0, *prices]) / prices[place - 1] for mine, theirs in pairs]
-        rows.append(Row.from_values(f"{name}/seconds-ratio", ratios, "x", "price of the same mIoU, chosen / random"))
-    return rows
+        ratio = seconds_to_reach(theirs[place], mine, [0.0, *prices]) / prices[place - 1]
+        found = {f"{how}/miou": points[place] for how, points in curves.items()}
+        found |= {"gain": mine[place] - theirs[place], "seconds-ratio": ratio}
+        for row, value in found.items():
+            values.setdefault(f"{name}/{row}", []).append(value)
 
 
 def seconds_to_reach(wanted: float, points: list[float], prices: list[float]) -> float:
@@ -188,6 +183,10 @@ def write(rows: list[Row]) -> None:
     ledger, others = read_results(RESULTS) if RESULTS.exists() else (Ledger("influence", "see the ids", 437, True), [])
     begins = tuple({row.id.split("/")[0] + "/" for row in rows})
     write_results(RESULTS, ledger, [row for row in others if not row.id.startswith(begins)] + rows)
+
+
+PARTS = {"weights": add_weights, "cue": add_cue}
+"""What adds the values of one seed."""
 
 
 if __name__ == "__main__":

@@ -139,10 +139,11 @@ def _distilled(content: Results) -> list[str]:
         )
         for mode in modes
     ]
+    shown = [rows[key] for mode in modes for column in columns if (key := f"{mode}/{column}") in rows]
     head = ("the run has learnt from", "head: mIoU", "Boundary IoU", "segmenter: mIoU", "Boundary IoU", "training")
     return [
         "**Distilled** (`igcam distill`: a DeepLabV3+ on the frozen network learns the masks of the run), the same val "
-        "photos without tags. One run each.",
+        f"photos without tags. {_repetitions(shown)}",
         _table(head, cells),
     ]
 

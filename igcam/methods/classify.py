@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,10 +85,15 @@ def tag_loss(logits: NDArray[np.floating], tags: NDArray[np.floating]) -> float:
     return float((np.logaddexp(0, logits) - tags * logits).mean())
 
 
-def tagged_activations(
-    classifier: Classifier, features: Iterable[Array], tags: NDArray[np.floating]
-) -> Iterable[Array]:
-    """Yield normalised activation maps, float32 (C, h, w) in 0..1, zero for untagged classes."""
-    for feature, present in zip(features, tags, strict=True):
-        maps = torch.from_numpy(classifier.activation_maps(feature))
+def tagged_activations(inputs: Inputs, classifier: Classifier, tags: NDArray[np.generic]) -> Iterator[Array]:
+    """Yield the normalised activation maps of every image, float32 (C, h, w) in 0..1, zero for untagged classes.
+
+    Args:
+        inputs: Features.
+        classifier: Fitted to them.
+        tags: (N, C) of 0 and 1: whose maps are wanted.
+    """
+    for index, present in enumerate(tags):
+        maps = torch.from_numpy(classifier.activation_maps(inputs.last_level(index)))
         yield (normalise(maps) * torch.from_numpy(np.asarray(present, np.float32))[:, None, None]).numpy()
+        inputs.progress("activation maps", index + 1, len(tags))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.guidance.targets import restrict_to_tags
 from igcam.methods.coverage import CoverageOptions, first_targets
 from igcam.methods.inputs import Inputs
 from igcam.methods.rounds import Guided, RoundOptions, learn
+from igcam.methods.tag_belief import as_believed
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,4 @@ def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptio
         options: See there.
     """
     probabilities = first_targets(inputs, activations, options.coverage, options.learn.retarget.marks)
-    if inputs.belief is not None:
-        probabilities = restrict_to_tags(probabilities, inputs.belief)
-    return learn(inputs, probabilities, options.learn)
+    return learn(inputs, as_believed(inputs, probabilities), options.learn)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from igcam.errors import check_ranges
+from igcam.guidance.targets import restrict_to_tags
 from igcam.influence import shuffled_weights
 from igcam.methods.classify import Classifier, tagged_activations
 from igcam.methods.inputs import Inputs
@@ -26,7 +27,7 @@ class DoubtOptions:
     least: float = 0.1
     """A class that is not tagged gets an activation map where it is believed at least so far."""
     evidence: AuditOptions = field(default_factory=AuditOptions)
-    """How it is gathered; the seed is that of the run."""
+    """How it is gathered; its seed is added to that of the run."""
     shuffled: bool = False
     """Control: deal the beliefs out at random, among tagged and among untagged classes."""
 
@@ -43,7 +44,8 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
     """
     count = len(inputs.tags)
     tags = inputs.tags.astype(np.float64)
-    chosen = replace(options.evidence, folds=min(options.evidence.folds, count), seed=inputs.seed)
+    given = options.evidence
+    chosen = replace(given, folds=min(given.folds, count), seed=inputs.seed + given.seed)
 
     def feature_map(index: int) -> Array:
         inputs.progress("look for wrong tags", index + 1, count)
@@ -59,8 +61,15 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
     return belief
 
 
+def as_believed(inputs: Inputs, probabilities: Array) -> Array:
+    """Return probabilities (N, C + 1, h, w) in which every class counts as far as it is believed.
+
+    Where the tags are believed anyway they are returned as they are.
+    """
+    return probabilities if inputs.belief is None else restrict_to_tags(probabilities, inputs.belief)
+
+
 def believed_activations(inputs: Inputs, classifier: Classifier, belief: Array, least: float) -> NDArray[np.float16]:
     """Return normalised activation maps, float16 (N, C, h, w) in 0..1, zero for classes that are believed less."""
-    features = (inputs.last_level(index) for index in range(len(belief)))
-    allowed = (belief >= max(least, 1e-6)).astype(np.float32)
-    return np.stack([maps.astype(np.float16) for maps in tagged_activations(classifier, features, allowed)])
+    maps = tagged_activations(inputs, classifier, belief >= max(least, 1e-6))
+    return np.stack([classes.astype(np.float16) for classes in maps])

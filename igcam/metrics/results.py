@@ -35,7 +35,7 @@ class Row:
     note: str = ""
     """What a reader must know besides the ledger."""
     values: tuple[float, ...] = ()
-    """One a seed where there are several; so that further ones can be added later."""
+    """Those of the seeds, in their order, where there are several: further ones can be added to them later."""
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from igcam.data.sample import Dataset
 from igcam.errors import IgcamError
 from igcam.files import read_array, write_array
-from igcam.guidance.targets import from_activation, restrict_to_tags
+from igcam.guidance.targets import from_activation
 from igcam.methods.background import BackgroundOptions, with_background
 from igcam.methods.classify import Classifier, ClassifyOptions, classify, tagged_activations
 from igcam.methods.guide import guide
 from igcam.methods.inputs import Inputs, no_progress
 from igcam.methods.reweight import reweight
 from igcam.methods.rounds import Guided
-from igcam.methods.tag_belief import DoubtOptions, believe, believed_activations
+from igcam.methods.tag_belief import DoubtOptions, as_believed, believe, believed_activations
 from igcam.pipeline.backbone_file import run_backbone
 from igcam.pipeline.features import build_features
 from igcam.pipeline.models_file import read_classifier, write_classifier, write_head
@@ -112,17 +112,16 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
     classifier = _classify(run, inputs, method.classify, method.background, step)
     if options.method == "cam":
         return
-    activations = _activations(run)
     if options.igcam.doubt.share > 0:
-        inputs, activations = _doubt(run, inputs, classifier, options.igcam.doubt, step)
+        inputs = _doubt(run, inputs, classifier, options.igcam.doubt, step)
     probabilities = None
     for name in options.learning_stages:
         if not run.is_done(name):
             with step(name) as facts:
                 if name == "guide":
-                    guided = guide(inputs, activations, options.igcam.guide)
+                    guided = guide(inputs, _activations(run, inputs), options.igcam.guide)
                 else:
-                    base = _coverage_by_activation(inputs, activations) if probabilities is None else probabilities
+                    base = _coverage_by_activation(run, inputs) if probabilities is None else probabilities
                     guided = reweight(inputs, classifier, base, options.igcam.reweight)
                 _write_guided(run, name, guided)
                 facts.update(curve=guided.curve, agreement=guided.agreement)
@@ -136,41 +135,39 @@ def _classify(
     if not run.is_done("classify"):
         with step("classify") as facts:
             classifier = classify(inputs, options)
-            count = len(inputs.tags)
-            features = (inputs.last_level(index) for index in range(count))
-            maps = []
-            for activation in tagged_activations(classifier, features, inputs.tags):
-                maps.append(with_background(activation, background).astype(np.float16))
-                inputs.progress("activation maps", len(maps), count)
-            write_array(maps_file, np.stack(maps))
+            found = tagged_activations(inputs, classifier, inputs.tags)
+            write_array(maps_file, np.stack([with_background(maps, background).astype(np.float16) for maps in found]))
             write_classifier(head_file, classifier)
             facts.update(curve=[], penalty=classifier.head.l2)
     return read_classifier(head_file)
 
 
-def _doubt(
-    run: RunFolder, inputs: Inputs, classifier: Classifier, options: DoubtOptions, step: _Steps
-) -> tuple[Inputs, Array]:
-    """Return the inputs with beliefs in place of tags, and the activation maps of all classes that are believed."""
-    files = [run.file("stages", "doubt", f"{name}.npy") for name in ("beliefs", "activations")]
+def _doubt(run: RunFolder, inputs: Inputs, classifier: Classifier, options: DoubtOptions, step: _Steps) -> Inputs:
+    """Return the inputs with beliefs, once these and the activation maps of what is believed are written."""
+    file = run.file("stages", "doubt", "beliefs.npy")
     if not run.is_done("doubt"):
         with step("doubt"):
             belief = believe(inputs, options)
-            write_array(files[0], belief)
-            write_array(files[1], believed_activations(inputs, classifier, belief, options.least))
-    belief, activations = map(read_array, files)
-    return replace(inputs, belief=belief), activations.astype(np.float32)
+            write_array(file, belief)
+            write_array(_doubted_maps(run), believed_activations(inputs, classifier, belief, options.least))
+    return replace(inputs, belief=read_array(file))
 
 
-def _activations(run: RunFolder) -> Array:
+def _doubted_maps(run: RunFolder) -> Path:
+    return run.file("stages", "doubt", "activations.npy")
+
+
+def _activations(run: RunFolder, inputs: Inputs) -> Array:
+    """Return the activation maps of all classes that are tagged, or believed where tags are doubted."""
+    if inputs.belief is not None:
+        return read_array(_doubted_maps(run)).astype(np.float32)
     return read_array(run.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
 
 
-def _coverage_by_activation(inputs: Inputs, activations: Array) -> Array:
+def _coverage_by_activation(run: RunFolder, inputs: Inputs) -> Array:
     """Return what stands in for guided probabilities where the guide stage is off: the activation alone."""
-    resized = (inputs.at_map_size(maps) for maps in activations)
-    targets = np.stack([from_activation(maps, maps.max(axis=0)) for maps in resized])
-    return targets if inputs.belief is None else restrict_to_tags(targets, inputs.belief)
+    resized = (inputs.at_map_size(maps) for maps in _activations(run, inputs))
+    return as_believed(inputs, np.stack([from_activation(maps, maps.max(axis=0)) for maps in resized]))
 
 
 def _write_guided(run: RunFolder, name: str, guided: Guided) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.refine.batch import in_parallel
-from igcam.refine.stack import resized
+from igcam.refine.stack import best_class, resized
 
 Array = NDArray[np.float32]
 Refiner = Callable[[int, Array], Array]
@@ -83,7 +83,7 @@ def _answers(refiners: Mapping[str, Refiner], index: int, example: Example) -> N
     kept = example.probability[labels]
     refined = [refiner(index, kept / kept.sum(axis=0)) for refiner in refiners.values()]
     shape = max(answer.shape[1:] for answer in refined) if example.mask is None else example.mask.shape
-    return np.stack([labels[_fitted(answer, *shape).argmax(axis=0)] for answer in refined])
+    return np.stack([labels[best_class(_fitted(answer, *shape))] for answer in refined])
 
 
 def _fitted(answer: Array, height: int, width: int) -> Array:

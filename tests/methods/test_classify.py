@@ -60,8 +60,7 @@ def test_the_scale_of_the_features_does_not_matter() -> None:
 def test_activations_find_the_objects_of_the_tagged_classes_only() -> None:
     inputs, masks = toy_inputs(), toy_masks(12)
     classifier = classify(inputs, ClassifyOptions())
-    features = (inputs.last_level(index) for index in range(12))
-    found = list(tagged_activations(classifier, features, inputs.tags))
+    found = list(tagged_activations(inputs, classifier, inputs.tags))
     assert len(found) == 12
     for activation, tags, mask in zip(found, inputs.tags, masks, strict=True):
         assert activation.min() >= 0

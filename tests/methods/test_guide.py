@@ -28,8 +28,7 @@ PLAIN = RoundOptions(rounds=1, head=HEAD, retarget=RetargetOptions(size=0))
 
 def activations(inputs: Inputs) -> np.ndarray:
     classifier = classify(inputs, ClassifyOptions())
-    features = (inputs.last_level(index) for index in range(len(inputs.tags)))
-    return np.stack(list(tagged_activations(classifier, features, inputs.tags)))
+    return np.stack(list(tagged_activations(inputs, classifier, inputs.tags)))
 
 
 def test_tags_alone_find_the_objects() -> None:
