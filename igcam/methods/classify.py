@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from igcam.errors import IgcamError, check_ranges
 from igcam.maps import class_activation_maps, normalise
 from igcam.methods.inputs import Inputs
-from igcam.models.linear_head import LinearHead, cross_fitted_logits, feature_scale, fit_linear_head
+from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
+from igcam.models.penalty import best_penalty
 
 Array = NDArray[np.float32]
 
@@ -48,11 +48,6 @@ class Classifier:
         """Return raw logits, float32 (N, C), of pooled features (N, D)."""
         return self.head.logits(np.asarray(pooled, np.float64) * self.scale).astype(np.float32)
 
-    def evidence(self, share: float) -> tuple[Tensor, Tensor]:
-        """Return weight, float32 (C, D), and bias, (C,), of `share` times the raw logits of pooled features."""
-        weight = torch.from_numpy(share * self.scale * self.head.weight).float()
-        return weight, torch.from_numpy(share * self.head.bias).float()
-
     def activation_maps(self, feature: Array) -> Array:
         """Return raw maps w_c . f(u), float32 (C, h, w), of a feature (D, h, w); the bias is left out.
 
@@ -68,21 +63,8 @@ def classify(inputs: Inputs, options: ClassifyOptions) -> Classifier:
     pooled = inputs.pooled.astype(np.float64)
     scale = feature_scale(pooled)
     features = pooled * scale
-    folds = min(options.folds, len(features))
-    penalty = options.penalties[0]
-    if len(options.penalties) > 1 and folds > 1:
-        losses = []
-        for step, candidate in enumerate(options.penalties):
-            logits = cross_fitted_logits(features, inputs.tags, candidate, folds, inputs.seed)
-            losses.append(tag_loss(logits, inputs.tags))
-            inputs.progress("choose the penalty", step + 1, len(options.penalties))
-        penalty = options.penalties[int(np.argmin(losses))]
+    penalty = best_penalty(features, inputs.tags, options.penalties, options.folds, inputs.seed, inputs.progress)
     return Classifier(fit_linear_head(features, inputs.tags, penalty), scale)
-
-
-def tag_loss(logits: NDArray[np.floating], tags: NDArray[np.floating]) -> float:
-    """Return the mean binary cross-entropy of raw logits (N, C) and tags (N, C)."""
-    return float((np.logaddexp(0, logits) - tags * logits).mean())
 
 
 def tagged_activations(inputs: Inputs, classifier: Classifier, tags: NDArray[np.generic]) -> Iterator[Array]:

@@ -47,8 +47,8 @@ class DistillOptions:
     teacher_share: float = 0.5
     """Their share of the targets of images without cues; the rest are the masks of the run."""
     tag_evidence: float | None = None
-    """This share of the image's class logits is added to the logits of its places; null takes the run's. The finetune
-    regime takes 0, as the classifier does not fit a backbone that has learnt."""
+    """How far what is told from the whole photo decides to which class its objects belong; null takes the run's. The
+    finetune regime takes 0, as the run's tagger does not fit a backbone that has learnt."""
     compile: bool = False
     """Compile the network by torch.compile first: pays on a GPU in long trainings."""
     scale: tuple[float, float] = (0.5, 2.0)

@@ -29,7 +29,7 @@ class RoundOptions:
     """Most rounds."""
     settled: float = 0.97
     """No further round once the masks of two rounds have this mean IoU with each other; no truth is needed."""
-    mask_share: float = 0.85
+    mask_share: float = 0.7
     """Share of all trust that the given masks have together, 0 to 1, if they are fewer; a few masks that are right
     are drowned otherwise."""
     most_weight: float = 150.0

@@ -46,11 +46,6 @@ class SegmentationHead(ClassLogits):
         return logits
 
 
-def add_evidence(logits: Tensor, evidence: Tensor) -> Tensor:
-    """Add what the whole image says of each class, (N, C), to the logits of its places, (N, C + 1, h, w)."""
-    return torch.cat([logits[:, :1], logits[:, 1:] + evidence[:, :, None, None]], dim=1)
-
-
 @torch.inference_mode()
 def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tensor | None = None) -> Tensor:
     """Return softmax probabilities (N, C + 1, h, w), logits averaged with those of the mirrored image.

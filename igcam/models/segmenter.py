@@ -15,7 +15,7 @@ from igcam.errors import IgcamError, check_ranges
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
 from igcam.models.reduction import Reduction
-from igcam.models.segmentation_head import add_evidence
+from igcam.models.tagger import Tagger, add_evidence, tag_logits
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ class Segmenter(nn.Module):
     """
 
     evidence: nn.Linear | None
-    """From the last level's mean to what is added to every class's logits; None for nothing."""
+    """The tagger, which asks the last level's mean over the places; None for none."""
+    tag_evidence: float
+    """How far it counts."""
 
     def __init__(self, encoder: Encoder, options: SegmenterOptions, classes: int) -> None:
         super().__init__()
@@ -119,6 +121,7 @@ class Segmenter(nn.Module):
         self.options = options
         self.decoder = Decoder(options.decoder, encoder.channels, classes, options.width, options.dropout)
         self.evidence = None
+        self.tag_evidence = 0.0
 
     def train(self, mode: bool = True) -> Segmenter:
         """Switch to training or evaluation; the statistics of the backbone's norms stay as they are."""
@@ -126,16 +129,12 @@ class Segmenter(nn.Module):
         self.encoder.backbone.eval()
         return self
 
-    def add_evidence(self, weight: Tensor, bias: Tensor) -> None:
-        """Add the logits of a classifier of the whole image to those of its places.
-
-        Args:
-            weight: float (C, D), of the mean over the places of the backbone's last level.
-            bias: float (C,).
-        """
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
-        layer.load_state_dict({"weight": weight, "bias": bias})
+    def add_evidence(self, tagger: Tagger, share: float) -> None:
+        """Let a tagger of the last level take part; the share is that of `igcam.models.tagger.add_evidence`."""
+        layer = nn.Linear(tagger.weight.shape[1], tagger.weight.shape[0])
+        layer.load_state_dict({"weight": tagger.weight, "bias": tagger.bias})
         self.evidence = layer.to(self.encoder.mean.device).requires_grad_(False)
+        self.tag_evidence = share
 
     def forward(self, images: Tensor) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), background first, on a grid that covers the whole image.
@@ -151,5 +150,6 @@ class Segmenter(nn.Module):
         reduced = self.encoder.project(levels)
         logits: Tensor = self.decoder(reduced)
         if self.evidence is not None:
-            logits = add_evidence(logits, self.evidence(levels[-1].mean(dim=(2, 3))))
+            said = tag_logits(levels[-1].mean(dim=(2, 3)), self.evidence.weight, self.evidence.bias)
+            logits = add_evidence(logits, said, self.tag_evidence)
         return logits, reduced[-1]

@@ -13,6 +13,7 @@ from igcam.errors import IgcamError, check_ranges
 from igcam.influence.audit import Suspicion, neighbour_evidence, suspicion
 from igcam.influence.design import checked_tags
 from igcam.models.linear_head import cross_fitted_heads, cross_fitted_logits, feature_scale
+from igcam.models.penalty import best_penalty
 
 Array = NDArray[np.float64]
 TOP_SHARE = 0.1
@@ -92,7 +93,7 @@ def tag_evidence(
         top, places = _over_places(maps, plain, tags, feature_scale(average), options)
         joined = np.hstack([rooted, rooted_and_centred(top)]) / math.sqrt(2)
     joined = _rotated(joined)
-    penalty = best_penalty(joined, tags, options)
+    penalty = best_penalty(joined, tags, options.penalties, options.folds, options.seed)
     logits = np.mean(
         [
             cross_fitted_logits(joined, tags, penalty, options.folds, options.seed + repeat)
@@ -111,15 +112,6 @@ def rooted_and_centred(features: ArrayLike) -> Array:
     return rooted * feature_scale(rooted)
 
 
-def best_penalty(features: Array, tags: Array, options: AuditOptions) -> float:
-    """Return the penalty with the lowest out-of-fold tag loss."""
-    losses = []
-    for penalty in options.penalties if len(options.penalties) > 1 else ():
-        logits = cross_fitted_logits(features, tags, penalty, options.folds, options.seed)
-        losses.append(float((np.logaddexp(0, logits) - tags * logits).mean()))
-    return options.penalties[int(np.argmin(losses)) if losses else 0]
-
-
 def top_mean(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the mean, (C,), over the top tenth of the places of values (C, places)."""
     kept = max(1, round(TOP_SHARE * values.shape[1]))
@@ -130,9 +122,8 @@ def _over_places(
     maps: Iterable[NDArray[np.float32]], plain: Array, tags: Array, scale: float, options: AuditOptions
 ) -> tuple[Array, Array]:
     """Return top-pooled features (n, D) and out-of-fold logits of the top places (n, C), in one pass."""
-    fold, heads = cross_fitted_heads(
-        plain, tags, best_penalty(_rotated(plain), tags, options), options.folds, options.seed
-    )
+    penalty = best_penalty(_rotated(plain), tags, options.penalties, options.folds, options.seed)
+    fold, heads = cross_fitted_heads(plain, tags, penalty, options.folds, options.seed)
     top, places = np.empty(plain.shape), np.empty(tags.shape)
     for index, feature in enumerate(maps):
         flat = feature.reshape(len(feature), -1)

@@ -29,7 +29,7 @@ from igcam.pipeline.distill_encoder import open_encoder, reduce_levels, use_redu
 from igcam.pipeline.distill_examples import AugmentedExamples, FrozenExamples, Masks
 from igcam.pipeline.distill_state import DistillFolder
 from igcam.pipeline.features import views_of
-from igcam.pipeline.models_file import read_classifier
+from igcam.pipeline.models_file import read_tagger
 from igcam.pipeline.options import to_plain
 from igcam.pipeline.processes import open_accelerator
 from igcam.pipeline.run_folder import RunFolder
@@ -157,8 +157,8 @@ class _Distillation:
         self.segmenter.decoder.favour_classes(self.options.foreground_bias)
         share = self.options.tag_evidence or 0.0
         if share > 0:
-            classifier = read_classifier(self.run.file("stages", "classify", "head.safetensors"))
-            self.segmenter.add_evidence(*classifier.evidence(share))
+            tagger = read_tagger(self.run.file("stages", "tagger", "tagger.safetensors"))
+            self.segmenter.add_evidence(tagger, share)
         size, flip = self.options.size, self.run.options.flip
         facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
         write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
@@ -230,7 +230,7 @@ class _Distillation:
 
 def _resolved(options: DistillOptions, run: RunFolder) -> DistillOptions:
     """Return the options with what the run decides in place of what was left open."""
-    share = run.options.tag_evidence if options.tag_evidence is None else options.tag_evidence
+    share = run.options.evidence_share if options.tag_evidence is None else options.tag_evidence
     if options.regime == "finetune":
         share = 0.0
     return replace(options, size=options.size or run.options.size, tag_evidence=share)

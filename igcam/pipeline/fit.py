@@ -22,9 +22,10 @@ from igcam.methods.inputs import Inputs, no_progress
 from igcam.methods.reweight import reweight
 from igcam.methods.rounds import Guided
 from igcam.methods.tag_belief import DoubtOptions, as_believed, believe, believed_activations
+from igcam.models.tagger import fit_tagger
 from igcam.pipeline.backbone_file import run_backbone
 from igcam.pipeline.features import build_features
-from igcam.pipeline.models_file import read_classifier, write_classifier, write_head
+from igcam.pipeline.models_file import read_classifier, write_classifier, write_head, write_tagger
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_inputs import open_bank, open_inputs
@@ -110,10 +111,16 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
     if "guide" in options.stages:
         _check_map_size(options, inputs)
     classifier = _classify(run, inputs, method.classify, method.background, step)
+    if options.method == "igcam" and options.igcam.doubt.share > 0:
+        inputs = _doubt(run, inputs, classifier, options.igcam.doubt, step)
+    if not run.is_done("tagger"):
+        with step("tagger"):
+            write_tagger(
+                run.file("stages", "tagger", "tagger.safetensors"),
+                fit_tagger(inputs.pooled, inputs.allowed, inputs.seed),
+            )
     if options.method == "cam":
         return
-    if options.igcam.doubt.share > 0:
-        inputs = _doubt(run, inputs, classifier, options.igcam.doubt, step)
     probabilities = None
     for name in options.learning_stages:
         if not run.is_done(name):

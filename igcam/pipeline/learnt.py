@@ -16,8 +16,9 @@ from igcam.maps import normalise
 from igcam.methods.background import with_background
 from igcam.methods.classify import Classifier
 from igcam.models.reduction import Reduction
-from igcam.models.segmentation_head import SegmentationHead, add_evidence
-from igcam.pipeline.models_file import read_classifier, read_head, read_reduction
+from igcam.models.segmentation_head import SegmentationHead
+from igcam.models.tagger import Tagger, add_evidence
+from igcam.pipeline.models_file import read_classifier, read_head, read_reduction, read_tagger
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
 
@@ -30,6 +31,7 @@ class Learnt:
 
     options: FitOptions
     classifier: Classifier
+    tagger: Tagger
     reduction: Reduction
     head: SegmentationHead | None
     """The last stage's head; None for plain CAM."""
@@ -43,13 +45,14 @@ class Learnt:
         """
         options = run.options
         stages = options.learning_stages
-        unfinished = [stage for stage in ("classify", *stages) if not run.is_done(stage)]
+        unfinished = [stage for stage in ("classify", "tagger", *stages) if not run.is_done(stage)]
         if unfinished:
             raise IgcamError(f"{run.path}: is not finished: no {', '.join(unfinished)}; run igcam fit again")
         head_file = run.file("stages", stages[-1], "head.safetensors") if stages else None
         return cls(
             options,
             read_classifier(run.file("stages", "classify", "head.safetensors")),
+            read_tagger(run.file("stages", "tagger", "tagger.safetensors")),
             read_reduction(run.file("stages", "features", "reduction.safetensors")),
             None if head_file is None else read_head(head_file),
         )
@@ -60,7 +63,10 @@ class Learnt:
             tuple(mean.to(device) for mean in self.reduction.means),
             tuple(projection.to(device) for projection in self.reduction.projections),
         )
-        return replace(self, reduction=reduction, head=None if self.head is None else self.head.to(device))
+        tagger = self.tagger.to(device)
+        return replace(
+            self, tagger=tagger, reduction=reduction, head=None if self.head is None else self.head.to(device)
+        )
 
     @torch.inference_mode()
     def scores(
@@ -71,25 +77,25 @@ class Learnt:
         Args:
             views: One a view, of one float32 (N, D, h, w) a level of the backbone.
             flips: Which views are mirrored.
-            tags: (N, C) of 0 and 1; None where they are not known. Then the evidence of the whole image for each
-                class is added to that of its places, or decides on the classes of a plain CAM.
+            tags: (N, C) of 0 and 1; None where they are not known. Then what the tagger says of the whole image
+                is joined to what its places say, or decides on the classes of a plain CAM.
 
         Returns:
             Scores, float32 (N, C + 1, h, w), not negative, background first, and the reduced last level, mean over the
             views, float32 (N, D', h, w).
         """
         pooled = sum(levels[-1].mean(dim=(2, 3)) for levels in views) / len(views)
-        evidence = self.classifier.image_logits(torch.as_tensor(pooled).cpu().numpy())
+        evidence = self.tagger.logits(torch.as_tensor(pooled)).cpu()
         reduced = [self.reduction(levels) for levels in views]
         depth = self.reduction.projections[-1].shape[1]
         deep = _mean([layers[:, -depth:] for layers in reduced], flips).cpu().numpy()
         if self.head is None:
             last = _mean([levels[-1] for levels in views], flips).cpu().numpy()
-            present = evidence > 0 if tags is None else tags
+            present = evidence.numpy() > 0 if tags is None else tags
             return np.stack([self._cam(*item) for item in zip(last, present, strict=True)]), deep
         logits = _mean([self.head(layers) for layers in reduced], flips).cpu()
         if tags is None:
-            logits = add_evidence(logits, self.options.tag_evidence * torch.from_numpy(evidence))
+            logits = add_evidence(logits, evidence, self.options.evidence_share)
         probability: Array = torch.softmax(logits, dim=1).numpy()
         return probability if tags is None else restrict_to_tags(probability, np.asarray(tags, np.float32)), deep
 

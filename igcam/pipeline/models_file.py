@@ -16,6 +16,7 @@ from igcam.methods.classify import Classifier
 from igcam.models.linear_head import LinearHead
 from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
+from igcam.models.tagger import Tagger
 
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
@@ -43,6 +44,24 @@ def read_classifier(path: Path) -> Classifier:
             raise ValueError(f"weight is of {len(weight)} classes, bias of {len(bias)}")
         l2, gradient_norm, steps, scale = tensors["l2_gradient_steps_scale"].tolist()
         return Classifier(LinearHead(weight.numpy(), bias.numpy(), l2, gradient_norm, int(steps)), scale)
+
+
+def write_tagger(path: Path, tagger: Tagger) -> None:
+    """Write what tells the tags of photos."""
+    write_tensors(path, {"weight": tagger.weight.contiguous(), "bias": tagger.bias.contiguous()})
+
+
+def read_tagger(path: Path) -> Tagger:
+    """Read what `write_tagger` wrote.
+
+    Raises:
+        IgcamError: The file is missing, damaged or of something else.
+    """
+    with _tensors(path, "tagger") as tensors:
+        weight, bias = _floats(tensors, "weight", 2), _floats(tensors, "bias", 1)
+        if len(weight) != len(bias):
+            raise ValueError(f"weight is of {len(weight)} classes, bias of {len(bias)}")
+        return Tagger(weight, bias)
 
 
 def write_head(path: Path, head: SegmentationHead) -> None:

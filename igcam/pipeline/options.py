@@ -56,8 +56,9 @@ class FitOptions:
     grouping_level: int = -1
     """Which of the backbone's levels, by its place among them, is grouped into proposals: the last suits a
     network trained on many classes, an inner one a network trained on the tags alone."""
-    tag_evidence: float = 0.5
-    """Without tags, this share of the image's class logits is added to the logits of its places."""
+    tag_evidence: float | None = None
+    """Without tags, how far what is told from the whole photo decides to which class its objects belong: 0 asks every
+    place for itself; null takes 1, or 0.5 in the finetune regime, whose network is too sure of what it has learnt."""
     finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
     """Training of the backbone in the finetune regime."""
     cam: CamOptions = field(default_factory=CamOptions)
@@ -77,7 +78,9 @@ class FitOptions:
             raise IgcamError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if self.regime not in ("frozen", "finetune"):
             raise IgcamError(f"regime must be frozen or finetune, got {self.regime!r}")
-        check_ranges(self, size=(32, 4096), crf_side=(0, 1 << 20), tag_evidence=(0, math.inf), seed=(0, 2**32 - 1))
+        check_ranges(self, size=(32, 4096), crf_side=(0, 1 << 20), seed=(0, 2**32 - 1))
+        if self.tag_evidence is not None:
+            check_ranges(self, tag_evidence=(0, math.inf))
         if len(self.components) != len(self.backbone.levels):
             raise IgcamError(
                 f"components must have one number for each of the {len(self.backbone.levels)} levels, "
@@ -106,6 +109,13 @@ class FitOptions:
         kept = tuple(stage for stage in self.igcam.stages if stage not in stages)
         cam = dataclasses.replace(self.cam, crf=self.cam.crf and "crf" not in stages)
         return dataclasses.replace(self, igcam=dataclasses.replace(self.igcam, stages=kept), cam=cam)
+
+    @property
+    def evidence_share(self) -> float:
+        """How far the whole photo decides where there are no tags."""
+        if self.tag_evidence is not None:
+            return self.tag_evidence
+        return 0.5 if self.regime == "finetune" else 1.0
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from igcam.errors import IgcamError
 from igcam.files import read_json, read_tensors, write_json, write_tensors
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
+from igcam.models.tagger import Tagger
 from igcam.models.weights import has_v1_strides, use_v1_strides
 from igcam.pipeline.options import from_plain, to_plain
 
@@ -31,8 +32,8 @@ class SegmenterFacts:
     """Whether the network's strides were moved, see `igcam.models.weights.use_v1_strides`."""
     segmenter: SegmenterOptions
     """The decoder."""
-    evidence: bool
-    """Whether the evidence of the whole image takes part."""
+    tag_evidence: float
+    """How far its tagger counts; 0 where it has none."""
     size: int
     """Side of the square that photos are squashed to."""
     flip: bool
@@ -49,7 +50,7 @@ def facts_of(
         replace(backbone, weights=None, pretrained=False, levels=kept.levels),
         has_v1_strides(kept.network),
         segmenter.options,
-        segmenter.evidence is not None,
+        segmenter.tag_evidence,
         size,
         flip,
     )
@@ -83,8 +84,8 @@ def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
         if facts.v1_strides:
             use_v1_strides(backbone.network)
         segmenter = Segmenter(Encoder(backbone, facts.segmenter.most_components), facts.segmenter, len(facts.classes))
-        if facts.evidence:
-            segmenter.add_evidence(tensors["evidence.weight"], tensors["evidence.bias"])
+        if facts.tag_evidence:
+            segmenter.add_evidence(Tagger(tensors["evidence.weight"], tensors["evidence.bias"]), facts.tag_evidence)
         segmenter.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         # Torch lists every tensor in a line of its own.

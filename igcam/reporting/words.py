@@ -14,6 +14,7 @@ STAGE_TITLES = {
     "features": ("Features", "the backbone sees every photo once"),
     "classify": ("Activation maps", "class heads learn from the tags"),
     "doubt": ("Doubt", "tags that look wrong are believed less"),
+    "tagger": ("Tagger", "tells which classes are in photos without tags"),
     "guide": ("Instance guidance", "cues and proposals become targets"),
     "reweight": ("Influence weights", "what harms counts less"),
     "sharpen": ("Boundary refinement", "from coarse maps to full resolution"),

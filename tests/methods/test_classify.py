@@ -7,8 +7,9 @@ import pytest
 from toy_inputs import toy_inputs, toy_masks
 
 from igcam.errors import IgcamError
-from igcam.methods.classify import ClassifyOptions, classify, tag_loss, tagged_activations
+from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
 from igcam.models.linear_head import cross_fitted_logits, fit_linear_head
+from igcam.models.penalty import tag_loss
 
 
 def test_the_penalty_with_the_least_loss_on_held_out_images_is_taken() -> None:

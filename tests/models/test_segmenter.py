@@ -10,6 +10,7 @@ from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.reduction import fit_reduction
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
+from igcam.models.tagger import Tagger, add_evidence
 from igcam.models.views import View
 
 
@@ -65,16 +66,16 @@ def test_a_feature_bank_keeps_the_reduced_levels(encoder: Encoder, tmp_path) -> 
 
 
 @torch.no_grad()
-def test_the_evidence_of_the_image_is_added_to_every_place_of_its_class(encoder: Encoder) -> None:
+def test_a_tagger_of_the_last_level_takes_part_in_every_place(encoder: Encoder) -> None:
     model, images = segmenter(encoder), torch.rand(2, 3, 64, 64)
     before = model(images)
     weight, bias = torch.randn(3, encoder.backbone.channels[-1]), torch.randn(3)
-    model.add_evidence(weight, bias)
+    model.add_evidence(Tagger(weight, bias), 0.7)
     mean = encoder.backbone(images)[-1].mean(dim=(2, 3))
-    added = model(images) - before
-    torch.testing.assert_close(added[:, 0], torch.zeros_like(added[:, 0]))
-    expected = (mean @ weight.T + bias)[:, :, None, None].expand_as(added[:, 1:])
-    torch.testing.assert_close(added[:, 1:], expected, rtol=1e-4, atol=1e-4)
+    rooted = mean.sign() * mean.abs().sqrt()
+    expected = add_evidence(before, rooted @ weight.T + bias, 0.7)
+    assert (expected - before).abs().max() > 0.1
+    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_norms_of_the_backbone_keep_their_statistics_in_training(encoder: Encoder) -> None:

