@@ -1,0 +1,137 @@
+"""What the whole photo says where there are no tags: ways to join it with the places, on photos of train held out.
+
+Each fold of train is left out once: `igcam fit` learns from the others up to the guide stage, and its head finds the
+classes of those left out, on the grid of the head, without boundary refinement. `FEATURES/RULE/miou` in
+benchmarks/results/evidence.json; val is not looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from animals import CLASSES, Animals, Values, arguments, call, print_rows, with_cues
+from guidance import MODES as CUES
+from numpy.typing import NDArray
+from torch import Tensor
+
+from igcam.data.sample import Dataset
+from igcam.guidance.targets import restrict_to_tags
+from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.results import Row, write_results
+from igcam.models.tagger import add_evidence
+from igcam.pipeline.backbone_file import open_backbone
+from igcam.pipeline.features import mean_level
+from igcam.pipeline.learnt import Learnt
+from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.run_inputs import open_bank
+from igcam.refine.stack import resized
+
+RESULTS = Path(__file__).parent / "results" / "evidence.json"
+MODES = ("tags", "masks5", "full")
+FOLDS = 5
+
+
+def added(logits: Tensor, evidence: Tensor) -> Tensor:
+    """Add half of what the photo says to the logits of the places."""
+    return torch.cat([logits[:, :1], logits[:, 1:] + evidence[:, :, None, None] / 2], dim=1)
+
+
+RULES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "none": lambda logits, evidence: logits,
+    "added": added,
+    "half": lambda logits, evidence: add_evidence(logits, evidence, 0.5),
+    "joined": lambda logits, evidence: add_evidence(logits, evidence, 1.0),
+}
+NOTES = {
+    "none": "every place for itself",
+    "added": "half of the photo's logits are added to those of its places",
+    "half": "igcam.models.tagger.add_evidence with a share of 0.5",
+    "joined": "the same with a share of 1, which is the default",
+}
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = arguments(__doc__)
+    parser.add_argument("--folds", type=int, default=FOLDS, help="how many of the five folds")
+    call(run, parser.parse_args())
+
+
+def run(given: argparse.Namespace) -> None:
+    """Leave out fold by fold, and print and write the table of all of them together."""
+    start = time.perf_counter()
+    animals = Animals(given)
+    totals: dict[str, Confusion] = {}
+    for fold in range(given.folds):
+        kept, held = split(animals.train, fold)
+        for mode in MODES:
+            options = animals.options(0)
+            short = replace(options, igcam=replace(options.igcam, stages=("classify", "guide")))
+            kind, share = CUES[mode]
+            dataset = with_cues(kept, kind, share, 0) if kind else kept
+            fit = animals.learn(f"without-{fold}-{mode}", dataset, short, after=(f"without-{fold}-tags",))
+            for name, counts in found(animals, fit, held):
+                totals[f"{mode}/{name}"] = counts + totals.get(f"{mode}/{name}", Confusion.zeros(len(CLASSES)))
+            print(f"{time.strftime('%H:%M:%S')} fold {fold} {mode}", flush=True)
+    values: Values = {f"{name}/miou": [100 * scores(total).miou] for name, total in totals.items()}
+    rows = [Row.from_values(name, one, "%", NOTES.get(name.split("/")[2], "")) for name, one in values.items()]
+    print_rows(rows)
+    if not given.quick:
+        ledger = animals.ledger("train, held out", time.perf_counter() - start, annotation_seconds=0)
+        write_results(RESULTS, replace(ledger, seed=0, tags_at_inference=False), rows)
+
+
+def split(dataset: Dataset, fold: int) -> tuple[Dataset, Dataset]:
+    """Return the images without those of a fold, and these."""
+    order = np.random.default_rng(7).permutation(len(dataset))
+    held = {dataset.names[index] for index in order[fold::FOLDS]}
+    parts = ([name for name in dataset.names if (name in held) == chosen] for chosen in (False, True))
+    first, second = (dataset.subset(names) for names in parts)
+    return first, second
+
+
+def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str, Confusion]]:
+    """Yield what was found in the photos held out, by features of the photo and rule; `tags` knows their tags."""
+    learnt, bank = Learnt.open(run), open_bank(run, open_backbone(run, run.options), animals.arguments.bank)
+    classes = len(held.classes)
+    totals: dict[str, Confusion] = {}
+    for sample in held:
+        if sample.truth is None or sample.tags is None:
+            continue
+        truth = sample.truth.read()
+        pooled = mean_level(bank, sample.image).mean(axis=(1, 2))[None]
+        logits = head_logits(learnt, [bank.read(sample.image, view) for view in bank.views])
+        said = {
+            "plain": torch.from_numpy(learnt.classifier.image_logits(pooled)),
+            "rooted": learnt.tagger.logits(torch.from_numpy(pooled)),
+        }
+        answers = {
+            f"{features}/{rule}": torch.softmax(join(logits, evidence), 1).numpy()
+            for features, evidence in said.items()
+            for rule, join in RULES.items()
+        }
+        tags = np.isin(np.arange(classes), sample.tags)[None].astype(np.float32)
+        answers["known/tags"] = restrict_to_tags(torch.softmax(logits, 1).numpy(), tags)
+        for name, probability in answers.items():
+            mask = resized(probability[0], *truth.shape).argmax(axis=0).astype(np.uint8)
+            totals[name] = confusion(truth, mask, classes) + totals.get(name, Confusion.zeros(classes))
+    yield from totals.items()
+
+
+@torch.inference_mode()
+def head_logits(learnt: Learnt, views: list[list[NDArray[np.floating]]]) -> Tensor:
+    """Return the logits of the places of a photo, float (1, K, h, w), mean of the plain and the mirrored view."""
+    assert learnt.head is not None
+    reduced = [learnt.reduction([torch.from_numpy(level).float()[None] for level in view]) for view in views]
+    straight = [learnt.head(layers) for layers in reduced]
+    return (straight[0] + straight[1].flip(-1)) / 2
+
+
+if __name__ == "__main__":
+    main()
