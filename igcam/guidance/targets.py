@@ -47,18 +47,31 @@ def from_activation(
 
 
 def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:
-    """Take untagged classes out of probabilities and share the rest anew.
+    """Give the objects of an image to the classes that it is tagged with.
+
+    What is an object stays one: an animal that looks like a dog, in an image tagged `cow` alone, is a cow rather than
+    background. With p_0 for the background, p_c for the classes and t_c for their tags,
+
+        p'_0 = p_0 / z,    p'_c = (1 - p_0) t_c p_c t_c / sum_k p_k t_k / z,    k = 1..C
+
+    where z makes the sum one: it is one itself where tags are sure.
 
     Args:
-        probability: Float (..., C + 1, h, w), background first.
+        probability: Float (..., C + 1, h, w), background first, summing to one.
         tags: (..., C) of 0 and 1, or between: a class counts as far as its tag is believed.
 
     Returns:
-        float32 of the same shape, summing to one; background where nothing is left.
+        float32 of the same shape, summing to one; all background without any tag.
     """
-    background = np.ones((*tags.shape[:-1], 1), np.float32)
-    allowed = np.concatenate([background, np.asarray(tags, np.float32)], axis=-1)[..., None, None]
-    kept = np.asarray(probability, np.float32) * allowed
-    total = kept.sum(axis=-3, keepdims=True)
-    kept[..., :1, :, :] += total == 0
-    return kept / np.where(total == 0, 1, total)
+    probability = np.asarray(probability, np.float32)
+    believed = np.asarray(tags, np.float32)[..., None, None]
+    classes = probability[..., 1:, :, :] * believed
+    total = classes.sum(axis=-3, keepdims=True)
+    # What is surely another class goes to all tagged ones alike.
+    alike = believed / np.maximum(believed.sum(axis=-3, keepdims=True), np.float32(1e-12))
+    shares = np.where(total > 0, classes / np.where(total > 0, total, 1), alike)
+    background = probability[..., :1, :, :]
+    kept = np.concatenate([background, (1 - background) * shares * believed], axis=-3)
+    left = kept.sum(axis=-3, keepdims=True)
+    kept[..., :1, :, :] += left == 0
+    return (kept / np.where(left == 0, 1, left)).astype(np.float32)

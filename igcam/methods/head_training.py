@@ -43,7 +43,7 @@ class HeadOptions:
     """Decay of a running average of the weights, which predicts in place of the last ones; 0 takes the last."""
     class_balance: float = 0.0
     """Places of a class count by its share of all targets to the power of minus this; 0 counts all alike."""
-    foreground_bias: float = 1.0
+    foreground_bias: float = 0.5
     """Taken from the background's logit after training. Intersection over union asks for more than the places that
     are more probably an object than not (Nowozin, CVPR 2014), and targets that a CRF has snapped are too small. In
     rounds it is lowered by the share of the images whose background was drawn on: their targets are not."""

@@ -24,8 +24,6 @@ class DoubtOptions:
 
     share: float = 0.0
     """How far evidence decides, 0 to 1: 0 takes the tags as they are, 1 believes each as far as the evidence goes."""
-    passes: int = 2
-    """From the second one on, evidence is gathered from the tags as the pass before believes them."""
     least: float = 0.1
     """A class that is not tagged gets an activation map where it is believed at least so far."""
     evidence: AuditOptions = field(default_factory=AuditOptions)
@@ -34,16 +32,15 @@ class DoubtOptions:
     """Control: deal the beliefs out at random, among tagged and among untagged classes."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, share=(0, 1), passes=(1, 100), least=(0, 1))
+        check_ranges(self, share=(0, 1), least=(0, 1))
 
 
 def believe(inputs: Inputs, options: DoubtOptions) -> Array:
     """Return how probable it is that each class is in each image, float32 (N, C).
 
     By the odds of the audit (`igcam.influence.audit.suspicion`): out-of-fold logits of images and places and the tags
-    of similar images, calibrated by the rates of wrong and of missing tags that make the table likeliest. Heads that
-    have learnt from wrong tags are worse witnesses, so that a further pass asks such as have learnt from corrected
-    ones; what they say is weighed against the given tags again. Where somebody has drawn cues the tags stand.
+    of similar images, calibrated by the rates of wrong and of missing tags that make the table likeliest. Where
+    somebody has drawn cues the tags stand.
     """
     count = len(inputs.tags)
     tags = inputs.tags.astype(np.float64)
@@ -54,11 +51,9 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
         inputs.progress("look for wrong tags", index + 1, count)
         return inputs.last_level(index)
 
-    wrong = np.zeros(tags.shape)
-    for _ in range(options.passes):
-        evidence = tag_evidence(inputs.pooled, np.abs(tags - (wrong > 0.5)), feature_map, chosen)
-        wrong = expit(evidence.suspicion(tags).log_odds)
-    belief = np.abs(tags - options.share * wrong).astype(np.float32)
+    evidence = tag_evidence(inputs.pooled, tags, feature_map, chosen)
+    wrong = options.share * expit(evidence.suspicion(tags).log_odds)
+    belief = np.abs(tags - wrong).astype(np.float32)
     if options.shuffled:
         belief = shuffled_weights(belief, inputs.seed, tags.astype(np.int64))
     drawn = sorted(inputs.drawn)

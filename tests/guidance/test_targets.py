@@ -66,15 +66,32 @@ def test_untagged_classes_are_taken_out(weights: np.ndarray, tags: np.ndarray) -
     for row in range(2):
         allowed = [0, *(1 + np.flatnonzero(tags[row]))]
         assert not np.delete(kept[row], allowed, axis=0).any()
-        np.testing.assert_allclose(
-            kept[row][allowed] * weights[row][:1], weights[row][allowed] * kept[row][:1], rtol=1e-4
-        )
+        if len(allowed) == 1:
+            assert (kept[row][0] == 1).all()
+            continue
+        # What is an object stays one, and the tagged classes keep their odds.
+        np.testing.assert_allclose(kept[row][0], probability[row][0], rtol=1e-4)
+        first, *others = allowed[1:]
+        for other in others:
+            np.testing.assert_allclose(
+                kept[row][other] * weights[row][first], weights[row][other] * kept[row][first], rtol=1e-4
+            )
     np.testing.assert_array_equal(kept[0], restrict_to_tags(probability[0], tags[0]))
 
 
-def test_what_is_surely_an_untagged_class_is_still_a_probability() -> None:
+def test_what_is_surely_an_untagged_class_goes_to_the_tagged_ones() -> None:
     probability = np.array([1e-20, 2e-20, 1.0], np.float32).reshape(3, 1, 1)
-    kept = restrict_to_tags(probability, np.array([1.0, 0.0], np.float32))
-    np.testing.assert_allclose(kept.ravel(), [1 / 3, 2 / 3, 0], rtol=1e-5)
-    nothing_left = np.array([0, 0, 1.0], np.float32).reshape(3, 1, 1)
-    np.testing.assert_array_equal(restrict_to_tags(nothing_left, np.array([1.0, 0.0])).ravel(), [1, 0, 0])
+    found = restrict_to_tags(probability, np.array([1.0, 0.0], np.float32))
+    np.testing.assert_allclose(found.ravel(), [0, 1, 0], atol=1e-6)
+    others = np.array([0.25, 0, 0, 0.75], np.float32).reshape(4, 1, 1)
+    found = restrict_to_tags(others, np.array([1.0, 1.0, 0.0]))
+    np.testing.assert_allclose(found.ravel(), [0.25, 0.375, 0.375, 0])
+    np.testing.assert_array_equal(restrict_to_tags(others, np.zeros(3)).ravel(), [1, 0, 0, 0])
+
+
+def test_a_class_counts_as_far_as_its_tag_is_believed() -> None:
+    probability = np.array([0.2, 0.6, 0.2], np.float32).reshape(3, 1, 1)
+    found = restrict_to_tags(probability, np.array([0.5, 1.0], np.float32)).ravel()
+    # Of 0.8 objects 0.3 : 0.2 by the classes, of which the first one counts half.
+    expected = np.array([0.2, 0.8 * 0.6 * 0.5, 0.8 * 0.4])
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-5)
