@@ -1,8 +1,8 @@
-"""What the whole photo says where there are no tags: ways to join it with the places, on photos of train held out.
+"""What the whole photo says: ways to join it with the places, without tags and with them, on photos held out.
 
 Each fold of train is left out once: `igcam fit` learns from the others up to the guide stage, and its head finds the
-classes of those left out, on the grid of the head, without boundary refinement. `FEATURES/RULE/miou` in
-benchmarks/results/evidence.json; val is not looked at.
+classes of those left out, on the grid of the head, without boundary refinement. Rows are `MODE/FEATURES/RULE/miou`, and
+`MODE/known/RULE/miou` where their tags are known; val is not looked at.
 """
 
 from __future__ import annotations
@@ -42,17 +42,32 @@ def added(logits: Tensor, evidence: Tensor) -> Tensor:
     return torch.cat([logits[:, :1], logits[:, 1:] + evidence[:, :, None, None] / 2], dim=1)
 
 
+def taken_out(logits: Tensor, tags: NDArray[np.floating], bias: float = 0.0) -> NDArray[np.floating]:
+    """Take untagged classes out of the softmax of logits (1, K, h, w), after more of the background's logit."""
+    logits = torch.cat([logits[:, :1] - bias, logits[:, 1:]], dim=1)
+    kept = torch.softmax(logits, 1).numpy() * np.concatenate([np.ones((1, 1)), tags], axis=1)[..., None, None]
+    return np.asarray(kept / kept.sum(axis=1, keepdims=True))
+
+
 RULES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "none": lambda logits, evidence: logits,
     "added": added,
     "half": lambda logits, evidence: add_evidence(logits, evidence, 0.5),
     "joined": lambda logits, evidence: add_evidence(logits, evidence, 1.0),
 }
+KNOWN: dict[str, Callable[[Tensor, NDArray[np.floating]], NDArray[np.floating]]] = {
+    "given": lambda logits, tags: restrict_to_tags(torch.softmax(logits, 1).numpy(), tags),
+    "taken-out": taken_out,
+    "taken-out-more-bias": lambda logits, tags: taken_out(logits, tags, 0.5),
+}
 NOTES = {
     "none": "every place for itself",
     "added": "half of the photo's logits are added to those of its places",
     "half": "igcam.models.tagger.add_evidence with a share of 0.5",
     "joined": "the same with a share of 1, which is the default",
+    "given": "objects of untagged classes are given to the tagged ones, which is done everywhere",
+    "taken-out": "untagged classes are taken out of the softmax",
+    "taken-out-more-bias": "the same with a foreground_bias of 1 in place of 0.5",
 }
 
 
@@ -97,7 +112,7 @@ def split(dataset: Dataset, fold: int) -> tuple[Dataset, Dataset]:
 
 
 def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str, Confusion]]:
-    """Yield what was found in the photos held out, by features of the photo and rule; `tags` knows their tags."""
+    """Yield what was found in the photos held out, by features of the photo and rule; `known` knows their tags."""
     learnt, bank = Learnt.open(run), open_bank(run, open_backbone(run, run.options), animals.arguments.bank)
     classes = len(held.classes)
     totals: dict[str, Confusion] = {}
@@ -117,7 +132,7 @@ def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str
             for rule, join in RULES.items()
         }
         tags = np.isin(np.arange(classes), sample.tags)[None].astype(np.float32)
-        answers["known/tags"] = restrict_to_tags(torch.softmax(logits, 1).numpy(), tags)
+        answers |= {f"known/{rule}": keep(logits, tags) for rule, keep in KNOWN.items()}
         for name, probability in answers.items():
             mask = resized(probability[0], *truth.shape).argmax(axis=0).astype(np.uint8)
             totals[name] = confusion(truth, mask, classes) + totals.get(name, Confusion.zeros(classes))

@@ -41,7 +41,7 @@ class DistillOptions:
     class_balance: float = 0.0
     """Places of a class count by its share of all targets to the power of minus this; 0 counts all alike."""
     foreground_bias: float = 0.5
-    """Taken from the background's logit after training; less than for the head of a run, whose bias the masks have."""
+    """Taken from the background's logit after training, as for the head of a run."""
     rounds: int = 1
     """In each further round the teacher's predictions, restricted to the tags, take part in the targets."""
     teacher_share: float = 0.5
