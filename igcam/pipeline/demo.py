@@ -53,7 +53,7 @@ def demo_options(seed: int) -> FitOptions:
     # A small network that has seen tags alone groups heads at best: colours tell the objects here.
     colours = DenseAffinityOptions(power=0, colour=14)
     # What it has learnt of a few masks carries less far than with a large network.
-    rounds = RoundOptions(rounds=1, mask_share=0.5, retarget=RetargetOptions(size=128))
+    rounds = RoundOptions(rounds=1, mask_share=0.25, retarget=RetargetOptions(size=128))
     network = {"channels": [32, 64, 96, 128], "stem_width": 16}
     return FitOptions(
         regime="finetune",

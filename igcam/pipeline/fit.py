@@ -112,7 +112,7 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
         _check_map_size(options, inputs)
     classifier = _classify(run, inputs, method.classify, method.background, step)
     if options.method == "igcam" and options.igcam.doubt.share > 0:
-        inputs = _doubt(run, inputs, classifier, options.igcam.doubt, step)
+        inputs = _doubt(run, inputs, method.classify, options.igcam.doubt, step)
     if not run.is_done("tagger"):
         with step("tagger"):
             write_tagger(
@@ -149,14 +149,16 @@ def _classify(
     return read_classifier(head_file)
 
 
-def _doubt(run: RunFolder, inputs: Inputs, classifier: Classifier, options: DoubtOptions, step: _Steps) -> Inputs:
+def _doubt(run: RunFolder, inputs: Inputs, heads: ClassifyOptions, options: DoubtOptions, step: _Steps) -> Inputs:
     """Return the inputs with beliefs, once these and the activation maps of what is believed are written."""
     file = run.file("stages", "doubt", "beliefs.npy")
     if not run.is_done("doubt"):
         with step("doubt"):
             belief = believe(inputs, options)
             write_array(file, belief)
-            write_array(_doubted_maps(run), believed_activations(inputs, classifier, belief, options.least))
+            # Heads that have learnt wrong tags point at wrong places.
+            taught = classify(replace(inputs, tags=belief), heads)
+            write_array(_doubted_maps(run), believed_activations(inputs, taught, belief, options.least))
     return replace(inputs, belief=read_array(file))
 
 

@@ -138,6 +138,9 @@ def test_doubted_tags_allow_what_is_believed(
     activations = read_array(run.file("stages", "doubt", "activations.npy"))
     assert activations.any()
     assert not activations[belief < 0.1].any()
+    # They are of heads that have learnt the beliefs, not the given tags.
+    given = read_array(run.file("stages", "classify", "maps.npy"))[:, 1:]
+    assert (np.abs(activations - given)[belief > 0.5] > 1e-3).any()
     finished = contents(run.path, "stages/*/*.npy", "masks/*")
     for stage in ("doubt", *options.learning_stages):
         run.file("stages", stage, "stage.json").unlink()
