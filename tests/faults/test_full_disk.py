@@ -79,7 +79,7 @@ def test_a_full_disk_is_one_line_and_space_lets_it_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "largest"), [("label", 3000), ("predict", 1000), ("fit", 3000), ("fit", 20000)])
+@pytest.mark.parametrize(("name", "largest"), [("label", 3000), ("predict", 800), ("fit", 3000), ("fit", 20000)])
 def test_a_file_that_may_not_grow_is_one_line(name: str, largest: int, every: dict[str, Work], tmp_path: Path) -> None:
     ended = command(every[name].words(tmp_path / "out"), tmp_path / "log.txt", largest_file=largest)
     check_refused(ended, tmp_path / "out", "cannot be written: File too large")
