@@ -120,8 +120,8 @@ def _animals(content: Results) -> list[str]:
         f"images; {ledger['backbone']}, {ledger['regime']}, {ledger['resolution']}), in percent. Train: the images "
         "that were learnt from, with their tags. Val: other images, without tags.",
         _table(head, cells),
-        f"{_repetitions(shown)} The train columns count images whose masks were given as cues too. This is a subset with "
-        "seven classes: never compare it with published results on VOC.",
+        f"{_repetitions(shown)} The train columns count images whose masks were given as cues too. This is a subset "
+        "with seven classes: never compare it with published results on VOC.",
     ]
 
 
@@ -141,8 +141,8 @@ def _distilled(content: Results) -> list[str]:
     head = ("the run has learnt from", "head: mIoU", "Boundary IoU", "segmenter: mIoU", "Boundary IoU", "training")
     return [
         "**Distilled** (`igcam distill`: a DeepLabV3+ on the frozen network learns the masks of the run), the same val "
-        f"photos without tags. {_repetitions(shown)} Heads and segmenters of this table are of the version before photos "
-        "without tags were told by a tagger, so that the heads are not those of the table above.",
+        f"photos without tags. {_repetitions(shown)} Heads and segmenters of this table are of the version before "
+        "photos without tags were told by a tagger, so that the heads are not those of the table above.",
         _table(head, cells),
     ]
 
