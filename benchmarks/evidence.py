@@ -26,11 +26,10 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.models.tagger import add_evidence
 from igcam.pipeline.backbone_file import open_backbone
-from igcam.pipeline.features import mean_level
 from igcam.pipeline.learnt import Learnt
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_inputs import open_bank
-from igcam.refine.stack import resized
+from igcam.refine.stack import best_class, resized
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 MODES = ("tags", "masks5", "full")
@@ -116,36 +115,31 @@ def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str
     learnt, bank = Learnt.open(run), open_bank(run, open_backbone(run, run.options), animals.arguments.bank)
     classes = len(held.classes)
     totals: dict[str, Confusion] = {}
-    for sample in held:
+    for sample, present in zip(held, held.tag_matrix(), strict=True):
         if sample.truth is None or sample.tags is None:
             continue
         truth = sample.truth.read()
-        pooled = mean_level(bank, sample.image).mean(axis=(1, 2))[None]
-        logits = head_logits(learnt, [bank.read(sample.image, view) for view in bank.views])
+        views = [
+            [torch.from_numpy(level).float()[None] for level in bank.read(sample.image, view)] for view in bank.views
+        ]
+        every, _ = learnt.scores(views, [view.flip for view in bank.views], np.ones((1, classes)))
+        # Whatever is added to all logits of a place is nothing to a softmax.
+        logits = torch.from_numpy(np.log(np.maximum(every, 1e-30)))
+        pooled = torch.stack([view[-1].mean(dim=(2, 3)) for view in views]).mean(dim=0)
         said = {
-            "plain": torch.from_numpy(learnt.classifier.image_logits(pooled)),
-            "rooted": learnt.tagger.logits(torch.from_numpy(pooled)),
+            "plain": torch.from_numpy(learnt.classifier.image_logits(pooled.numpy())),
+            "rooted": learnt.tagger(pooled),
         }
         answers = {
             f"{features}/{rule}": torch.softmax(join(logits, evidence), 1).numpy()
             for features, evidence in said.items()
             for rule, join in RULES.items()
         }
-        tags = np.isin(np.arange(classes), sample.tags)[None].astype(np.float32)
-        answers |= {f"known/{rule}": keep(logits, tags) for rule, keep in KNOWN.items()}
+        answers |= {f"known/{rule}": keep(logits, present[None]) for rule, keep in KNOWN.items()}
         for name, probability in answers.items():
-            mask = resized(probability[0], *truth.shape).argmax(axis=0).astype(np.uint8)
+            mask = best_class(resized(probability[0], *truth.shape))
             totals[name] = confusion(truth, mask, classes) + totals.get(name, Confusion.zeros(classes))
     yield from totals.items()
-
-
-@torch.inference_mode()
-def head_logits(learnt: Learnt, views: list[list[NDArray[np.floating]]]) -> Tensor:
-    """Return the logits of the places of a photo, float (1, K, h, w), mean of the plain and the mirrored view."""
-    assert learnt.head is not None
-    reduced = [learnt.reduction([torch.from_numpy(level).float()[None] for level in view]) for view in views]
-    straight = [learnt.head(layers) for layers in reduced]
-    return (straight[0] + straight[1].flip(-1)) / 2
 
 
 if __name__ == "__main__":

@@ -74,4 +74,4 @@ def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floatin
     kept = np.concatenate([background, (1 - background) * shares * believed], axis=-3)
     left = kept.sum(axis=-3, keepdims=True)
     kept[..., :1, :, :] += left == 0
-    return (kept / np.where(left == 0, 1, left)).astype(np.float32)
+    return (kept / np.where(left == 0, 1, left)).astype(np.float32, copy=False)

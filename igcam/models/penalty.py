@@ -11,7 +11,7 @@ from igcam.models.linear_head import cross_fitted_logits
 
 
 def best_penalty(
-    features: NDArray[np.floating],
+    features: NDArray[np.float64],
     tags: NDArray[np.floating],
     penalties: Sequence[float],
     folds: int,
@@ -31,12 +31,21 @@ def best_penalty(
     folds = min(folds, len(features))
     if len(penalties) < 2 or folds < 2:
         return penalties[0]
+    features = rotated(features)
     losses = []
     for step, penalty in enumerate(penalties):
         losses.append(tag_loss(cross_fitted_logits(features, tags, penalty, folds, seed), tags))
         if progress is not None:
             progress("choose the penalty", step + 1, len(penalties))
     return penalties[int(np.argmin(losses))]
+
+
+def rotated(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the same inner products in n columns where D > n: every fit would rotate again."""
+    if features.shape[1] <= len(features):
+        return features
+    _, triangle = np.linalg.qr(features.T)
+    return np.ascontiguousarray(triangle.T)
 
 
 def tag_loss(logits: NDArray[np.floating], tags: NDArray[np.floating]) -> float:

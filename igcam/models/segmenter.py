@@ -15,7 +15,7 @@ from igcam.errors import IgcamError, check_ranges
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
 from igcam.models.reduction import Reduction
-from igcam.models.tagger import Tagger, add_evidence, tag_logits
+from igcam.models.tagger import Tagger, add_evidence
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Segmenter(nn.Module):
         classes: Number of classes C, without background.
     """
 
-    evidence: nn.Linear | None
+    evidence: Tagger | None
     """The tagger, which asks the last level's mean over the places; None for none."""
     tag_evidence: float
     """How far it counts."""
@@ -131,9 +131,7 @@ class Segmenter(nn.Module):
 
     def add_evidence(self, tagger: Tagger, share: float) -> None:
         """Let a tagger of the last level take part; the share is that of `igcam.models.tagger.add_evidence`."""
-        layer = nn.Linear(tagger.weight.shape[1], tagger.weight.shape[0])
-        layer.load_state_dict({"weight": tagger.weight, "bias": tagger.bias})
-        self.evidence = layer.to(self.encoder.mean.device).requires_grad_(False)
+        self.evidence = tagger.to(self.encoder.mean.device)
         self.tag_evidence = share
 
     def forward(self, images: Tensor) -> Tensor:
@@ -150,6 +148,5 @@ class Segmenter(nn.Module):
         reduced = self.encoder.project(levels)
         logits: Tensor = self.decoder(reduced)
         if self.evidence is not None:
-            said = tag_logits(levels[-1].mean(dim=(2, 3)), self.evidence.weight, self.evidence.bias)
-            logits = add_evidence(logits, said, self.tag_evidence)
+            logits = add_evidence(logits, self.evidence(levels[-1].mean(dim=(2, 3))), self.tag_evidence)
         return logits, reduced[-1]

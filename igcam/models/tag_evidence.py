@@ -13,7 +13,8 @@ from igcam.errors import IgcamError, check_ranges
 from igcam.influence.audit import Suspicion, neighbour_evidence, suspicion
 from igcam.influence.design import checked_tags
 from igcam.models.linear_head import cross_fitted_heads, cross_fitted_logits, feature_scale
-from igcam.models.penalty import best_penalty
+from igcam.models.penalty import best_penalty, rotated
+from igcam.models.rooted import rooted
 
 Array = NDArray[np.float64]
 TOP_SHARE = 0.1
@@ -92,7 +93,7 @@ def tag_evidence(
         maps = (np.asarray(feature_map(index), np.float32) for index in range(len(average)))
         top, places = _over_places(maps, plain, tags, feature_scale(average), options)
         joined = np.hstack([rooted, rooted_and_centred(top)]) / math.sqrt(2)
-    joined = _rotated(joined)
+    joined = rotated(joined)
     penalty = best_penalty(joined, tags, options.penalties, options.folds, options.seed)
     logits = np.mean(
         [
@@ -106,10 +107,7 @@ def tag_evidence(
 
 def rooted_and_centred(features: ArrayLike) -> Array:
     """Return sign(f) sqrt(|f|), centred, scaled to a mean square norm of one hundred; float64 like features (n, D)."""
-    array = np.asarray(features, np.float64)
-    rooted = np.sign(array) * np.sqrt(np.abs(array))
-    rooted -= rooted.mean(axis=0)
-    return rooted * feature_scale(rooted)
+    return rooted(features).features
 
 
 def top_mean(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -122,7 +120,7 @@ def _over_places(
     maps: Iterable[NDArray[np.float32]], plain: Array, tags: Array, scale: float, options: AuditOptions
 ) -> tuple[Array, Array]:
     """Return top-pooled features (n, D) and out-of-fold logits of the top places (n, C), in one pass."""
-    penalty = best_penalty(_rotated(plain), tags, options.penalties, options.folds, options.seed)
+    penalty = best_penalty(plain, tags, options.penalties, options.folds, options.seed)
     fold, heads = cross_fitted_heads(plain, tags, penalty, options.folds, options.seed)
     top, places = np.empty(plain.shape), np.empty(tags.shape)
     for index, feature in enumerate(maps):
@@ -131,11 +129,3 @@ def _over_places(
         top[index] = top_mean(flat)
         places[index] = top_mean((head.weight * scale).astype(np.float32) @ flat) + head.bias
     return top, places
-
-
-def _rotated(features: Array) -> Array:
-    """Return the same inner products in n columns where D > n: every fit would rotate again."""
-    if features.shape[1] <= len(features):
-        return features
-    _, triangle = np.linalg.qr(features.T)
-    return np.ascontiguousarray(triangle.T)

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from igcam.models.linear_head import feature_scale, fit_linear_head
+from igcam.models.linear_head import fit_linear_head
 from igcam.models.penalty import best_penalty
+from igcam.models.rooted import rooted, signed_root
 
 PENALTIES = (0.01, 0.003, 0.001)
 """L2 penalties to choose from; features have a mean square norm of one hundred."""
 FOLDS = 5
 
 
-@dataclass(frozen=True)
-class Tagger:
-    """A linear head on rooted, average-pooled features of a photo."""
+class Tagger(nn.Module):
+    """A linear head on rooted, average-pooled features of a photo.
+
+    Args:
+        weight: float32 (C, D).
+        bias: float32 (C,).
+    """
 
     weight: Tensor
-    """float32 (C, D)."""
     bias: Tensor
-    """float32 (C,)."""
 
-    def logits(self, pooled: Tensor) -> Tensor:
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
         """Return raw logits, float (N, C), of the last level's mean over places, float (N, D)."""
-        return tag_logits(pooled, self.weight, self.bias)
-
-    def to(self, device: torch.device) -> Tagger:
-        """Return the same on a device."""
-        return Tagger(self.weight.to(device), self.bias.to(device))
+        return F.linear(signed_root(pooled), self.weight, self.bias)
 
 
 def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: int) -> Tagger:
@@ -44,26 +46,10 @@ def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: i
         tags: (n, C) of 0 and 1, or how far each is believed.
         seed: Of the folds.
     """
-    rooted = signed_root(torch.as_tensor(np.asarray(pooled, np.float64))).numpy()
-    mean = rooted.mean(axis=0)
-    scale = feature_scale(rooted - mean)
-    features = (rooted - mean) * scale
+    features, mean, scale = rooted(pooled)
     head = fit_linear_head(features, tags, best_penalty(features, tags, PENALTIES, FOLDS, seed))
     weight = head.weight * scale
     return Tagger(torch.from_numpy(weight).float(), torch.from_numpy(head.bias - weight @ mean).float())
-
-
-def tag_logits(pooled: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the logits of a head of this weight and bias, float (N, C), of pooled features (N, D)."""
-    return F.linear(signed_root(pooled), weight, bias)
-
-
-def signed_root(features: Tensor) -> Tensor:
-    """Return sign(f) sqrt(|f|), which stops single strong features from deciding.
-
-    Source: Perronnin et al., ECCV 2010.
-    """
-    return features.sign() * features.abs().sqrt()
 
 
 def add_evidence(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
@@ -80,7 +66,7 @@ def add_evidence(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
     Args:
         logits: float (N, C + 1, h, w), background first.
         evidence: float (N, C), raw logits of the photo.
-        share: How far it counts, 0 to 1.
+        share: How far it counts, at least 0.
 
     Returns:
         float (N, C + 1, h, w); the background's logit stays as it is.

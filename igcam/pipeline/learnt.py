@@ -63,10 +63,8 @@ class Learnt:
             tuple(mean.to(device) for mean in self.reduction.means),
             tuple(projection.to(device) for projection in self.reduction.projections),
         )
-        tagger = self.tagger.to(device)
-        return replace(
-            self, tagger=tagger, reduction=reduction, head=None if self.head is None else self.head.to(device)
-        )
+        head = None if self.head is None else self.head.to(device)
+        return replace(self, tagger=self.tagger.to(device), reduction=reduction, head=head)
 
     @torch.inference_mode()
     def scores(
@@ -85,7 +83,7 @@ class Learnt:
             views, float32 (N, D', h, w).
         """
         pooled = sum(levels[-1].mean(dim=(2, 3)) for levels in views) / len(views)
-        evidence = self.tagger.logits(torch.as_tensor(pooled)).cpu()
+        evidence = self.tagger(torch.as_tensor(pooled)).cpu()
         reduced = [self.reduction(levels) for levels in views]
         depth = self.reduction.projections[-1].shape[1]
         deep = _mean([layers[:, -depth:] for layers in reduced], flips).cpu().numpy()

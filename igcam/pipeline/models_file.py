@@ -39,16 +39,14 @@ def read_classifier(path: Path) -> Classifier:
         IgcamError: The file is missing, damaged or of something else.
     """
     with _tensors(path, "classifier") as tensors:
-        weight, bias = _floats(tensors, "weight", 2), _floats(tensors, "bias", 1)
-        if len(weight) != len(bias):
-            raise ValueError(f"weight is of {len(weight)} classes, bias of {len(bias)}")
+        weight, bias = _weight_and_bias(tensors)
         l2, gradient_norm, steps, scale = tensors["l2_gradient_steps_scale"].tolist()
         return Classifier(LinearHead(weight.numpy(), bias.numpy(), l2, gradient_norm, int(steps)), scale)
 
 
 def write_tagger(path: Path, tagger: Tagger) -> None:
     """Write what tells the tags of photos."""
-    write_tensors(path, {"weight": tagger.weight.contiguous(), "bias": tagger.bias.contiguous()})
+    write_tensors(path, tagger.state_dict())
 
 
 def read_tagger(path: Path) -> Tagger:
@@ -58,10 +56,7 @@ def read_tagger(path: Path) -> Tagger:
         IgcamError: The file is missing, damaged or of something else.
     """
     with _tensors(path, "tagger") as tensors:
-        weight, bias = _floats(tensors, "weight", 2), _floats(tensors, "bias", 1)
-        if len(weight) != len(bias):
-            raise ValueError(f"weight is of {len(weight)} classes, bias of {len(bias)}")
-        return Tagger(weight, bias)
+        return Tagger(*_weight_and_bias(tensors))
 
 
 def write_head(path: Path, head: SegmentationHead) -> None:
@@ -110,6 +105,14 @@ def _tensors(path: Path, what: str) -> Iterator[dict[str, Tensor]]:
         # Torch lists every tensor in a line of its own.
         reason = " ".join(str(error).split())[:200]
         raise IgcamError(f"{path}: is no file of a {what}: {reason}") from error
+
+
+def _weight_and_bias(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return those of a linear head, (C, D) and (C,)."""
+    weight, bias = _floats(tensors, "weight", 2), _floats(tensors, "bias", 1)
+    if len(weight) != len(bias):
+        raise ValueError(f"weight is of {len(weight)} classes, bias of {len(bias)}")
+    return weight, bias
 
 
 def _floats(tensors: dict[str, Tensor], name: str, dimensions: int) -> Tensor:

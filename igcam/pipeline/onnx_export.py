@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from igcam.errors import IgcamError
 from igcam.files import write_bytes
 from igcam.models.backbone import Backbone
-from igcam.models.tagger import add_evidence, tag_logits
+from igcam.models.tagger import add_evidence
 from igcam.pipeline.averaged_predictor import MODELS, usual_model
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.learnt import Learnt
@@ -56,16 +56,13 @@ class HeadNetwork(nn.Module):
     def __init__(self, backbone: Backbone, learnt: Learnt) -> None:
         super().__init__()
         self.backbone, self.reduction, self.head = backbone, learnt.reduction, learnt.head
-        self.share = learnt.options.evidence_share
-        self.register_buffer("weight", learnt.tagger.weight)
-        self.register_buffer("bias", learnt.tagger.bias)
+        self.tagger, self.share = learnt.tagger, learnt.options.evidence_share
 
     def forward(self, images: Tensor) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), as `label` has them without tags and for one view."""
         levels = self.backbone(images)
         logits = self.head(self.reduction(levels))  # type: ignore[misc]
-        said = tag_logits(levels[-1].mean(dim=(2, 3)), self.weight, self.bias)  # type: ignore[arg-type]
-        return add_evidence(logits, said, self.share)
+        return add_evidence(logits, self.tagger(levels[-1].mean(dim=(2, 3))), self.share)
 
 
 def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None = None) -> float:

@@ -79,6 +79,7 @@ def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision
     decisions.append(("classify", {**tagged, **{name: method[name] for name in ("classify", "background")}}))
     if options.method == "igcam" and options.igcam.doubt.share > 0:
         decisions.append(("doubt", {"options": method["doubt"], "cues": cues}))
+    decisions.append(("tagger", tagged))
     for stage in options.learning_stages:
         decisions.append((stage, {"options": method[stage], "cues": cues, "level": plain["grouping_level"]}))
     return decisions
@@ -94,7 +95,7 @@ def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
         for cue in sample.cues
         if isinstance(cue, MaskCue) and isinstance(cue.source, MaskFile)
     ]
-    made_of = {"finetune": photos + weights, "features": photos + weights, "classify": [], "doubt": []}
+    made_of = {"finetune": photos + weights, "features": photos + weights, "classify": [], "doubt": [], "tagger": []}
     return made_of | dict.fromkeys(options.learning_stages, masks)
 
 

@@ -9,7 +9,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from igcam.models import tagger as module
-from igcam.models.tagger import add_evidence, fit_tagger, signed_root, tag_logits
+from igcam.models.rooted import signed_root
+from igcam.models.tagger import Tagger, add_evidence, fit_tagger
 
 
 def softmax(logits: torch.Tensor) -> torch.Tensor:
@@ -41,8 +42,11 @@ def test_no_share_changes_nothing_and_a_class_that_is_not_there_is_found_nowhere
     torch.testing.assert_close(add_evidence(logits, evidence, 0.0), logits)
     probability = softmax(add_evidence(logits, evidence, 1.0))
     assert probability[:, 2].max() < 1e-12
-    # What was of that class is of another one, or background.
-    torch.testing.assert_close(probability.sum(1), torch.ones(1, 2, 2))
+    # What was of that class is of another one: all of the object, as far as the photo has these classes.
+    odds = softmax(logits)[:, 1:] * torch.exp(evidence)[:, :, None, None]
+    weight = odds / odds.sum(1, keepdim=True) * torch.sigmoid(evidence)[:, :, None, None]
+    expected = torch.cat([softmax(logits)[:, :1], (1 - softmax(logits)[:, :1]) * weight], 1)
+    torch.testing.assert_close(probability, expected / expected.sum(1, keepdim=True))
 
 
 def test_the_head_is_that_of_an_independent_solver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +67,7 @@ def test_the_head_is_that_of_an_independent_solver(monkeypatch: pytest.MonkeyPat
         .decision_function(features)
         for index in range(2)
     ]
-    found = tagger.logits(torch.from_numpy(pooled).float()).numpy()
+    found = tagger(torch.from_numpy(pooled).float()).numpy()
     np.testing.assert_allclose(found, np.stack(peers, axis=1), rtol=1e-3, atol=1e-3)
 
 
@@ -79,7 +83,7 @@ def test_the_penalty_is_chosen_on_held_out_tags(monkeypatch: pytest.MonkeyPatch)
 
 def test_roots_keep_the_sign() -> None:
     torch.testing.assert_close(signed_root(torch.tensor([4.0, -9.0, 0.0])), torch.tensor([2.0, -3.0, 0.0]))
-    logits = tag_logits(torch.tensor([[4.0, -9.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([0.5]))
+    logits = Tagger(torch.tensor([[1.0, 1.0]]), torch.tensor([0.5]))(torch.tensor([[4.0, -9.0]]))
     assert logits.item() == pytest.approx(-0.5)
 
 
@@ -87,5 +91,5 @@ def test_beliefs_between_0_and_1_are_learnt_too() -> None:
     random = np.random.default_rng(2)
     pooled = random.gamma(1.0, 1.0, (30, 4))
     tagger = fit_tagger(pooled, np.full((30, 1), 0.25, np.float32), 0)
-    found = expit(tagger.logits(torch.from_numpy(pooled).float()).numpy())
+    found = expit(tagger(torch.from_numpy(pooled).float()).numpy())
     np.testing.assert_allclose(found, 0.25, atol=0.05)

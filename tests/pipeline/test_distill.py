@@ -20,7 +20,6 @@ from igcam.errors import IgcamError
 from igcam.files import read_json, read_tensors, write_json
 from igcam.methods.distill import DistillOptions
 from igcam.models.segmenter import SegmenterOptions
-from igcam.models.tagger import tag_logits
 from igcam.models.views import View
 from igcam.pipeline.dataset_file import have_cues
 from igcam.pipeline.distill import distill
@@ -73,11 +72,10 @@ def test_the_evidence_is_the_tagger_of_the_run(folder: Path, tiny_run: RunFolder
     pixels = View(64).apply(load_image(tiny_data.samples[0].image))
     images = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float() / 255
     pooled = segmenter.encoder.backbone(images)[-1].mean(dim=(2, 3))
-    expected = read_tagger(tiny_run.file("stages", "tagger", "tagger.safetensors")).logits(pooled)
+    expected = read_tagger(tiny_run.file("stages", "tagger", "tagger.safetensors"))(pooled)
     assert segmenter.evidence is not None
     assert segmenter.tag_evidence == tiny_run.options.evidence_share
-    found = tag_logits(pooled, segmenter.evidence.weight, segmenter.evidence.bias)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(segmenter.evidence(pooled), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_predictions_are_probabilities_on_any_photo_and_mirrored_with_it(folder: Path, tiny_data: Dataset) -> None:

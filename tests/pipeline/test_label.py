@@ -155,7 +155,8 @@ def test_a_run_that_does_not_fit_is_refused(tiny_run: RunFolder, tiny_data: Data
         label(other, tiny_run, tmp_path)
     assert "\n" not in str(caught.value)
     begun = RunFolder.begin(tmp_path / "begun", tiny_options(), tiny_data)
-    with pytest.raises(IgcamError, match="begun: is not finished: no classify, tagger, guide, reweight; run igcam fit"):
+    message = "begun: is not finished: no classify, tagger, guide, reweight; run igcam fit again"
+    with pytest.raises(IgcamError, match=message):
         label(tiny_data, begun, tmp_path)
     with pytest.raises(IgcamError, match="is not a run folder"):
         label(tiny_data, tmp_path / "nowhere", tmp_path)

@@ -63,7 +63,7 @@ def test_the_file_computes_what_torch_does_at_every_size(
         expected = AtImageSize(segmenter)(images).numpy()
     found = logits_of(file, images.numpy())
     assert found.shape == (shape[0], 6, *shape[1:])
-    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=max(1e-4, 1e-5 * np.abs(expected).max()))
 
 
 def test_the_head_computes_what_predict_does(copied: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from igcam.pipeline.fit import fit
 from igcam.pipeline.options import FitOptions, with_setting
 from igcam.pipeline.run_folder import RunFolder
 
-STAGES = ("features", "classify", "guide", "reweight")
+STAGES = ("features", "classify", "tagger", "guide", "reweight")
 ARRAYS = ("stages/*/*.npy", "stages/*/*.safetensors", "masks/*")
 
 
@@ -51,10 +51,10 @@ def other_tags(dataset: Dataset) -> Dataset:
 CASES: dict[str, tuple[Callable[[Dataset], Dataset], tuple[str, ...], tuple[str, ...]]] = {
     "nothing changed": (lambda dataset: dataset, (), STAGES),
     "other drawing": (lambda dataset: dataset, ("crf=irn",), STAGES),
-    "weights of influence": (lambda dataset: dataset, ("igcam.reweight.images=false",), STAGES[:3]),
+    "weights of influence": (lambda dataset: dataset, ("igcam.reweight.images=false",), STAGES[:4]),
     "doubt": (lambda dataset: dataset, ("igcam.doubt.share=1",), STAGES[:2]),
-    "cues": (with_marks, (), STAGES[:2]),
-    "proposals": (lambda dataset: dataset, ("igcam.guide.coverage.proposals=[]",), STAGES[:2]),
+    "cues": (with_marks, (), STAGES[:3]),
+    "proposals": (lambda dataset: dataset, ("igcam.guide.coverage.proposals=[]",), STAGES[:3]),
     "tags": (other_tags, (), STAGES[:1]),
     "a photo less": (lambda dataset: Dataset(dataset.classes, dataset.samples[:-1]), (), ()),
     "seed": (lambda dataset: dataset, ("seed=1",), ()),
@@ -90,7 +90,7 @@ def test_a_run_stays_whole_when_the_earlier_one_is_deleted(
 def test_a_finetuned_network_goes_with_its_tags(tiny_data: Dataset, tiny_run: RunFolder, tmp_path: Path) -> None:
     short = tiny_run.options.without(["reweight", "sharpen", "crf"])
     same = fit(with_marks(tiny_data), tmp_path / "same", short, earlier=tiny_run.path)
-    assert taken(same) == ("features", "classify")
+    assert taken(same) == ("features", "classify", "tagger")
     assert same.facts("finetune") == tiny_run.facts("finetune")
     other = fit(other_tags(tiny_data), tmp_path / "other", short, earlier=tiny_run.path)
     assert taken(other) == ()
@@ -113,7 +113,7 @@ def test_files_that_are_newer_are_not_trusted(tiny_data: Dataset, options: FitOp
     later = before.done_file("guide").stat().st_mtime + 10
     os.utime(samples[0].truth.path, (later, later))
     run = fit(dataset, tmp_path / "mask", options, earlier=before.path)
-    assert taken(run) == STAGES[:2]
+    assert taken(run) == STAGES[:3]
     assert (
         f"guide: not taken over from {before.path}: {samples[0].truth.path} is newer" in run.file("log.txt").read_text()
     )
