@@ -21,7 +21,9 @@ def distill(
     epochs: Annotated[int | None, typer.Option(help="Passes over the photos, in each round.")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds; in further ones the segmenter's own masks take part.")] = 1,
     seed: Annotated[int, typer.Option(help="Seeds all that is random.")] = 0,
-    workers: Annotated[int, typer.Option(help="Threads that load photos, in each process.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Threads that load photos, in each process; 0 is one a core, 8 at most.")
+    ] = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any other option by its dotted name: segmenter.width=256. Repeatable."),

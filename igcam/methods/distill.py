@@ -32,8 +32,10 @@ class DistillOptions:
     """The images of an update go through the network in so many parts, where memory is short."""
     learning_rate: float = 5e-3
     """Peak of AdamW's rate, after a tenth of all updates; it falls to zero along a cosine."""
-    backbone_rate: float = 0.1
-    """The backbone's rate is this share of it."""
+    backbone_rate: float = 0.002
+    """The backbone's rate is this share of it. One that was trained on many photos forgets more than it learns from a
+    few hundred: 0.1 cost half of the accuracy (benchmarks/finetuned_choice.py). A network that starts at random needs
+    1."""
     weight_decay: float = 1e-2
     """Decoupled weight decay."""
     averaging: float = 0.99
@@ -47,11 +49,12 @@ class DistillOptions:
     teacher_share: float = 0.5
     """Their share of the targets of images without cues; the rest are the masks of the run."""
     tag_evidence: float | None = None
-    """How far what is told from the whole photo decides to which class its objects belong; null takes the run's. The
-    finetune regime takes 0, as the run's tagger does not fit a backbone that has learnt."""
+    """How far what is told from the whole photo decides to which class its objects belong; null takes the run's. In the
+    finetune regime null takes 0: a tagger is fitted to the backbone after it has learnt, on photos that it knows by
+    then, and is too sure of others."""
     compile: bool = False
     """Compile the network by torch.compile first: pays on a GPU in long trainings."""
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: tuple[float, float] = (0.7, 1.5)
     """Finetune regime: range of the longer side of a photo, as a multiple of `size`."""
     colour: float = 0.2
     """Finetune regime: strength of random changes of brightness, contrast and saturation."""

@@ -17,6 +17,7 @@ from igcam.data.images import load_image
 from igcam.data.transforms import AugmentOptions, PairedAugment
 from igcam.errors import IgcamError, check_ranges
 from igcam.losses import multilabel_loss
+from igcam.models.devices import usual_device
 from igcam.models.localiser import Localiser
 from igcam.models.views import View
 
@@ -73,7 +74,7 @@ def finetune(
         seed: Order and augmentation.
         progress: Called after each batch.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usual_device()
     localiser.to(device).to(memory_format=torch.channels_last).train()
     with ThreadPoolExecutor(2) as threads:
         pixels = list(threads.map(lambda path: View(size).apply(load_image(path)), images))

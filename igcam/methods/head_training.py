@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from igcam.guidance.targets import restrict_to_tags
 from igcam.losses import guidance_loss
 from igcam.methods.inputs import Inputs
 from igcam.methods.mask_targets import class_weights
+from igcam.models.devices import usual_device
 from igcam.models.segmentation_head import SegmentationHead, predict_probability
 
 Array = NDArray[np.float32]
@@ -61,7 +63,7 @@ def train_head(
     trust: Array,
     options: HeadOptions,
 ) -> tuple[SegmentationHead, Curve]:
-    """Train a new head on some of the images.
+    """Train a new head on some of the images, on a GPU where there is one.
 
     Each batch takes the plain or the mirrored view, whose targets are mirrored with it.
 
@@ -73,13 +75,15 @@ def train_head(
         options: Size and schedule.
 
     Returns:
-        The head in evaluation mode, and the mean loss of each epoch.
+        The head in evaluation mode, on the CPU, and the mean loss of each epoch.
     """
     random = np.random.default_rng(inputs.seed)
+    device = usual_device()
     trust = trust * balance(targets, trust, indices, options.class_balance)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs.seed)
         head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
+        head.to(device)
         optimiser = torch.optim.AdamW(head.parameters(), options.learning_rate, weight_decay=options.weight_decay)
         average = None
         if options.averaging > 0:
@@ -94,9 +98,9 @@ def train_head(
             for chosen in np.array_split(random.permutation(indices), batches):
                 chosen = np.sort(chosen)
                 mirrored = len(inputs.reduced) > 1 and random.random() < 0.5
-                features = torch.from_numpy(inputs.reduced[int(mirrored)][chosen]).float()
-                target = torch.from_numpy(np.asarray(targets[chosen], np.float32))
-                weight = torch.from_numpy(trust[chosen])
+                features = torch.from_numpy(inputs.reduced[int(mirrored)][chosen]).to(device).float()
+                target = torch.from_numpy(np.asarray(targets[chosen], np.float32)).to(device)
+                weight = torch.from_numpy(trust[chosen]).to(device)
                 if mirrored:
                     target, weight = target.flip(-1), weight.flip(-1)
                 loss = guidance_loss(head(features), target, weight)
@@ -112,7 +116,7 @@ def train_head(
         if average is not None:
             head.load_state_dict(average.module.state_dict())
         head.favour_classes(options.foreground_bias)
-    return head.eval(), curve
+    return head.cpu().eval(), curve
 
 
 def balance(targets: NDArray[np.floating], trust: Array, indices: NDArray[np.int64], power: float) -> Array:
@@ -133,10 +137,12 @@ def predict_all(inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int6
     Untagged classes are zero; where tags are doubted, every class counts as far as it is believed.
     """
     parts = []
+    device = usual_device()
+    head = copy.deepcopy(head).to(device)
     for start in range(0, len(indices), batch_size):
         chosen = indices[start : start + batch_size]
-        views = [torch.from_numpy(view[chosen]).float() for view in inputs.reduced]
-        probability = predict_probability(head, *views[:2]).numpy()
+        views = [torch.from_numpy(view[chosen]).to(device).float() for view in inputs.reduced]
+        probability = predict_probability(head, *views[:2]).cpu().numpy()
         parts.append(restrict_to_tags(probability, inputs.allowed[chosen]))
         inputs.progress("predict", min(start + batch_size, len(indices)), len(indices))
     return np.concatenate(parts)

@@ -22,6 +22,7 @@ from igcam.errors import IgcamError
 from igcam.losses import guidance_loss
 from igcam.methods.distill import DistillOptions
 from igcam.methods.inputs import Progress
+from igcam.models.shared_cores import default_workers, shared_cores
 
 Curve = list[dict[str, float]]
 WARM_UP = 0.1
@@ -108,7 +109,7 @@ def train(
     save: Callable[[Training], None],
     progress: Progress,
     task: str = "train the segmenter",
-    workers: int = 2,
+    workers: int = 0,
 ) -> None:
     """Train in place, from the epoch that was reached.
 
@@ -124,7 +125,7 @@ def train(
         save: Called by the main process after each epoch.
         progress: Called by it after each update.
         task: What it is told.
-        workers: Threads that load images.
+        workers: Threads that load images; 0 is one a core, 8 at most.
 
     Raises:
         IgcamError: There are more processes than images an update.
@@ -142,8 +143,10 @@ def train(
     model, optimiser = accelerator.prepare(training.model, training.optimiser)
     training.teacher.to(accelerator.device)
     model.train()
-    loader = _Loader(examples, options, accelerator, workers)
-    with loader.threads, torch.random.fork_rng():
+    loader = _Loader(examples, options, accelerator, workers or default_workers())
+    # Beside a GPU the cores belong to the threads that load, one each.
+    shares = 1 if accelerator.device.type == "cpu" else torch.get_num_threads()
+    with shared_cores(shares), loader.threads, torch.random.fork_rng():
         while training.epoch < epochs:
             losses = 0.0
             for place, parts in enumerate(loader.updates(training.epoch, batches)):
@@ -168,7 +171,7 @@ class _Loader:
 
     def __init__(self, examples: Examples, options: DistillOptions, accelerator: Accelerator, workers: int) -> None:
         self.examples, self.options, self.accelerator = examples, options, accelerator
-        self.threads = ThreadPoolExecutor(max(1, workers))
+        self.threads = ThreadPoolExecutor(workers)
 
     def updates(self, epoch: int, batches: int) -> Iterator[list[Example]]:
         """Yield the parts of each update of an epoch."""

@@ -23,6 +23,7 @@ from igcam.methods.inputs import no_progress
 from igcam.methods.segmenter_training import Examples, Training, train
 from igcam.models.bank import FeatureBank
 from igcam.models.segmenter import Segmenter
+from igcam.models.tagger import Tagger, fit_tagger
 from igcam.models.views import to_pixels
 from igcam.pipeline.dataset_file import have_cues, read_dataset_file
 from igcam.pipeline.distill_encoder import open_encoder, reduce_levels, use_reduction
@@ -44,7 +45,7 @@ def distill(
     *,
     out: str | Path | None = None,
     bank: str | Path | None = None,
-    workers: int = 2,
+    workers: int = 0,
     progress: Progress = no_progress,
 ) -> Path:
     """Train a segmenter on the masks of a finished run.
@@ -57,7 +58,7 @@ def distill(
         options: Defaults to `DistillOptions()`.
         out: Folder for the segmenter; default: RUN/segmenter.
         bank: Folder of computed features, for the frozen regime; default: RUN/bank.
-        workers: Threads that load images, in each process.
+        workers: Threads that load images, in each process; 0 is one a core, 8 at most.
         progress: Called with what is being done, the number done and the number to do, by the main process.
 
     Returns:
@@ -157,14 +158,26 @@ class _Distillation:
         self.segmenter.decoder.favour_classes(self.options.foreground_bias)
         share = self.options.tag_evidence or 0.0
         if share > 0:
-            tagger = read_tagger(self.run.file("stages", "tagger", "tagger.safetensors"))
-            self.segmenter.add_evidence(tagger, share)
+            self.segmenter.add_evidence(self._tagger(), share)
         size, flip = self.options.size, self.run.options.flip
         facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
         write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
         write_segmenter(self.state.path, self.segmenter, facts)
         self.state.clear_checkpoint()
         self.run.log(f"distill: done in {self.seconds:.1f} s, in {self.state.path}")
+
+    @torch.inference_mode()
+    def _tagger(self) -> Tagger:
+        """Return the run's tagger, or one that is fitted anew to a backbone that has learnt."""
+        if self.options.regime == "frozen":
+            return read_tagger(self.run.file("stages", "tagger", "tagger.safetensors"))
+        backbone, pooled = self.segmenter.encoder.backbone, []
+        for done, image in enumerate(self.images, start=1):
+            views = [view.apply(load_image(image)) for view in self.bank.views]
+            levels = backbone(to_pixels(np.stack(views), self.accelerator.device))
+            pooled.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
+            self.progress("fit the tagger", done, len(self.images))
+        return fit_tagger(np.stack(pooled), self.dataset.tag_matrix(), self.options.seed)
 
     def _new(self, round_: int) -> Segmenter:
         """Return a segmenter with a new decoder, the same in every process."""
@@ -230,9 +243,9 @@ class _Distillation:
 
 def _resolved(options: DistillOptions, run: RunFolder) -> DistillOptions:
     """Return the options with what the run decides in place of what was left open."""
-    share = run.options.evidence_share if options.tag_evidence is None else options.tag_evidence
-    if options.regime == "finetune":
-        share = 0.0
+    share = options.tag_evidence
+    if share is None:
+        share = run.options.evidence_share if options.regime == "frozen" else 0.0
     return replace(options, size=options.size or run.options.size, tag_evidence=share)
 
 

@@ -22,6 +22,7 @@ from igcam.methods.inputs import Inputs, no_progress
 from igcam.methods.reweight import reweight
 from igcam.methods.rounds import Guided
 from igcam.methods.tag_belief import DoubtOptions, as_believed, believe, believed_activations
+from igcam.models.devices import usual_device
 from igcam.models.tagger import fit_tagger
 from igcam.pipeline.backbone_file import run_backbone
 from igcam.pipeline.features import build_features
@@ -79,7 +80,7 @@ def fit(
         take_over(run, source, dataset, bank=bank is None)
     step = _Steps(run)
     backbone = run_backbone(run, options, dataset, step, progress)
-    features = open_bank(run, backbone, bank)
+    features = open_bank(run, backbone.to(usual_device()), bank)
     if not run.is_done("features"):
         with step("features"):
             images = [sample.image for sample in dataset]

@@ -16,6 +16,7 @@ from igcam.data.sample import Dataset, Sample
 from igcam.errors import IgcamError
 from igcam.methods.inputs import no_progress
 from igcam.models.bank import FeatureBank
+from igcam.models.devices import usual_device
 from igcam.models.shared_cores import default_workers, shared_cores
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import views_of
@@ -49,7 +50,8 @@ class Labeller:
         """
         learnt = Learnt.open(run)
         options = learnt.options
-        return cls(FeatureBank(bank, open_backbone(run, options), views_of(options.size, options.flip)), learnt)
+        backbone = open_backbone(run, options).to(usual_device())
+        return cls(FeatureBank(bank, backbone, views_of(options.size, options.flip)), learnt)
 
     def scores(self, levels: Sequence[Sequence[Tensor]], tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
         """Return the scores of one photo, float32 (C + 1, h, w), and its features, float32 (D, h, w).

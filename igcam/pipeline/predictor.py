@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from igcam.models.backbone import Backbone
 from igcam.models.decoding import filled_up
+from igcam.models.devices import usual_device
 from igcam.models.views import View, pixels_of_views
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.features import views_of
@@ -73,7 +74,7 @@ class HeadPredictor:
             IgcamError: The run is not finished, or its files are damaged.
         """
         learnt = Learnt.open(run)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = usual_device()
         backbone = open_backbone(run, learnt.options).to(device)
         views = views_of(learnt.options.size, learnt.options.flip if flip is None else flip)
         return cls(run.classes, backbone, learnt.to(device), views, batch_size)

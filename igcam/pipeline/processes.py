@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs
+
+from igcam.errors import IgcamError
 
 _PATIENCE = timedelta(hours=12)
 """How long processes wait for each other: computing features takes long."""
@@ -19,8 +22,14 @@ def open_accelerator(compile: bool = False) -> Accelerator:
 
     Args:
         compile: Compile networks by torch.compile.
+
+    Raises:
+        IgcamError: There are more processes on this machine than GPUs.
     """
     gpu = torch.cuda.is_available()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if gpu and here > torch.cuda.device_count():
+        raise IgcamError(f"{here} processes were started for {torch.cuda.device_count()} GPUs: start one for each")
     precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if gpu else "no"
     return Accelerator(
         cpu=not gpu,

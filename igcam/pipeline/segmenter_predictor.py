@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from igcam.models.devices import usual_device
 from igcam.models.segmenter import Segmenter
 from igcam.models.views import View, pixels_of_views
 from igcam.pipeline.features import views_of
@@ -43,7 +44,7 @@ class SegmenterPredictor:
             IgcamError: There is none, or its files are damaged.
         """
         segmenter, facts = read_segmenter(folder)
-        segmenter.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        segmenter.to(usual_device())
         segmenter.to(memory_format=torch.channels_last)
         views = views_of(facts.size, facts.flip if flip is None else flip)
         return cls(facts.classes, segmenter, views, batch_size)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -20,10 +21,12 @@ from igcam.errors import IgcamError
 from igcam.files import read_json, read_tensors, write_json
 from igcam.methods.distill import DistillOptions
 from igcam.models.segmenter import SegmenterOptions
-from igcam.models.views import View
-from igcam.pipeline.dataset_file import have_cues
+from igcam.models.tagger import fit_tagger
+from igcam.models.views import View, to_pixels
+from igcam.pipeline.dataset_file import have_cues, read_dataset_file
 from igcam.pipeline.distill import distill
 from igcam.pipeline.models_file import read_tagger
+from igcam.pipeline.processes import open_accelerator
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.segmenter_file import read_segmenter
 from igcam.pipeline.segmenter_predictor import SegmenterPredictor
@@ -164,11 +167,30 @@ def test_the_backbone_learns_too(tiny_run: RunFolder, tmp_path: Path) -> None:
     trained = read_tensors(tiny_run.file("stages", "finetune", "backbone.safetensors"))
     name = "layer4.0.conv1.weight"
     assert not torch.equal(kept[f"encoder.backbone.network.{name}"], trained[name])
-    # Statistics stay, and no tagger fits a backbone that has moved on.
+    # Statistics stay, and no tagger is asked.
     name = "layer4.0.bn1.running_mean"
     assert torch.equal(kept[f"encoder.backbone.network.{name}"], trained[name])
     assert read_segmenter(folder)[1].tag_evidence == 0
     assert not (tmp_path / "bank").exists()
+
+
+def test_on_request_a_tagger_is_fitted_to_a_backbone_that_has_learnt(tiny_run: RunFolder, tmp_path: Path) -> None:
+    options = tiny_options(regime="finetune", backbone_rate=1.0, rounds=1, tag_evidence=0.5)
+    folder = distill(tiny_run, options, out=tmp_path / "out", bank=tmp_path / "bank")
+    segmenter, facts = read_segmenter(folder)
+    assert facts.tag_evidence == 0.5
+    dataset = read_dataset_file(tiny_run.file("samples.json"))
+    pooled = []
+    for sample in dataset:
+        views = [View(facts.size, flip).apply(load_image(sample.image)) for flip in (False, True)]
+        with torch.inference_mode():
+            levels = segmenter.encoder.backbone(to_pixels(np.stack(views), torch.device("cpu")))
+        pooled.append(levels[-1].numpy().mean(axis=(0, 2, 3)))
+    expected = fit_tagger(np.stack(pooled), dataset.tag_matrix(), options.seed)
+    assert segmenter.evidence is not None
+    torch.testing.assert_close(segmenter.evidence.weight, expected.weight, rtol=1e-3, atol=1e-4)
+    earlier = read_tagger(tiny_run.file("stages", "tagger", "tagger.safetensors"))
+    assert not torch.allclose(segmenter.evidence.weight, earlier.weight, rtol=1e-2)
 
 
 @pytest.mark.slow
@@ -205,10 +227,16 @@ def test_two_processes_learn_the_same_as_one(regime: str, tiny_run: RunFolder, t
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
+    # Processes that share a GPU cannot exchange gradients.
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port, "-m", "igcam.cli", "--"]
     for name, command in (("one", ["-m", "igcam.cli", *words]), ("two", [*together, *words])):
         done = subprocess.run(
-            [sys.executable, *command, "--out", str(tmp_path / name)], capture_output=True, text=True, timeout=900
+            [sys.executable, *command, "--out", str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            timeout=900,
+            env=environment,
         )
         assert done.returncode == 0, done.stderr
         # One of the processes reports.
@@ -235,3 +263,11 @@ def test_two_processes_learn_the_same_as_one(regime: str, tiny_run: RunFolder, t
 def test_wrong_options_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(IgcamError, match=message):
         DistillOptions(**changes)  # type: ignore[arg-type]
+
+
+def test_processes_that_would_share_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(IgcamError, match="2 processes were started for 1 GPUs: start one for each"):
+        open_accelerator()

@@ -1,0 +1,182 @@
+"""Networks fine-tuned as a whole on the masks of each kind of cue, on the animals of VOC 2012; for a GPU.
+
+The masks are those of finished runs of benchmarks/guidance.py (frozen ResNet-50, 384 px); here ResNet-50 and decoder
+learn them together at 448 px, beside full supervision by the same schedule. The schedule was chosen by
+benchmarks/finetuned_choice.py on photos held out of train; val is scored once. Several modes run at once, each in a
+process of its own. The table goes to benchmarks/results/guidance_gpu.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, progress, scored, seeds_of
+from guidance import MODES, shares_of_full
+
+from igcam.data.images import load_image
+from igcam.data.masks import write_mask
+from igcam.data.sample import Dataset, Sample
+from igcam.errors import IgcamError
+from igcam.files import read_json, write_json
+from igcam.guidance.targets import restrict_to_tags
+from igcam.methods.distill import DistillOptions
+from igcam.metrics.results import Row, write_results
+from igcam.models.shared_cores import default_workers, shared_cores
+from igcam.pipeline.distill import distill
+from igcam.pipeline.predict import PhotoPredictor, PredictOptions
+from igcam.pipeline.render import final_mask
+from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.segmenter_predictor import SegmenterPredictor
+from igcam.pipeline.stage_masks import mask_options
+from igcam.refine.batch import available_cores, in_parallel
+
+RESULTS = Path(__file__).parent / "results" / "guidance_gpu.json"
+FINETUNED = DistillOptions(regime="finetune", size=448)
+"""What was chosen on photos held out of train."""
+NOTES = {
+    "train": "the network's own masks of the training photos, tags known; drawn cues are not put in",
+    "val": "photos that nothing was chosen on, no tags",
+}
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = arguments(__doc__)
+    modes = [mode for mode in MODES if mode not in ("masks2.5", "masks50")]
+    parser.add_argument("--modes", default=",".join(modes), help="names with commas between, see guidance.py")
+    parser.add_argument("--jobs", type=int, default=1, help="modes at once")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file for the table")
+    parser.add_argument("--only", help="one mode of the first seed, in this process")
+    add_first_seed(parser)
+    call(run, parser.parse_args())
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run all modes for each seed, print and write the table."""
+    if given.only:
+        one_mode(Animals(given), given.only, given.first_seed)
+        return
+    start = time.perf_counter()
+    modes = given.modes.split(",")
+    tasks = [(mode, seed) for seed in seeds_of(given) for mode in modes]
+    commands = [[*this_command(), "--only", mode, "--first-seed", str(seed)] for mode, seed in tasks]
+    with ThreadPoolExecutor(given.jobs) as jobs:
+        for (mode, seed), code in zip(tasks, jobs.map(partial(in_process, jobs=given.jobs), commands), strict=True):
+            if code != 0:
+                raise IgcamError(f"{mode}, seed {seed}: has failed, see above")
+    animals = Animals(given)
+    values = earlier(given.results, given.first_seed, [f"gpu/{mode}/" for mode in modes])
+    for mode, seed in tasks:
+        for name, number in read_json(done_file(animals, mode, seed)).items():
+            values.setdefault(name, []).append(number)
+    write(animals, values, time.perf_counter() - start)
+
+
+def this_command() -> list[str]:
+    """Return what this process was started as, without the interpreter."""
+    return [str(Path(sys.argv[0]).resolve()), *sys.argv[1:]]
+
+
+def in_process(command: Sequence[str], jobs: int) -> int:
+    """Run this script again with other arguments on a share of the cores, and return its exit status."""
+    # Threads of several processes on the same cores wait for each other.
+    threads = str(max(1, available_cores() // jobs))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    return subprocess.run([sys.executable, "-u", *command], check=False, env=environment).returncode
+
+
+def write(animals: Animals, values: Values, seconds: float) -> None:
+    """Print the table, and write it with its ledger."""
+    rows = [
+        Row.from_values(name, numbers, "s" if name.endswith("seconds") else "%", NOTES.get(name.split("/")[2], ""))
+        for name, numbers in values.items()
+    ]
+    shares = shares_of_full([replace(row, id=row.id.removeprefix("gpu/")) for row in rows])
+    rows += [replace(row, id=f"gpu/{row.id}") for row in shares]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    ledger = animals.ledger(
+        "val",
+        seconds,
+        threshold_rule="background learnt as a class",
+        method=f"{FINETUNED.segmenter.decoder}, fine-tuned as a whole on the masks of igcam, on {gpu}; see the ids",
+        resolution=f"{FINETUNED.size} x {FINETUNED.size}",
+        regime="finetune",
+        annotation_seconds=0,
+    )
+    if not animals.arguments.quick:
+        write_results(animals.arguments.results, ledger, rows)
+    print_rows(rows)
+
+
+def one_mode(animals: Animals, mode: str, seed: int) -> None:
+    """Distil one run and write its numbers; nothing is done where they are written."""
+    file = done_file(animals, mode, seed)
+    if file.exists():
+        return
+    source, folder = RunFolder.open(run_path(animals, mode, seed)), file.parent
+    options = replace(FINETUNED, seed=seed)
+    if animals.arguments.quick:
+        options = replace(options, size=64, epochs=1, least_steps=1)
+    start = time.perf_counter()
+    distill(source, options, out=folder / "segmenter", workers=6, progress=progress())
+    seconds = time.perf_counter() - start
+    predictor = opened(source, folder / "segmenter")
+    predictor.predict(animals.val, folder / "val")
+    draw_tagged(animals.train, predictor, folder / "train")
+    values = {f"gpu/{mode}/distill/seconds": seconds}
+    for name, dataset in (("train/tags", animals.train), ("val/notags", animals.val)):
+        miou, boundary = scored(folder / name.split("/")[0], dataset)
+        values |= {f"gpu/{mode}/{name}/miou": miou, f"gpu/{mode}/{name}/boundary-iou": boundary}
+    write_json(file, values)
+    print(f"{time.strftime('%H:%M:%S')} seed {seed}: {json.dumps(values)}", flush=True)
+
+
+def run_path(animals: Animals, mode: str, seed: int) -> Path:
+    """Return the folder of the run whose masks are learnt."""
+    return animals.arguments.out / f"seed-{seed}" / f"igcam-{mode}"
+
+
+def done_file(animals: Animals, mode: str, seed: int) -> Path:
+    """Return the file with the numbers of one mode and seed."""
+    quick = "quick-" if animals.arguments.quick else ""
+    return animals.arguments.out / f"{quick}seed-{seed}" / f"finetuned-{mode}" / "values.json"
+
+
+def opened(run: RunFolder, segmenter: Path) -> PhotoPredictor:
+    """Return what draws masks by a segmenter, with the run's way of drawing."""
+    options = PredictOptions(model="segmenter")
+    predictor = SegmenterPredictor.open(segmenter, options.batch_size)
+    return PhotoPredictor("segmenter", predictor, mask_options(run.options, None), options)
+
+
+def draw_tagged(dataset: Dataset, predictor: PhotoPredictor, out: Path) -> None:
+    """Write masks of photos whose tags are known."""
+    size = predictor.options.batch_size
+    groups = [[*dataset][start : start + size] for start in range(0, len(dataset), size)]
+    tags = dict(zip(dataset.names, dataset.tag_matrix(), strict=True))
+
+    def work(group: Sequence[Sample]) -> None:
+        images = [load_image(sample.image) for sample in group]
+        for sample, image, found in zip(group, images, predictor.predictor.predict(images), strict=True):
+            scores = restrict_to_tags(found.scores[None], tags[sample.name][None])[0]
+            write_mask(out / f"{sample.name}.png", final_mask(image, scores, predictor.rendering, found.features))
+
+    workers = default_workers()
+    with shared_cores(workers):
+        for _ in in_parallel(work, groups, workers):
+            pass
+
+
+if __name__ == "__main__":
+    main()

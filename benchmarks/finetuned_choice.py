@@ -1,0 +1,155 @@
+"""The schedule of benchmarks/finetuned.py, chosen on a fifth of train that is held out; val is not looked at.
+
+A network learns the masks that runs of benchmarks/guidance.py gave four fifths of the training photos, and is scored on
+the rest without tags; beside them a decoder on the frozen network, at 384 px. Rows are
+`CANDIDATE/MODE/share-SHARE/miou`: SHARE is how far a tagger counts, which is fitted to the network after it has learnt.
+Candidates that are done are not repeated, so that those that need a GPU can come from there. The table goes to
+benchmarks/results/finetuned_choice.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from animals import Animals, arguments, call, print_rows, progress, scored
+from finetuned import FINETUNED, in_process, opened, run_path, this_command
+
+from igcam.data.sample import Dataset
+from igcam.errors import IgcamError
+from igcam.files import read_array, read_json, write_array, write_json
+from igcam.metrics.results import Row, write_results
+from igcam.models.tagger import fit_tagger
+from igcam.pipeline.dataset_file import dataset_to_plain, read_dataset_file
+from igcam.pipeline.distill import distill
+from igcam.pipeline.features import load_features
+from igcam.pipeline.models_file import write_tagger
+from igcam.pipeline.run_folder import RunFolder
+
+RESULTS = Path(__file__).parent / "results" / "finetuned_choice.json"
+FOLD = 5
+SHARES = (0.0, 0.5, 1.0)
+CANDIDATES: dict[str, dict[str, object]] = {
+    "frozen": {"regime": "frozen", "size": 384},
+    "rate-5e-3": {"learning_rate": 5e-3, "backbone_rate": 0.1, "scale": (0.5, 2.0)},
+    "rate-2e-3": {"learning_rate": 2e-3, "backbone_rate": 0.1, "scale": (0.5, 2.0)},
+    "rate-1e-3": {"learning_rate": 1e-3, "backbone_rate": 0.1, "scale": (0.5, 2.0)},
+    "rate-1e-3-scale-0.7": {"learning_rate": 1e-3, "backbone_rate": 0.1, "scale": (0.7, 1.5)},
+    "rate-2e-3-backbone-0.02": {"learning_rate": 2e-3, "backbone_rate": 0.02, "scale": (0.5, 2.0)},
+    "rate-1e-3-backbone-0.02-scale-0.7": {"learning_rate": 1e-3, "backbone_rate": 0.02, "scale": (0.7, 1.5)},
+    "rate-2e-3-backbone-0.005-scale-0.7": {"learning_rate": 2e-3, "backbone_rate": 0.005, "scale": (0.7, 1.5)},
+    "rate-5e-3-backbone-0.002-scale-0.7": {"learning_rate": 5e-3, "backbone_rate": 0.002, "scale": (0.7, 1.5)},
+    "rate-5e-3-backbone-0.0005-scale-0.7": {"learning_rate": 5e-3, "backbone_rate": 0.0005, "scale": (0.7, 1.5)},
+}
+"""What differs from benchmarks/finetuned.py."""
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = arguments(__doc__)
+    parser.add_argument("--modes", default="masks5", help="names with commas between, see guidance.py")
+    parser.add_argument("--candidates", default=",".join(CANDIDATES), help="names with commas between")
+    parser.add_argument("--jobs", type=int, default=1, help="candidates at once")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file for the table")
+    parser.add_argument("--only", help="one CANDIDATE/MODE, in this process")
+    call(run, parser.parse_args())
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run all candidates, print and write the table."""
+    animals = Animals(given)
+    if given.only:
+        one_candidate(animals, *given.only.split("/"))
+        return
+    start = time.perf_counter()
+    pairs = [(name, mode) for mode in given.modes.split(",") for name in given.candidates.split(",")]
+    for mode in given.modes.split(","):
+        part_of_run(animals, mode)
+    commands = [[*this_command(), "--only", f"{name}/{mode}"] for name, mode in pairs]
+    with ThreadPoolExecutor(given.jobs) as jobs:
+        for (name, mode), code in zip(pairs, jobs.map(partial(in_process, jobs=given.jobs), commands), strict=True):
+            if code != 0:
+                raise IgcamError(f"{name}, {mode}: has failed, see above")
+    rows = [
+        Row.from_values(name, [number], "%")
+        for pair in pairs
+        for name, number in read_json(done_file(animals, *pair)).items()
+    ]
+    if not given.quick:
+        ledger = animals.ledger(
+            "train",
+            time.perf_counter() - start,
+            method="a segmenter distilled from igcam, see the ids",
+            split=f"voc-animals train, every {FOLD}th photo, held out",
+            tags_at_inference=False,
+            regime="finetune",
+            resolution=f"{FINETUNED.size} x {FINETUNED.size}",
+            threshold_rule="background learnt as a class",
+        )
+        write_results(given.results, ledger, rows)
+    print_rows(rows)
+
+
+def part_of_run(animals: Animals, mode: str) -> RunFolder:
+    """Make a run of the photos that are not held out, from one of all, or open it."""
+    source = RunFolder.open(run_path(animals, mode, 0))
+    part = RunFolder(folder_of(animals) / f"part-{mode}")
+    if part.is_done("masks"):
+        return part
+    dataset = read_dataset_file(source.file("samples.json"))
+    kept = np.arange(len(dataset)) % FOLD != 0
+    write_json(part.file("run.json"), read_json(source.file("run.json")))
+    write_json(part.file("samples.json"), dataset_to_plain(dataset.subset(np.array(dataset.names)[kept].tolist())))
+    stage = source.options.learning_stages[-1]
+    write_array(part.file("stages", stage, "trust.npy"), read_array(source.file("stages", stage, "trust.npy"))[kept])
+    tagger = fit_tagger(load_features(source.file("stages", "features"))[0][kept], dataset.tag_matrix()[kept], 0)
+    write_tagger(part.file("stages", "tagger", "tagger.safetensors"), tagger)
+    part.path.joinpath("masks").symlink_to(source.file("masks").resolve())
+    write_json(part.done_file("masks"), {})
+    return part
+
+
+def one_candidate(animals: Animals, name: str, mode: str) -> None:
+    """Learn by one schedule, and write the scores on the photos that were held out."""
+    file = done_file(animals, name, mode)
+    if file.exists():
+        return
+    part, folder = part_of_run(animals, mode), file.parent
+    options = replace(FINETUNED, **CANDIDATES[name], tag_evidence=1.0)  # type: ignore[arg-type]
+    if animals.arguments.quick:
+        options = replace(options, size=64, epochs=1, least_steps=1)
+    distill(part, options, out=folder / "segmenter", bank=animals.arguments.bank, workers=6, progress=progress())
+    held_out = held_out_of(animals.train, animals.arguments.quick)
+    values = {}
+    for share in SHARES:
+        predictor = opened(part, folder / "segmenter")
+        predictor.predictor.segmenter.tag_evidence = share  # type: ignore[attr-defined]
+        predictor.predict(held_out, folder / f"share-{share}")
+        miou, boundary = scored(folder / f"share-{share}", held_out)
+        values |= {f"{name}/{mode}/share-{share}/miou": miou, f"{name}/{mode}/share-{share}/boundary-iou": boundary}
+    write_json(file, values)
+    print(f"{time.strftime('%H:%M:%S')} {values}", flush=True)
+
+
+def held_out_of(train: Dataset, quick: bool) -> Dataset:
+    """Return the photos that are held out."""
+    return train if quick else train.subset(train.names[::FOLD])
+
+
+def folder_of(animals: Animals) -> Path:
+    """Return the folder for all this."""
+    return animals.arguments.out / f"{'quick-' if animals.arguments.quick else ''}finetuned-choice"
+
+
+def done_file(animals: Animals, name: str, mode: str) -> Path:
+    """Return the file with the numbers of one candidate."""
+    return folder_of(animals) / f"{name}-{mode}" / "values.json"
+
+
+if __name__ == "__main__":
+    main()
