@@ -18,6 +18,7 @@ from igcam.metrics.results import Row, write_results
 from igcam.pipeline.options import FitOptions
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
+LEARNING = ("classify", "guide", "reweight")
 NOTES = {
     "shuffled-weights": "control of 111: the images' influence weights dealt out at random",
     "shuffled-proposals": "control of 111: every image has the proposals of another",
@@ -59,7 +60,8 @@ def run(given: argparse.Namespace) -> None:
 
 def switched(options: FitOptions, guidance: bool, influence: bool) -> FitOptions:
     """Return the options with guidance and influence on or off."""
-    stages = tuple(stage for stage in options.stages if stage != "crf" and (guidance or stage != "guide"))
+    # How masks are drawn is decided where val is labelled.
+    stages = tuple(stage for stage in options.stages if stage in LEARNING and (guidance or stage != "guide"))
     reweight = replace(options.igcam.reweight, images=influence, places=influence)
     return replace(options, igcam=replace(options.igcam, stages=stages, reweight=reweight))
 
