@@ -63,7 +63,8 @@ NOTES = {
     "none": "every place for itself",
     "added": "half of the photo's logits are added to those of its places",
     "half": "igcam.models.tagger.add_evidence with a share of 0.5",
-    "joined": "the same with a share of 1, which is the default",
+    "joined": "the same with a share of 1",
+    "objects": "the same, and all that is like a place joins it: igcam.models.photo_evidence, the default",
     "given": "objects of untagged classes are given to the tagged ones, which is done everywhere",
     "taken-out": "untagged classes are taken out of the softmax",
     "taken-out-more-bias": "the same with a foreground_bias of 1 in place of 0.5",
@@ -128,13 +129,17 @@ def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str
         pooled = torch.stack([view[-1].mean(dim=(2, 3)) for view in views]).mean(dim=0)
         said = {
             "plain": torch.from_numpy(learnt.classifier.image_logits(pooled.numpy())),
-            "rooted": learnt.tagger(pooled),
+            "rooted": learnt.evidence.tagger(pooled),
         }
         answers = {
             f"{features}/{rule}": torch.softmax(join(logits, evidence), 1).numpy()
             for features, evidence in said.items()
             for rule, join in RULES.items()
         }
+        last = torch.stack(
+            [view[-1].flip(-1) if flip.flip else view[-1] for view, flip in zip(views, bank.views, strict=True)]
+        )
+        answers["rooted/objects"] = torch.softmax(learnt.evidence(logits, last.mean(dim=0)), 1).numpy()
         answers |= {f"known/{rule}": keep(logits, present[None]) for rule, keep in KNOWN.items()}
         for name, probability in answers.items():
             mask = best_class(resized(probability[0], *truth.shape))

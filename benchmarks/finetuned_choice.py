@@ -129,7 +129,7 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     values = {}
     for share in SHARES:
         predictor = opened(part, folder / "segmenter")
-        predictor.predictor.segmenter.tag_evidence = share  # type: ignore[attr-defined]
+        predictor.predictor.segmenter.evidence.share = share  # type: ignore[attr-defined]
         predictor.predict(held_out, folder / f"share-{share}")
         miou, boundary = scored(folder / f"share-{share}", held_out)
         values |= {f"{name}/{mode}/share-{share}/miou": miou, f"{name}/{mode}/share-{share}/boundary-iou": boundary}

@@ -43,6 +43,7 @@ def tiny_options(weights: Path | None = None, **changes: Any) -> FitOptions:
         backbone=BackboneOptions("resnet10t", output_stride=8, weights=weights, pretrained=False, levels=(-2, -1)),
         size=64,
         components=(8, 8),
+        object_evidence=0.5,
         finetune=FinetuneOptions(epochs=1, learning_rate=3e-3),
         igcam=IgcamOptions(guide=GuideOptions(learn=learning), reweight=ReweightOptions(learn=learning)),
     )

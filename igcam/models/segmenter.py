@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from igcam.errors import IgcamError, check_ranges
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
+from igcam.models.photo_evidence import PhotoEvidence
 from igcam.models.reduction import Reduction
-from igcam.models.tagger import Tagger, add_evidence
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,8 @@ class Segmenter(nn.Module):
         classes: Number of classes C, without background.
     """
 
-    evidence: Tagger | None
-    """The tagger, which asks the last level's mean over the places; None for none."""
-    tag_evidence: float
-    """How far it counts."""
+    evidence: PhotoEvidence | None
+    """What the photo says as a whole, by the last level; None for nothing."""
 
     def __init__(self, encoder: Encoder, options: SegmenterOptions, classes: int) -> None:
         super().__init__()
@@ -121,18 +119,12 @@ class Segmenter(nn.Module):
         self.options = options
         self.decoder = Decoder(options.decoder, encoder.channels, classes, options.width, options.dropout)
         self.evidence = None
-        self.tag_evidence = 0.0
 
     def train(self, mode: bool = True) -> Segmenter:
         """Switch to training or evaluation; the statistics of the backbone's norms stay as they are."""
         super().train(mode)
         self.encoder.backbone.eval()
         return self
-
-    def add_evidence(self, tagger: Tagger, share: float) -> None:
-        """Let a tagger of the last level take part; the share is that of `igcam.models.tagger.add_evidence`."""
-        self.evidence = tagger.to(self.encoder.mean.device)
-        self.tag_evidence = share
 
     def forward(self, images: Tensor) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), background first, on a grid that covers the whole image.
@@ -148,5 +140,5 @@ class Segmenter(nn.Module):
         reduced = self.encoder.project(levels)
         logits: Tensor = self.decoder(reduced)
         if self.evidence is not None:
-            logits = add_evidence(logits, self.evidence(levels[-1].mean(dim=(2, 3))), self.tag_evidence)
+            logits = self.evidence(logits, levels[-1])
         return logits, reduced[-1]

@@ -34,7 +34,7 @@ class Tagger(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Return raw logits, float (N, C), of the last level's mean over places, float (N, D)."""
+        """Return raw logits, float (..., C), of the last level's mean over places, float (..., D)."""
         return F.linear(signed_root(pooled), self.weight, self.bias)
 
 
@@ -72,7 +72,22 @@ def add_evidence(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
         float (N, C + 1, h, w); the background's logit stays as it is.
     """
     said = evidence[:, :, None, None]
+    joined = turned(logits, said, share)
+    return torch.cat([joined[:, :1], joined[:, 1:] + share * F.logsigmoid(said)], dim=1)
+
+
+def turned(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
+    """Let evidence decide to which class a place belongs if it is of an object, but not whether it is.
+
+    Args:
+        logits: float (N, C + 1, h, w), background first.
+        evidence: float (N, C, h, w), or (N, C, 1, 1) of the photo.
+        share: How far it counts, at least 0.
+
+    Returns:
+        float (N, C + 1, h, w): z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k), k = 1..C.
+    """
     objects = logits[:, 1:]
-    turned = objects + share * said
-    kept = torch.logsumexp(objects, 1, keepdim=True) - torch.logsumexp(turned, 1, keepdim=True)
-    return torch.cat([logits[:, :1], turned + kept + share * F.logsigmoid(said)], dim=1)
+    moved = objects + share * evidence
+    kept = torch.logsumexp(objects, 1, keepdim=True) - torch.logsumexp(moved, 1, keepdim=True)
+    return torch.cat([logits[:, :1], moved + kept], dim=1)

@@ -22,15 +22,16 @@ from igcam.methods.distill import DistillOptions
 from igcam.methods.inputs import no_progress
 from igcam.methods.segmenter_training import Examples, Training, train
 from igcam.models.bank import FeatureBank
+from igcam.models.photo_evidence import PhotoEvidence
 from igcam.models.segmenter import Segmenter
-from igcam.models.tagger import Tagger, fit_tagger
+from igcam.models.tagger import fit_tagger
 from igcam.models.views import to_pixels
 from igcam.pipeline.dataset_file import have_cues, read_dataset_file
 from igcam.pipeline.distill_encoder import open_encoder, reduce_levels, use_reduction
 from igcam.pipeline.distill_examples import AugmentedExamples, FrozenExamples, Masks
 from igcam.pipeline.distill_state import DistillFolder
 from igcam.pipeline.features import views_of
-from igcam.pipeline.models_file import read_tagger
+from igcam.pipeline.models_file import read_evidence
 from igcam.pipeline.options import to_plain
 from igcam.pipeline.processes import open_accelerator
 from igcam.pipeline.run_folder import RunFolder
@@ -158,7 +159,7 @@ class _Distillation:
         self.segmenter.decoder.favour_classes(self.options.foreground_bias)
         share = self.options.tag_evidence or 0.0
         if share > 0:
-            self.segmenter.add_evidence(self._tagger(), share)
+            self.segmenter.evidence = self._evidence(share).to(self.accelerator.device)
         size, flip = self.options.size, self.run.options.flip
         facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
         write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
@@ -167,17 +168,17 @@ class _Distillation:
         self.run.log(f"distill: done in {self.seconds:.1f} s, in {self.state.path}")
 
     @torch.inference_mode()
-    def _tagger(self) -> Tagger:
-        """Return the run's tagger, or one that is fitted anew to a backbone that has learnt."""
+    def _evidence(self, share: float) -> PhotoEvidence:
+        """Return what the run's photos say as a whole; by a new tagger where the backbone has learnt."""
         if self.options.regime == "frozen":
-            return read_tagger(self.run.file("stages", "tagger", "tagger.safetensors"))
+            return read_evidence(self.run, share)
         backbone, pooled = self.segmenter.encoder.backbone, []
         for done, image in enumerate(self.images, start=1):
             views = [view.apply(load_image(image)) for view in self.bank.views]
             levels = backbone(to_pixels(np.stack(views), self.accelerator.device))
             pooled.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
             self.progress("fit the tagger", done, len(self.images))
-        return fit_tagger(np.stack(pooled), self.dataset.tag_matrix(), self.options.seed)
+        return PhotoEvidence(fit_tagger(np.stack(pooled), self.dataset.tag_matrix(), self.options.seed), share)
 
     def _new(self, round_: int) -> Segmenter:
         """Return a segmenter with a new decoder, the same in every process."""

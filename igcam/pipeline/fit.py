@@ -19,6 +19,7 @@ from igcam.methods.background import BackgroundOptions, with_background
 from igcam.methods.classify import Classifier, ClassifyOptions, classify, tagged_activations
 from igcam.methods.guide import guide
 from igcam.methods.inputs import Inputs, no_progress
+from igcam.methods.object_features import object_features
 from igcam.methods.reweight import reweight
 from igcam.methods.rounds import Guided
 from igcam.methods.tag_belief import DoubtOptions, as_believed, believe, believed_activations
@@ -134,6 +135,11 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
                 _write_guided(run, name, guided)
                 facts.update(curve=guided.curve, agreement=guided.agreement)
         probabilities = read_array(run.file("stages", name, "maps.npy")).astype(np.float32)
+    if probabilities is not None and options.object_share > 0 and not run.is_done("objects"):
+        with step("objects"):
+            means, classes = object_features(inputs, probabilities)
+            file = run.file("stages", "objects", "tagger.safetensors")
+            write_tagger(file, fit_tagger(means, classes, inputs.seed))
 
 
 def _classify(

@@ -15,10 +15,10 @@ from igcam.guidance.targets import restrict_to_tags
 from igcam.maps import normalise
 from igcam.methods.background import with_background
 from igcam.methods.classify import Classifier
+from igcam.models.photo_evidence import PhotoEvidence
 from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
-from igcam.models.tagger import Tagger, add_evidence
-from igcam.pipeline.models_file import read_classifier, read_head, read_reduction, read_tagger
+from igcam.pipeline.models_file import read_classifier, read_evidence, read_head, read_reduction
 from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
 
@@ -31,7 +31,7 @@ class Learnt:
 
     options: FitOptions
     classifier: Classifier
-    tagger: Tagger
+    evidence: PhotoEvidence
     reduction: Reduction
     head: SegmentationHead | None
     """The last stage's head; None for plain CAM."""
@@ -45,14 +45,15 @@ class Learnt:
         """
         options = run.options
         stages = options.learning_stages
-        unfinished = [stage for stage in ("classify", "tagger", *stages) if not run.is_done(stage)]
+        objects = ("objects",) if options.object_share > 0 else ()
+        unfinished = [stage for stage in ("classify", "tagger", *stages, *objects) if not run.is_done(stage)]
         if unfinished:
             raise IgcamError(f"{run.path}: is not finished: no {', '.join(unfinished)}; run igcam fit again")
         head_file = run.file("stages", stages[-1], "head.safetensors") if stages else None
         return cls(
             options,
             read_classifier(run.file("stages", "classify", "head.safetensors")),
-            read_tagger(run.file("stages", "tagger", "tagger.safetensors")),
+            read_evidence(run, options.evidence_share),
             read_reduction(run.file("stages", "features", "reduction.safetensors")),
             None if head_file is None else read_head(head_file),
         )
@@ -64,7 +65,7 @@ class Learnt:
             tuple(projection.to(device) for projection in self.reduction.projections),
         )
         head = None if self.head is None else self.head.to(device)
-        return replace(self, tagger=self.tagger.to(device), reduction=reduction, head=head)
+        return replace(self, evidence=self.evidence.to(device), reduction=reduction, head=head)
 
     @torch.inference_mode()
     def scores(
@@ -75,26 +76,24 @@ class Learnt:
         Args:
             views: One a view, of one float32 (N, D, h, w) a level of the backbone.
             flips: Which views are mirrored.
-            tags: (N, C) of 0 and 1; None where they are not known. Then what the tagger says of the whole image
-                is joined to what its places say, or decides on the classes of a plain CAM.
+            tags: (N, C) of 0 and 1; None where they are not known. Then what the photo says as a whole is joined to
+                what its places say, or decides on the classes of a plain CAM.
 
         Returns:
             Scores, float32 (N, C + 1, h, w), not negative, background first, and the reduced last level, mean over the
             views, float32 (N, D', h, w).
         """
-        pooled = sum(levels[-1].mean(dim=(2, 3)) for levels in views) / len(views)
-        evidence = self.tagger(torch.as_tensor(pooled)).cpu()
+        last = _mean([levels[-1] for levels in views], flips)
         reduced = [self.reduction(levels) for levels in views]
         depth = self.reduction.projections[-1].shape[1]
         deep = _mean([layers[:, -depth:] for layers in reduced], flips).cpu().numpy()
         if self.head is None:
-            last = _mean([levels[-1] for levels in views], flips).cpu().numpy()
-            present = evidence.numpy() > 0 if tags is None else tags
-            return np.stack([self._cam(*item) for item in zip(last, present, strict=True)]), deep
-        logits = _mean([self.head(layers) for layers in reduced], flips).cpu()
+            present = self.evidence.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
+            return np.stack([self._cam(*item) for item in zip(last.cpu().numpy(), present, strict=True)]), deep
+        logits = _mean([self.head(layers) for layers in reduced], flips)
         if tags is None:
-            logits = add_evidence(logits, evidence, self.options.evidence_share)
-        probability: Array = torch.softmax(logits, dim=1).numpy()
+            logits = self.evidence(logits, last)
+        probability: Array = torch.softmax(logits, dim=1).cpu().numpy()
         return probability if tags is None else restrict_to_tags(probability, np.asarray(tags, np.float32)), deep
 
     def _cam(self, feature: Array, present: NDArray[np.generic]) -> Array:

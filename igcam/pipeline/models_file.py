@@ -14,9 +14,11 @@ from igcam.errors import IgcamError
 from igcam.files import read_tensors, write_tensors
 from igcam.methods.classify import Classifier
 from igcam.models.linear_head import LinearHead
+from igcam.models.photo_evidence import PhotoEvidence
 from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
 from igcam.models.tagger import Tagger
+from igcam.pipeline.run_folder import RunFolder
 
 
 def write_classifier(path: Path, classifier: Classifier) -> None:
@@ -57,6 +59,22 @@ def read_tagger(path: Path) -> Tagger:
     """
     with _tensors(path, "tagger") as tensors:
         return Tagger(*_weight_and_bias(tensors))
+
+
+def read_evidence(run: RunFolder, share: float) -> PhotoEvidence:
+    """Read what a run has learnt of whole photos, and of objects where these are asked.
+
+    Args:
+        run: The run.
+        share: How far whole photos count.
+
+    Raises:
+        IgcamError: A file is missing, damaged or of something else.
+    """
+    tagger = read_tagger(run.file("stages", "tagger", "tagger.safetensors"))
+    object_share = run.options.object_share
+    objects = read_tagger(run.file("stages", "objects", "tagger.safetensors")) if object_share > 0 else None
+    return PhotoEvidence(tagger, share, objects, object_share)
 
 
 def write_head(path: Path, head: SegmentationHead) -> None:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from igcam.errors import IgcamError
 from igcam.files import write_bytes
 from igcam.models.backbone import Backbone
-from igcam.models.tagger import add_evidence
 from igcam.pipeline.averaged_predictor import MODELS, usual_model
 from igcam.pipeline.backbone_file import open_backbone
 from igcam.pipeline.learnt import Learnt
@@ -56,13 +55,14 @@ class HeadNetwork(nn.Module):
     def __init__(self, backbone: Backbone, learnt: Learnt) -> None:
         super().__init__()
         self.backbone, self.reduction, self.head = backbone, learnt.reduction, learnt.head
-        self.tagger, self.share = learnt.tagger, learnt.options.evidence_share
+        self.evidence = learnt.evidence
 
     def forward(self, images: Tensor) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), as `label` has them without tags and for one view."""
         levels = self.backbone(images)
         logits = self.head(self.reduction(levels))  # type: ignore[misc]
-        return add_evidence(logits, self.tagger(levels[-1].mean(dim=(2, 3))), self.share)
+        joined: Tensor = self.evidence(logits, levels[-1])
+        return joined
 
 
 def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None = None) -> float:

@@ -59,6 +59,9 @@ class FitOptions:
     tag_evidence: float | None = None
     """Without tags, how far what is told from the whole photo decides to which class its objects belong: 0 asks every
     place for itself; null takes 1, or 0.5 in the finetune regime, whose network is too sure of what it has learnt."""
+    object_evidence: float | None = None
+    """Without tags, how far all that is like a place decides to which class it belongs, if it is of an object; null
+    takes 1, or 0 in the finetune regime."""
     finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
     """Training of the backbone in the finetune regime."""
     cam: CamOptions = field(default_factory=CamOptions)
@@ -79,8 +82,8 @@ class FitOptions:
         if self.regime not in ("frozen", "finetune"):
             raise IgcamError(f"regime must be frozen or finetune, got {self.regime!r}")
         check_ranges(self, size=(32, 4096), crf_side=(0, 1 << 20), seed=(0, 2**32 - 1))
-        if self.tag_evidence is not None:
-            check_ranges(self, tag_evidence=(0, math.inf))
+        shares = [name for name in ("tag_evidence", "object_evidence") if getattr(self, name) is not None]
+        check_ranges(self, **dict.fromkeys(shares, (0, math.inf)))
         if len(self.components) != len(self.backbone.levels):
             raise IgcamError(
                 f"components must have one number for each of the {len(self.backbone.levels)} levels, "
@@ -116,6 +119,15 @@ class FitOptions:
         if self.tag_evidence is not None:
             return self.tag_evidence
         return 0.5 if self.regime == "finetune" else 1.0
+
+    @property
+    def object_share(self) -> float:
+        """How far all that is like a place decides where there are no tags; 0 without a head."""
+        if not self.learning_stages:
+            return 0.0
+        if self.object_evidence is not None:
+            return self.object_evidence
+        return 0.0 if self.regime == "finetune" else 1.0
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from igcam.errors import IgcamError
 from igcam.files import read_json, read_tensors, write_json, write_tensors
 from igcam.models.backbone import BackboneOptions, build_backbone
+from igcam.models.photo_evidence import PhotoEvidence
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
 from igcam.models.tagger import Tagger
 from igcam.models.weights import has_v1_strides, use_v1_strides
@@ -33,7 +35,9 @@ class SegmenterFacts:
     segmenter: SegmenterOptions
     """The decoder."""
     tag_evidence: float
-    """How far its tagger counts; 0 where it has none."""
+    """How far what the photo says as a whole counts; 0 where it is not asked."""
+    object_evidence: float
+    """How far all that is like a place counts; 0 where it is not asked."""
     size: int
     """Side of the square that photos are squashed to."""
     flip: bool
@@ -50,7 +54,8 @@ def facts_of(
         replace(backbone, weights=None, pretrained=False, levels=kept.levels),
         has_v1_strides(kept.network),
         segmenter.options,
-        segmenter.tag_evidence,
+        0.0 if segmenter.evidence is None else segmenter.evidence.share,
+        0.0 if segmenter.evidence is None else segmenter.evidence.object_share,
         size,
         flip,
     )
@@ -85,10 +90,18 @@ def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
             use_v1_strides(backbone.network)
         segmenter = Segmenter(Encoder(backbone, facts.segmenter.most_components), facts.segmenter, len(facts.classes))
         if facts.tag_evidence:
-            segmenter.add_evidence(Tagger(tensors["evidence.weight"], tensors["evidence.bias"]), facts.tag_evidence)
+            segmenter.evidence = _evidence(tensors, facts)
         segmenter.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         # Torch lists every tensor in a line of its own.
         reason = " ".join(str(error).split())[:200]
         raise IgcamError(f"{folder / WEIGHTS}: does not fit {DESCRIPTION}: {reason}") from error
     return segmenter.eval(), facts
+
+
+def _evidence(tensors: Mapping[str, Tensor], facts: SegmenterFacts) -> PhotoEvidence:
+    def head(name: str) -> Tagger:
+        return Tagger(tensors[f"evidence.{name}.weight"], tensors[f"evidence.{name}.bias"])
+
+    objects = head("objects") if facts.object_evidence > 0 else None
+    return PhotoEvidence(head("tagger"), facts.tag_evidence, objects, facts.object_evidence)

@@ -82,6 +82,8 @@ def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision
     decisions.append(("tagger", tagged))
     for stage in options.learning_stages:
         decisions.append((stage, {"options": method[stage], "cues": cues, "level": plain["grouping_level"]}))
+    if options.object_share > 0:
+        decisions.append(("objects", {}))
     return decisions
 
 
@@ -96,7 +98,7 @@ def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
         if isinstance(cue, MaskCue) and isinstance(cue.source, MaskFile)
     ]
     made_of = {"finetune": photos + weights, "features": photos + weights, "classify": [], "doubt": [], "tagger": []}
-    return made_of | dict.fromkeys(options.learning_stages, masks)
+    return made_of | dict.fromkeys((*options.learning_stages, "objects"), masks)
 
 
 def _hindrance(earlier: RunFolder, asked: Decision, held: Decision, files: list[Path]) -> str:

@@ -16,7 +16,19 @@ from igcam.files import read_array, read_json
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import read_results
 
-STAGES = ("finetune", "features", "classify", "doubt", "tagger", "guide", "reweight", "sharpen", "crf", "masks")
+STAGES = (
+    "finetune",
+    "features",
+    "classify",
+    "doubt",
+    "tagger",
+    "guide",
+    "reweight",
+    "objects",
+    "sharpen",
+    "crf",
+    "masks",
+)
 """Steps of a run in their order; others follow by name."""
 
 _DRAWN_TOGETHER = ("sharpen", "crf")

@@ -17,6 +17,7 @@ STAGE_TITLES = {
     "tagger": ("Tagger", "tells which classes are in photos without tags"),
     "guide": ("Instance guidance", "cues and proposals become targets"),
     "reweight": ("Influence weights", "what harms counts less"),
+    "objects": ("Objects", "tells the class of a place by all that is like it, in photos without tags"),
     "sharpen": ("Boundary refinement", "from coarse maps to full resolution"),
     "crf": ("Dense CRF", "masks follow the colours of the photo"),
     "masks": ("Drawing", "the masks of every stage, refined, at full resolution"),

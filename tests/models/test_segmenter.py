@@ -8,9 +8,10 @@ from igcam.data.images import save_png
 from igcam.errors import IgcamError
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
+from igcam.models.photo_evidence import PhotoEvidence
 from igcam.models.reduction import fit_reduction
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
-from igcam.models.tagger import Tagger, add_evidence
+from igcam.models.tagger import Tagger
 from igcam.models.views import View
 
 
@@ -66,14 +67,12 @@ def test_a_feature_bank_keeps_the_reduced_levels(encoder: Encoder, tmp_path) -> 
 
 
 @torch.no_grad()
-def test_a_tagger_of_the_last_level_takes_part_in_every_place(encoder: Encoder) -> None:
+def test_what_the_last_level_says_as_a_whole_takes_part_in_every_place(encoder: Encoder) -> None:
     model, images = segmenter(encoder), torch.rand(2, 3, 64, 64)
     before = model(images)
-    weight, bias = torch.randn(3, encoder.backbone.channels[-1]), torch.randn(3)
-    model.add_evidence(Tagger(weight, bias), 0.7)
-    mean = encoder.backbone(images)[-1].mean(dim=(2, 3))
-    rooted = mean.sign() * mean.abs().sqrt()
-    expected = add_evidence(before, rooted @ weight.T + bias, 0.7)
+    heads = [Tagger(torch.randn(3, encoder.backbone.channels[-1]), torch.randn(3)) for _ in range(2)]
+    model.evidence = PhotoEvidence(heads[0], 0.7, heads[1], 0.6)
+    expected = PhotoEvidence(heads[0], 0.7, heads[1], 0.6)(before, encoder.backbone(images)[-1])
     assert (expected - before).abs().max() > 0.1
     torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-4)
 

@@ -25,7 +25,7 @@ from igcam.models.tagger import fit_tagger
 from igcam.models.views import View, to_pixels
 from igcam.pipeline.dataset_file import have_cues, read_dataset_file
 from igcam.pipeline.distill import distill
-from igcam.pipeline.models_file import read_tagger
+from igcam.pipeline.models_file import read_evidence, read_tagger
 from igcam.pipeline.processes import open_accelerator
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.segmenter_file import read_segmenter
@@ -70,15 +70,16 @@ def test_the_backbone_is_that_of_the_run(folder: Path, tiny_run: RunFolder) -> N
 
 
 @torch.inference_mode()
-def test_the_evidence_is_the_tagger_of_the_run(folder: Path, tiny_run: RunFolder, tiny_data: Dataset) -> None:
+def test_the_evidence_is_that_of_the_run(folder: Path, tiny_run: RunFolder, tiny_data: Dataset) -> None:
     segmenter, _ = read_segmenter(folder)
     pixels = View(64).apply(load_image(tiny_data.samples[0].image))
     images = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float() / 255
-    pooled = segmenter.encoder.backbone(images)[-1].mean(dim=(2, 3))
-    expected = read_tagger(tiny_run.file("stages", "tagger", "tagger.safetensors"))(pooled)
+    features = segmenter.encoder.backbone(images)[-1]
+    logits = torch.randn(1, len(tiny_run.classes) + 1, 16, 16)
+    expected = read_evidence(tiny_run, tiny_run.options.evidence_share)
     assert segmenter.evidence is not None
-    assert segmenter.tag_evidence == tiny_run.options.evidence_share
-    torch.testing.assert_close(segmenter.evidence(pooled), expected, rtol=1e-3, atol=1e-4)
+    assert expected.objects is not None
+    torch.testing.assert_close(segmenter.evidence(logits, features), expected(logits, features), rtol=1e-3, atol=1e-4)
 
 
 def test_predictions_are_probabilities_on_any_photo_and_mirrored_with_it(folder: Path, tiny_data: Dataset) -> None:
@@ -188,9 +189,12 @@ def test_on_request_a_tagger_is_fitted_to_a_backbone_that_has_learnt(tiny_run: R
         pooled.append(levels[-1].numpy().mean(axis=(0, 2, 3)))
     expected = fit_tagger(np.stack(pooled), dataset.tag_matrix(), options.seed)
     assert segmenter.evidence is not None
-    torch.testing.assert_close(segmenter.evidence.weight, expected.weight, rtol=1e-3, atol=1e-4)
+    # What objects of the frozen backbone looked like is of no use to it.
+    assert segmenter.evidence.objects is None
+    found = segmenter.evidence.tagger.weight
+    torch.testing.assert_close(found, expected.weight, rtol=1e-3, atol=1e-4)
     earlier = read_tagger(tiny_run.file("stages", "tagger", "tagger.safetensors"))
-    assert not torch.allclose(segmenter.evidence.weight, earlier.weight, rtol=1e-2)
+    assert not torch.allclose(found, earlier.weight, rtol=1e-2)
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_stages_can_be_switched_off(
     options = tiny_options(trained).without([*switched, "crf"])
     run = fit(few, tmp_path / "run", options, bank=bank)
     assert list(read_json(run.file("metrics.json"))["stages"]) == list(options.stages)
-    always = ("features", "tagger", "masks")
+    always = ("features", "tagger", *(("objects",) if options.object_share else ()), "masks")
     found = {file.parent.name for file in run.path.glob("stages/*/stage.json")}
     assert found == {*options.stages, *always}
     for sample in few:

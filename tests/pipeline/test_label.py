@@ -155,7 +155,7 @@ def test_a_run_that_does_not_fit_is_refused(tiny_run: RunFolder, tiny_data: Data
         label(other, tiny_run, tmp_path)
     assert "\n" not in str(caught.value)
     begun = RunFolder.begin(tmp_path / "begun", tiny_options(), tiny_data)
-    message = "begun: is not finished: no classify, tagger, guide, reweight; run igcam fit again"
+    message = "begun: is not finished: no classify, tagger, guide, reweight, objects; run igcam fit again"
     with pytest.raises(IgcamError, match=message):
         label(tiny_data, begun, tmp_path)
     with pytest.raises(IgcamError, match="is not a run folder"):

@@ -17,7 +17,7 @@ from igcam.pipeline.fit import fit
 from igcam.pipeline.options import FitOptions, with_setting
 from igcam.pipeline.run_folder import RunFolder
 
-STAGES = ("features", "classify", "tagger", "guide", "reweight")
+STAGES = ("features", "classify", "tagger", "guide", "reweight", "objects")
 ARRAYS = ("stages/*/*.npy", "stages/*/*.safetensors", "masks/*")
 
 

@@ -1,0 +1,43 @@
+"""Objects as a head that names them is to learn them: the mean feature of each class in each photo."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.methods.inputs import Inputs
+from igcam.refine.stack import resized
+
+Array = NDArray[np.float32]
+LEAST = 0.005
+"""Share of a photo that a class takes at least, or its mean is not of it."""
+
+
+def object_features(inputs: Inputs, probabilities: NDArray[np.floating]) -> tuple[Array, Array]:
+    """Return the mean of the last level over the places of every class that a photo is tagged with.
+
+    Args:
+        inputs: Features and tags; classes that are doubted count where they are believed.
+        probabilities: (N, C + 1, h, w), background first: what the last stage says of the places.
+
+    Returns:
+        float32 (n, D), places counting by their probability, and of what class each is, float32 (n, C) of 0 and 1.
+        A class that is too small in all photos comes with these.
+    """
+    means: list[Array] = []
+    classes: list[int] = []
+    sizes: list[float] = []
+    for index, allowed in enumerate(inputs.allowed):
+        level = inputs.last_level(index)
+        for label in np.flatnonzero(allowed >= 0.5):
+            chance = resized(probabilities[index, label + 1][None], *level.shape[1:])[0]
+            total = float(chance.sum())
+            weights = chance / total if total > 0 else np.full_like(chance, 1 / chance.size)
+            means.append(np.einsum("dhw,hw->d", level, weights))
+            classes.append(int(label))
+            sizes.append(total / chance.size)
+        inputs.progress("look at the objects", index + 1, len(inputs.tags))
+    large = {label for label, size in zip(classes, sizes, strict=True) if size >= LEAST}
+    kept = [place for place, label in enumerate(classes) if sizes[place] >= LEAST or label not in large]
+    chosen = np.array([means[place] for place in kept], np.float32)
+    return chosen, np.eye(inputs.tags.shape[1], dtype=np.float32)[[classes[place] for place in kept]]
