@@ -126,7 +126,11 @@ def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str
         every, _ = learnt.scores(views, [view.flip for view in bank.views], np.ones((1, classes)))
         # Whatever is added to all logits of a place is nothing to a softmax.
         logits = torch.from_numpy(np.log(np.maximum(every, 1e-30)))
-        pooled = torch.stack([view[-1].mean(dim=(2, 3)) for view in views]).mean(dim=0)
+        last = sum(
+            levels[-1].flip(-1) if view.flip else levels[-1] for levels, view in zip(views, bank.views, strict=True)
+        )
+        last = torch.as_tensor(last) / len(views)
+        pooled = last.mean(dim=(2, 3))
         said = {
             "plain": torch.from_numpy(learnt.classifier.image_logits(pooled.numpy())),
             "rooted": learnt.evidence.tagger(pooled),
@@ -136,10 +140,7 @@ def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str
             for features, evidence in said.items()
             for rule, join in RULES.items()
         }
-        last = torch.stack(
-            [view[-1].flip(-1) if flip.flip else view[-1] for view, flip in zip(views, bank.views, strict=True)]
-        )
-        answers["rooted/objects"] = torch.softmax(learnt.evidence(logits, last.mean(dim=0)), 1).numpy()
+        answers["rooted/objects"] = torch.softmax(learnt.evidence(logits, last), 1).numpy()
         answers |= {f"known/{rule}": keep(logits, present[None]) for rule, keep in KNOWN.items()}
         for name, probability in answers.items():
             mask = best_class(resized(probability[0], *truth.shape))

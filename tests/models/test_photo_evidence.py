@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ def tagger(seed: int, classes: int = 3, channels: int = 5) -> Tagger:
 def sample(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(seed)
     logits = torch.randn(2, 4, 6, 8, generator=random).double()
-    return logits, torch.randn(2, 5, 3, 4, generator=random).double()
+    return logits, torch.randn(2, 5, 4, 6, generator=random).double()
 
 
 def test_the_mean_of_a_place_is_that_of_what_is_like_it_and_an_object() -> None:
@@ -64,14 +65,25 @@ def test_objects_turn_classes_and_leave_alone_what_is_an_object(seed: int) -> No
     assert (before - after).abs().max() > 1e-3
 
 
-def test_on_one_grid_every_place_has_what_its_mean_says() -> None:
-    logits, features = sample(3)
-    logits = logits[:, :, :3, :4]
+def test_every_block_of_places_has_what_its_mean_says() -> None:
     whole, objects = tagger(0), tagger(1)
-    means = object_means(features, 1 - torch.softmax(logits, 1)[:, 0])
+    blocks = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(3)).double()
+    features = blocks.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    logits = torch.zeros(2, 4, 6, 8).double()
+    logits[:, 0] = torch.tensor([3.0, -3.0]).repeat(4)
+    means = object_means(blocks, torch.full((2, 3, 4), (1 - torch.softmax(logits, 1)[:, 0]).mean()).double())
     said = torch.stack([objects(means[:, place]) for place in range(12)], 2).reshape(2, 3, 3, 4)
+    said = torch.nn.functional.interpolate(said, (6, 8), mode="bilinear", align_corners=False)
     expected = turned(PhotoEvidence(whole, 0.8)(logits, features), said, 0.7)
     torch.testing.assert_close(PhotoEvidence(whole, 0.8, objects, 0.7)(logits, features), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 5)])
+def test_any_grid_will_do(size: tuple[int, int]) -> None:
+    logits, features = torch.randn(1, 4, 7, 9).double(), torch.randn(1, 5, *size).double()
+    joined = PhotoEvidence(tagger(0), 1.0, tagger(1), 1.0)(logits, features)
+    assert joined.shape == logits.shape
+    assert torch.isfinite(joined).all()
 
 
 @given(st.integers(0, 1000))
