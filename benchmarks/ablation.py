@@ -16,9 +16,9 @@ from animals import Animals, Values, add_first_seed, arguments, call, earlier, p
 
 from igcam.metrics.results import Row, write_results
 from igcam.pipeline.options import FitOptions
+from igcam.pipeline.stage_masks import MAP_STAGES
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
-LEARNING = ("classify", "guide", "reweight")
 NOTES = {
     "shuffled-weights": "control of 111: the images' influence weights dealt out at random",
     "shuffled-proposals": "control of 111: every image has the proposals of another",
@@ -61,7 +61,7 @@ def run(given: argparse.Namespace) -> None:
 def switched(options: FitOptions, guidance: bool, influence: bool) -> FitOptions:
     """Return the options with guidance and influence on or off."""
     # How masks are drawn is decided where val is labelled.
-    stages = tuple(stage for stage in options.stages if stage in LEARNING and (guidance or stage != "guide"))
+    stages = tuple(stage for stage in options.stages if stage in MAP_STAGES and (guidance or stage != "guide"))
     reweight = replace(options.igcam.reweight, images=influence, places=influence)
     return replace(options, igcam=replace(options.igcam, stages=stages, reweight=reweight))
 

@@ -26,6 +26,7 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.models.tagger import add_evidence
 from igcam.pipeline.backbone_file import open_backbone
+from igcam.pipeline.features import mean_level
 from igcam.pipeline.learnt import Learnt
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.run_inputs import open_bank
@@ -126,10 +127,7 @@ def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str
         every, _ = learnt.scores(views, [view.flip for view in bank.views], np.ones((1, classes)))
         # Whatever is added to all logits of a place is nothing to a softmax.
         logits = torch.from_numpy(np.log(np.maximum(every, 1e-30)))
-        last = sum(
-            levels[-1].flip(-1) if view.flip else levels[-1] for levels, view in zip(views, bank.views, strict=True)
-        )
-        last = torch.as_tensor(last) / len(views)
+        last = torch.from_numpy(mean_level(bank, sample.image))[None]
         pooled = last.mean(dim=(2, 3))
         said = {
             "plain": torch.from_numpy(learnt.classifier.image_logits(pooled.numpy())),

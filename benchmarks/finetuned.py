@@ -17,7 +17,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -70,11 +69,7 @@ def run(given: argparse.Namespace) -> None:
     start = time.perf_counter()
     modes = given.modes.split(",")
     tasks = [(mode, seed) for seed in seeds_of(given) for mode in modes]
-    commands = [[*this_command(), "--only", mode, "--first-seed", str(seed)] for mode, seed in tasks]
-    with ThreadPoolExecutor(given.jobs) as jobs:
-        for (mode, seed), code in zip(tasks, jobs.map(partial(in_process, jobs=given.jobs), commands), strict=True):
-            if code != 0:
-                raise IgcamError(f"{mode}, seed {seed}: has failed, see above")
+    in_processes([["--only", mode, "--first-seed", str(seed)] for mode, seed in tasks], given.jobs)
     animals = Animals(given)
     values = earlier(given.results, given.first_seed, [f"gpu/{mode}/" for mode in modes])
     for mode, seed in tasks:
@@ -83,17 +78,24 @@ def run(given: argparse.Namespace) -> None:
     write(animals, values, time.perf_counter() - start)
 
 
-def this_command() -> list[str]:
-    """Return what this process was started as, without the interpreter."""
-    return [str(Path(sys.argv[0]).resolve()), *sys.argv[1:]]
+def in_processes(tasks: Sequence[Sequence[str]], jobs: int) -> None:
+    """Run this script again for each task, with its arguments added, so many at once on a share of the cores each.
 
-
-def in_process(command: Sequence[str], jobs: int) -> int:
-    """Run this script again with other arguments on a share of the cores, and return its exit status."""
+    Raises:
+        IgcamError: One has failed.
+    """
     # Threads of several processes on the same cores wait for each other.
     threads = str(max(1, available_cores() // jobs))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
-    return subprocess.run([sys.executable, "-u", *command], check=False, env=environment).returncode
+    command = [sys.executable, "-u", str(Path(sys.argv[0]).resolve()), *sys.argv[1:]]
+
+    def work(task: Sequence[str]) -> int:
+        return subprocess.run([*command, *task], check=False, env=environment).returncode
+
+    with ThreadPoolExecutor(jobs) as threads_of_jobs:
+        for task, code in zip(tasks, threads_of_jobs.map(work, tasks), strict=True):
+            if code != 0:
+                raise IgcamError(f"{' '.join(task)}: has failed, see above")
 
 
 def write(animals: Animals, values: Values, seconds: float) -> None:

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from animals import Animals, arguments, call, print_rows, progress, scored
-from finetuned import FINETUNED, in_process, opened, run_path, this_command
+from finetuned import FINETUNED, in_processes, opened, run_path
 
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
 from igcam.files import read_array, read_json, write_array, write_json
 from igcam.metrics.results import Row, write_results
 from igcam.models.tagger import fit_tagger
 from igcam.pipeline.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.pipeline.distill import distill
-from igcam.pipeline.features import load_features
 from igcam.pipeline.models_file import write_tagger
 from igcam.pipeline.run_folder import RunFolder
 
@@ -69,11 +65,7 @@ def run(given: argparse.Namespace) -> None:
     pairs = [(name, mode) for mode in given.modes.split(",") for name in given.candidates.split(",")]
     for mode in given.modes.split(","):
         part_of_run(animals, mode)
-    commands = [[*this_command(), "--only", f"{name}/{mode}"] for name, mode in pairs]
-    with ThreadPoolExecutor(given.jobs) as jobs:
-        for (name, mode), code in zip(pairs, jobs.map(partial(in_process, jobs=given.jobs), commands), strict=True):
-            if code != 0:
-                raise IgcamError(f"{name}, {mode}: has failed, see above")
+    in_processes([["--only", f"{name}/{mode}"] for name, mode in pairs], given.jobs)
     rows = [
         Row.from_values(name, [number], "%")
         for pair in pairs
@@ -104,11 +96,15 @@ def part_of_run(animals: Animals, mode: str) -> RunFolder:
         return part
     dataset = read_dataset_file(source.file("samples.json"))
     kept = np.arange(len(dataset)) % FOLD != 0
-    write_json(part.file("run.json"), read_json(source.file("run.json")))
+    asked = read_json(source.file("run.json"))
+    # The run's head for objects has seen those that are held out.
+    write_json(part.file("run.json"), {**asked, "options": {**asked["options"], "object_evidence": 0.0}})
     write_json(part.file("samples.json"), dataset_to_plain(dataset.subset(np.array(dataset.names)[kept].tolist())))
     stage = source.options.learning_stages[-1]
     write_array(part.file("stages", stage, "trust.npy"), read_array(source.file("stages", stage, "trust.npy"))[kept])
-    tagger = fit_tagger(load_features(source.file("stages", "features"))[0][kept], dataset.tag_matrix()[kept], 0)
+    tagger = fit_tagger(
+        read_array(source.file("stages", "features", "pooled.npy"))[kept], dataset.tag_matrix()[kept], 0
+    )
     write_tagger(part.file("stages", "tagger", "tagger.safetensors"), tagger)
     part.path.joinpath("masks").symlink_to(source.file("masks").resolve())
     write_json(part.done_file("masks"), {})
