@@ -72,10 +72,13 @@ def run(given: argparse.Namespace) -> None:
     in_processes([["--only", mode, "--first-seed", str(seed)] for mode, seed in tasks], given.jobs)
     animals = Animals(given)
     values = earlier(given.results, given.first_seed, [f"gpu/{mode}/" for mode in modes])
+    devices = set()
     for mode, seed in tasks:
-        for name, number in read_json(done_file(animals, mode, seed)).items():
+        done = read_json(done_file(animals, mode, seed))
+        devices.add(done["device"])
+        for name, number in done["values"].items():
             values.setdefault(name, []).append(number)
-    write(animals, values, time.perf_counter() - start)
+    write(animals, values, ", ".join(sorted(devices)), time.perf_counter() - start)
 
 
 def in_processes(tasks: Sequence[Sequence[str]], jobs: int) -> None:
@@ -98,7 +101,7 @@ def in_processes(tasks: Sequence[Sequence[str]], jobs: int) -> None:
                 raise IgcamError(f"{' '.join(task)}: has failed, see above")
 
 
-def write(animals: Animals, values: Values, seconds: float) -> None:
+def write(animals: Animals, values: Values, device: str, seconds: float) -> None:
     """Print the table, and write it with its ledger."""
     rows = [
         Row.from_values(name, numbers, "s" if name.endswith("seconds") else "%", NOTES.get(name.split("/")[2], ""))
@@ -106,12 +109,11 @@ def write(animals: Animals, values: Values, seconds: float) -> None:
     ]
     shares = shares_of_full([replace(row, id=row.id.removeprefix("gpu/")) for row in rows])
     rows += [replace(row, id=f"gpu/{row.id}") for row in shares]
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     ledger = animals.ledger(
         "val",
         seconds,
         threshold_rule="background learnt as a class",
-        method=f"{FINETUNED.segmenter.decoder}, fine-tuned as a whole on the masks of igcam, on {gpu}; see the ids",
+        method=f"{FINETUNED.segmenter.decoder}, fine-tuned as a whole on the masks of igcam, on {device}; see the ids",
         resolution=f"{FINETUNED.size} x {FINETUNED.size}",
         regime="finetune",
         annotation_seconds=0,
@@ -131,7 +133,8 @@ def one_mode(animals: Animals, mode: str, seed: int) -> None:
     if animals.arguments.quick:
         options = replace(options, size=64, epochs=1, least_steps=1)
     start = time.perf_counter()
-    distill(source, options, out=folder / "segmenter", workers=6, progress=progress())
+    workers = max(1, available_cores() // animals.arguments.jobs)
+    distill(source, options, out=folder / "segmenter", workers=workers, progress=progress())
     seconds = time.perf_counter() - start
     predictor = opened(source, folder / "segmenter")
     predictor.predict(animals.val, folder / "val")
@@ -140,7 +143,8 @@ def one_mode(animals: Animals, mode: str, seed: int) -> None:
     for name, dataset in (("train/tags", animals.train), ("val/notags", animals.val)):
         miou, boundary = scored(folder / name.split("/")[0], dataset)
         values |= {f"gpu/{mode}/{name}/miou": miou, f"gpu/{mode}/{name}/boundary-iou": boundary}
-    write_json(file, values)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "a CPU"
+    write_json(file, {"device": device, "values": values})
     print(f"{time.strftime('%H:%M:%S')} seed {seed}: {json.dumps(values)}", flush=True)
 
 

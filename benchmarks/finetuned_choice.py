@@ -26,6 +26,7 @@ from igcam.pipeline.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.pipeline.distill import distill
 from igcam.pipeline.models_file import write_tagger
 from igcam.pipeline.run_folder import RunFolder
+from igcam.refine.batch import available_cores
 
 RESULTS = Path(__file__).parent / "results" / "finetuned_choice.json"
 FOLD = 5
@@ -120,7 +121,8 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     options = replace(FINETUNED, **CANDIDATES[name], tag_evidence=1.0)  # type: ignore[arg-type]
     if animals.arguments.quick:
         options = replace(options, size=64, epochs=1, least_steps=1)
-    distill(part, options, out=folder / "segmenter", bank=animals.arguments.bank, workers=6, progress=progress())
+    workers = max(1, available_cores() // animals.arguments.jobs)
+    distill(part, options, out=folder / "segmenter", bank=animals.arguments.bank, workers=workers, progress=progress())
     held_out = held_out_of(animals.train, animals.arguments.quick)
     values = {}
     for share in SHARES:

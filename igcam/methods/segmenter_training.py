@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -22,35 +21,12 @@ from igcam.errors import IgcamError
 from igcam.losses import guidance_loss
 from igcam.methods.distill import DistillOptions
 from igcam.methods.inputs import Progress
+from igcam.methods.segmenter_loading import Example, ExampleLoader, Examples
 from igcam.models.shared_cores import default_workers, shared_cores
 
 Curve = list[dict[str, float]]
 WARM_UP = 0.1
 """Share of the updates in which the learning rate rises."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image as it is learnt once."""
-
-    inputs: Sequence[Tensor]
-    """What the network takes, without the batch's dimension; several tensors are passed as a list."""
-    target: Tensor
-    """float32 (K, h, w), summing to one."""
-    trust: Tensor
-    """float32 (h, w), at least 0."""
-
-
-class Examples(Protocol):
-    """The images to learn from."""
-
-    def __len__(self) -> int:
-        """Return their number."""
-        ...
-
-    def load(self, index: int, epoch: int) -> Example:
-        """Return an image as it is in this epoch: the same at every call, whichever process asks."""
-        ...
 
 
 @dataclass
@@ -125,10 +101,10 @@ def train(
         save: Called by the main process after each epoch.
         progress: Called by it after each update.
         task: What it is told.
-        workers: Threads that load images; 0 is one a core, 8 at most.
+        workers: Threads or processes that load images; 0 is one a core, 8 at most.
 
     Raises:
-        IgcamError: There are more processes than images an update.
+        IgcamError: There are more processes than images an update, or an image cannot be loaded.
     """
     batches = batches_of(len(examples), options)
     epochs = epochs_of(len(examples), options)
@@ -143,13 +119,15 @@ def train(
     model, optimiser = accelerator.prepare(training.model, training.optimiser)
     training.teacher.to(accelerator.device)
     model.train()
-    loader = _Loader(examples, options, accelerator, workers or default_workers())
-    # Beside a GPU the cores belong to the threads that load, one each.
-    shares = 1 if accelerator.device.type == "cpu" else torch.get_num_threads()
-    with shared_cores(shares), loader.threads, torch.random.fork_rng():
+    gpu = accelerator.device.type != "cpu"
+    # Photos are varied by many short steps of Python, which keep a GPU waiting.
+    loader = ExampleLoader(examples, workers or default_workers(), processes=gpu and options.regime == "finetune")
+    # Beside a GPU the cores belong to those that load, one each.
+    with shared_cores(torch.get_num_threads() if gpu else 1), loader, torch.random.fork_rng():
         while training.epoch < epochs:
             losses = 0.0
-            for place, parts in enumerate(loader.updates(training.epoch, batches)):
+            chosen = _shares(len(examples), batches, training.epoch, options, accelerator)
+            for place, parts in enumerate(loader.updates(chosen, training.epoch)):
                 step = training.epoch * batches + place
                 rate = rate_at(step, epochs * batches)
                 for group, peak in zip(training.optimiser.param_groups, peaks, strict=True):
@@ -166,38 +144,17 @@ def train(
     accelerator.wait_for_everyone()
 
 
-class _Loader:
-    """Gives this process its share of every update, the next one loaded while this one is computed."""
-
-    def __init__(self, examples: Examples, options: DistillOptions, accelerator: Accelerator, workers: int) -> None:
-        self.examples, self.options, self.accelerator = examples, options, accelerator
-        self.threads = ThreadPoolExecutor(workers)
-
-    def updates(self, epoch: int, batches: int) -> Iterator[list[Example]]:
-        """Yield the parts of each update of an epoch."""
-        order = np.random.default_rng([self.options.seed, epoch]).permutation(len(self.examples))
-        waiting: list[tuple[list[Future[Example]], int]] = []
-        for chosen in np.array_split(order, batches):
-            mine = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
-            # As many in all processes, which wait for each other in every part.
-            count = min(self.options.accumulate, len(chosen) // self.accelerator.num_processes)
-            waiting.append(([self.threads.submit(self.examples.load, int(index), epoch) for index in mine], count))
-            if len(waiting) > 1:
-                yield _parts(*waiting.pop(0))
-        yield _parts(*waiting.pop())
-
-
-def _parts(loading: list[Future[Example]], count: int) -> list[Example]:
-    loaded = [future.result() for future in loading]
-    bounds = [round(place * len(loaded) / count) for place in range(count + 1)]
-    return [_batch(loaded[start:stop]) for start, stop in pairwise(bounds)]
-
-
-def _batch(examples: Sequence[Example]) -> Example:
-    """Join images to a batch."""
-    inputs = [torch.stack(tensors) for tensors in zip(*(example.inputs for example in examples), strict=True)]
-    target, trust = (torch.stack([getattr(example, name) for example in examples]) for name in ("target", "trust"))
-    return Example(inputs, target, trust)
+def _shares(
+    count: int, batches: int, epoch: int, options: DistillOptions, accelerator: Accelerator
+) -> list[tuple[NDArray[np.intp], int]]:
+    """Return this process's images of every update of an epoch, and their number of parts."""
+    order = np.random.default_rng([options.seed, epoch]).permutation(count)
+    shares = []
+    for chosen in np.array_split(order, batches):
+        mine = chosen[accelerator.process_index :: accelerator.num_processes]
+        # As many in all processes, which wait for each other in every part.
+        shares.append((mine, min(options.accumulate, len(chosen) // accelerator.num_processes)))
+    return shares
 
 
 def batches_of(count: int, options: DistillOptions) -> int:

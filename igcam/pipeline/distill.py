@@ -20,7 +20,8 @@ from igcam.files import digest, read_array, write_json, write_tensors
 from igcam.guidance.targets import restrict_to_tags
 from igcam.methods.distill import DistillOptions
 from igcam.methods.inputs import no_progress
-from igcam.methods.segmenter_training import Examples, Training, train
+from igcam.methods.segmenter_loading import Examples
+from igcam.methods.segmenter_training import Training, train
 from igcam.models.bank import FeatureBank
 from igcam.models.photo_evidence import PhotoEvidence
 from igcam.models.segmenter import Segmenter
@@ -59,7 +60,7 @@ def distill(
         options: Defaults to `DistillOptions()`.
         out: Folder for the segmenter; default: RUN/segmenter.
         bank: Folder of computed features, for the frozen regime; default: RUN/bank.
-        workers: Threads that load images, in each process; 0 is one a core, 8 at most.
+        workers: Threads, or beside a GPU processes, that load images, in each process; 0 is one a core, 8 at most.
         progress: Called with what is being done, the number done and the number to do, by the main process.
 
     Returns:

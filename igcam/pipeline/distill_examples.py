@@ -18,7 +18,7 @@ from igcam.data.transforms import AugmentOptions, PairedAugment
 from igcam.files import read_tensors
 from igcam.methods.distill import DistillOptions
 from igcam.methods.mask_targets import class_weights, mask_target
-from igcam.methods.segmenter_training import Example
+from igcam.methods.segmenter_loading import Example
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
 from igcam.refine.stack import resized

@@ -11,7 +11,8 @@ from torch import nn
 from igcam.errors import IgcamError
 from igcam.methods.distill import DistillOptions
 from igcam.methods.inputs import no_progress
-from igcam.methods.segmenter_training import Example, Training, batches_of, epochs_of, rate_at, train
+from igcam.methods.segmenter_loading import Example
+from igcam.methods.segmenter_training import Training, batches_of, epochs_of, rate_at, train
 
 OPTIONS = DistillOptions(epochs=6, least_steps=0, batch_size=4, learning_rate=0.05, averaging=0.9)
 
