@@ -40,6 +40,8 @@ REGAINING = {
     "shuffled": "weights/shuffled-regained",
 }
 """Which weights a run takes, and the row of what it regains."""
+SPLITS = ("", "val/")
+"""Photos that the weights are scored on, as they stand in the rows: train with the run's tags, val without."""
 UNITS = {"clean-cost": "mIoU", "wrong-tags-cost": "mIoU", "gain": "mIoU", "seconds-ratio": "x"}
 """Of the rows that are not in percent, by the end of their names."""
 NOTES = {
@@ -84,26 +86,32 @@ def rows_of(values: Values) -> list[Row]:
 def add_weights(animals: Animals, seed: int, values: Values) -> None:
     """Add what weights regain of the mIoU that wrong tags cost, and what they cost on clean tags.
 
-    The score is that of the reweight stage's masks against the true masks of train; the wrong tags are those that
-    the masks are drawn with. Without weights means the same rounds of training with weights of one.
+    The score is that of the masks of the reweight stage: of train, where the wrong tags are those that
+    the masks are drawn with, and (rows with `val/`) of val, where no tags are known. Without weights means the same
+    rounds of training with weights of one.
     """
     changed = with_tags(animals.train, planted(animals.train.tag_matrix().astype(np.float64), WRONG_TAGS, seed))
 
-    def score(tags: str, dataset: Dataset, weights: str) -> float:
+    def score(tags: str, dataset: Dataset, weights: str) -> np.ndarray:
         options = weighted(animals.options(seed), weights)
         like = "all" if weights == "tags" else "none"
         after = (f"weights-{tags}-{like}", "igcam-tags")
-        found = stage_miou(animals.learn(f"weights-{tags}-{weights}", dataset, options, after=after), "reweight")
-        print(f"{time.strftime('%H:%M:%S')} seed {seed} {tags} tags, {weights}: {found:.2f}", flush=True)
+        run = animals.learn(f"weights-{tags}-{weights}", dataset, options, after=after)
+        found = np.array([stage_miou(run, "reweight"), animals.on_val(run)[0]])
+        print(f"{time.strftime('%H:%M:%S')} seed {seed} {tags} tags, {weights}: {found.round(2)}", flush=True)
         return found
+
+    def add(name: str, found: np.ndarray) -> None:
+        for split, value in zip(SPLITS, found.tolist(), strict=True):
+            values.setdefault(name.replace("weights/", f"weights/{split}"), []).append(value)
 
     clean, lowest = score("clean", animals.train, "none"), score("wrong", changed, "none")
     cost = clean - lowest
     for weights, name in REGAINING.items():
-        share = (score("wrong", changed, weights) - lowest) / cost if cost else 0.0
-        values.setdefault(name, []).append(100 * share)
-    values.setdefault("weights/clean-cost", []).append(clean - score("clean", animals.train, "all"))
-    values.setdefault("weights/wrong-tags-cost", []).append(cost)
+        regained = score("wrong", changed, weights) - lowest
+        add(name, 100 * np.divide(regained, cost, out=np.zeros(len(SPLITS)), where=cost != 0))
+    add("weights/clean-cost", clean - score("clean", animals.train, "all"))
+    add("weights/wrong-tags-cost", cost)
 
 
 def weighted(options: FitOptions, weights: str) -> FitOptions:

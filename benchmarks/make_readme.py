@@ -26,7 +26,7 @@ ANIMALS = {
     "masks5": "tags, masks of 5% of the images",
     "masks10": "tags, masks of 10% of the images",
     "masks25": "tags, masks of 25% of the images",
-    "full": "masks of all images, same head",
+    "full": "masks of all images",
 }
 """Mode in the ids of guidance.json -> what it has learnt from."""
 
@@ -96,6 +96,8 @@ def numbers_block(results: Mapping[str, Results]) -> str:
     parts = []
     if "guidance" in results:
         parts += _animals(results["guidance"])
+    if "guidance_gpu" in results:
+        parts += _finetuned(results["guidance_gpu"])
     if "distill" in results:
         parts += _distilled(results["distill"])
     if "demo" in results:
@@ -106,23 +108,42 @@ def numbers_block(results: Mapping[str, Results]) -> str:
 
 
 def _animals(content: Results) -> list[str]:
-    rows, ledger = {row["id"]: row for row in content["rows"]}, content["ledger"]
-    columns = [f"{split}/{metric}" for split in ("train/tags", "val/notags") for metric in ("miou", "boundary-iou")]
-    head = ("learnt from", "train: mIoU", "Boundary IoU", "val: mIoU", "Boundary IoU")
-    cells = [
-        (words, *(_cell(rows.get(f"{name}/{column}")) for column in columns))
-        for name, words in ANIMALS.items()
-        if f"{name}/{columns[0]}" in rows
-    ]
-    shown = [rows[key] for name in ANIMALS for column in columns if (key := f"{name}/{column}") in rows]
+    ledger = content["ledger"]
+    table, repetitions = _guided(content, "")
     return [
         f"**Photos with animals from VOC 2012** (cat, cow, dog, horse, person, sheep; {ledger['split_size']} training "
         f"images; {ledger['backbone']}, {ledger['regime']}, {ledger['resolution']}), in percent. Train: the images "
         "that were learnt from, with their tags. Val: other images, without tags.",
-        _table(head, cells),
-        f"{_repetitions(shown)} The train columns count images whose masks were given as cues too. This is a subset "
+        table,
+        f"{repetitions} The train columns count images whose masks were given as cues too. This is a subset "
         "with seven classes: never compare it with published results on VOC.",
     ]
+
+
+def _finetuned(content: Results) -> list[str]:
+    ledger = content["ledger"]
+    table, repetitions = _guided(content, "gpu/")
+    return [
+        f"**Fine-tuned on a GPU** (`igcam distill --regime finetune`: a DeepLabV3+ and ResNet-50 "
+        f"learn the masks of these runs together, {ledger['resolution']}; {_device(ledger)}), the "
+        f"same photos. {repetitions}",
+        table,
+    ]
+
+
+def _device(ledger: Mapping[str, Any]) -> str:
+    return str(ledger["method"].split(", on ")[-1].split(";")[0])
+
+
+def _guided(content: Results, prefix: str) -> tuple[str, str]:
+    """Return the table of what was learnt from, and how often each was repeated."""
+    rows = {row["id"].removeprefix(prefix): row for row in content["rows"]}
+    columns = [f"{split}/{metric}" for split in ("train/tags", "val/notags") for metric in ("miou", "boundary-iou")]
+    head = ("learnt from", "train: mIoU", "Boundary IoU", "val: mIoU", "Boundary IoU")
+    modes = [name for name in ANIMALS if f"{name}/{columns[0]}" in rows]
+    cells = [(ANIMALS[name], *(_cell(rows.get(f"{name}/{column}")) for column in columns)) for name in modes]
+    shown = [rows[key] for name in modes for column in columns if (key := f"{name}/{column}") in rows]
+    return _table(head, cells), _repetitions(shown)
 
 
 def _distilled(content: Results) -> list[str]:
