@@ -115,6 +115,10 @@ class Animals:
         dataset = read_voc(self.arguments.data, split, CLASSES)
         return dataset.subset(dataset.names[::every]) if self.arguments.quick else dataset
 
+    def folder(self, name: str) -> Path:
+        """Return the folder of this name for runs, another one for those that only try the code."""
+        return self.arguments.out / f"{'quick-' if self.arguments.quick else ''}{name}"
+
     def options(self, seed: int) -> FitOptions:
         """Return the defaults with the local weights."""
         return FitOptions(backbone=BackboneOptions(weights=self.arguments.weights, levels=(-2, -1)), seed=seed)
@@ -145,7 +149,7 @@ class Animals:
         after: Sequence[str] = ("igcam-tags", "cam"),
     ) -> RunFolder:
         """Fit, or go on, in the folder of this name and seed; the first run of `after` gives what is the same."""
-        seed = self.arguments.out / f"{'quick-' if self.arguments.quick else ''}seed-{options.seed}"
+        seed = self.folder(f"seed-{options.seed}")
         others = [seed / other for other in after if other != name]
         earlier = next((other for other in others if RunFolder(other).is_done("classify")), None)
         bank = self.arguments.bank

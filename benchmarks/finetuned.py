@@ -155,8 +155,7 @@ def run_path(animals: Animals, mode: str, seed: int) -> Path:
 
 def done_file(animals: Animals, mode: str, seed: int) -> Path:
     """Return the file with the numbers of one mode and seed."""
-    quick = "quick-" if animals.arguments.quick else ""
-    return animals.arguments.out / f"{quick}seed-{seed}" / f"finetuned-{mode}" / "values.json"
+    return animals.folder(f"seed-{seed}") / f"finetuned-{mode}" / "values.json"
 
 
 def opened(run: RunFolder, segmenter: Path) -> PhotoPredictor:

@@ -142,7 +142,7 @@ def held_out_of(train: Dataset, quick: bool) -> Dataset:
 
 def folder_of(animals: Animals) -> Path:
     """Return the folder for all this."""
-    return animals.arguments.out / f"{'quick-' if animals.arguments.quick else ''}finetuned-choice"
+    return animals.folder("finetuned-choice")
 
 
 def done_file(animals: Animals, name: str, mode: str) -> Path:

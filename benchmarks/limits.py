@@ -50,7 +50,7 @@ def run(given: argparse.Namespace) -> None:
         if mode not in MODES:
             raise IgcamError(f"--modes must be some of {', '.join(MODES)}, got {mode}")
         for seed in range(given.seeds):
-            folder = given.out / f"{'quick-' if given.quick else ''}seed-{seed}" / f"igcam-{mode}" / "masks"
+            folder = animals.folder(f"seed-{seed}") / f"igcam-{mode}" / "masks"
             if not folder.is_dir():
                 raise IgcamError(f"{folder}: is not there; run benchmarks/guidance.py --modes {mode} first")
             for name, value in limits(animals, folder):

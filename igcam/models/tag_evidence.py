@@ -87,12 +87,12 @@ def tag_evidence(
     average = np.asarray(average, np.float64)
     tags = checked_tags("tags", tags, len(average))
     plain = average * feature_scale(average)
-    rooted = rooted_and_centred(average)
-    places, joined = None, rooted
+    roots = rooted(average).features
+    places, joined = None, roots
     if feature_map is not None:
         maps = (np.asarray(feature_map(index), np.float32) for index in range(len(average)))
         top, places = _over_places(maps, plain, tags, feature_scale(average), options)
-        joined = np.hstack([rooted, rooted_and_centred(top)]) / math.sqrt(2)
+        joined = np.hstack([roots, rooted(top).features]) / math.sqrt(2)
     joined = rotated(joined)
     penalty = best_penalty(joined, tags, options.penalties, options.folds, options.seed)
     logits = np.mean(
@@ -102,12 +102,7 @@ def tag_evidence(
         ],
         axis=0,
     )
-    return TagEvidence(logits, neighbour_evidence(rooted, tags, options.neighbours), places, penalty)
-
-
-def rooted_and_centred(features: ArrayLike) -> Array:
-    """Return sign(f) sqrt(|f|), centred, scaled to a mean square norm of one hundred; float64 like features (n, D)."""
-    return rooted(features).features
+    return TagEvidence(logits, neighbour_evidence(roots, tags, options.neighbours), places, penalty)
 
 
 def top_mean(values: NDArray[np.floating]) -> NDArray[np.floating]:

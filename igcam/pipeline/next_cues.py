@@ -15,10 +15,9 @@ from igcam.errors import IgcamError
 from igcam.files import read_array, read_json, write_text
 from igcam.influence.next_cue import RESOLVED, CuePrices, Proposal, map_uncertainty, next_cues
 from igcam.metrics.ledger import ANNOTATION_SECONDS
-from igcam.models.tag_evidence import rooted_and_centred
+from igcam.models.rooted import rooted
 from igcam.pipeline.run_folder import RunFolder
-
-MAP_STAGES = ("reweight", "guide", "classify")
+from igcam.pipeline.stage_masks import MAP_STAGES
 
 
 def propose_cues(
@@ -42,7 +41,7 @@ def propose_cues(
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     prices = cue_prices(kinds, costs or {})
     pooled = read_array(run.file("stages", "features", "pooled.npy"))
-    return next_cues(_uncertainty(run), rooted_and_centred(pooled), budget, prices, _drawn(run, prices))
+    return next_cues(_uncertainty(run), rooted(pooled).features, budget, prices, _drawn(run, prices))
 
 
 def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:
@@ -78,7 +77,7 @@ def write_proposals(path: str | Path, dataset: Dataset, proposals: Sequence[Prop
 
 
 def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
-    for stage in MAP_STAGES:
+    for stage in reversed(MAP_STAGES):
         file = run.file("stages", stage, "maps.npy")
         if file.is_file():
             return map_uncertainty(read_array(file, mmap=True))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from igcam.errors import IgcamError
-from igcam.models.tag_evidence import AuditOptions, rooted_and_centred, tag_evidence, top_mean
+from igcam.models.tag_evidence import AuditOptions, tag_evidence, top_mean
 
 Array = np.ndarray
 FAST = AuditOptions(penalties=(0.1, 0.02), repeats=2)
@@ -62,12 +62,6 @@ def test_more_features_than_images_change_nothing() -> None:
     options = AuditOptions(penalties=(0.05,), repeats=1, folds=4)
     narrow, rotated = (tag_evidence(item, changed, options=options).logits for item in (average, wide))
     np.testing.assert_allclose(rotated, narrow, atol=1e-5)
-
-
-def test_square_roots_keep_the_sign() -> None:
-    rooted = rooted_and_centred([[4.0, -9.0], [0.0, 1.0]])
-    # Roots 2, -3 and 0, 1; centred 1, -2 and -1, 2; scaled from a mean square norm of 5 to 100.
-    np.testing.assert_allclose(rooted, np.array([[1, -2], [-1, 2]]) * np.sqrt(20))
 
 
 def test_the_top_tenth_is_averaged() -> None:
