@@ -48,6 +48,8 @@ class Inputs:
     """Index -> cues of those images that have some."""
     belief: Array | None = None
     """float32 (N, C) in 0..1: how probable it is that each class is in each image; None believes the tags."""
+    image_trust: Array | None = None
+    """float32 (N,) in 0..1: how far the targets of each image count, if they are not drawn; None for one."""
     seed: int = 0
     """Seeds the heads and the folds."""
     progress: Progress = no_progress

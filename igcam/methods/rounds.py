@@ -90,6 +90,8 @@ def learn(
     agreements: list[float] = []
     while True:
         targets, trust = retarget(inputs, indices, probabilities, options.retarget)
+        if inputs.image_trust is not None:
+            trust[~masked] *= inputs.image_trust[~masked, None, None]
         if weights is not None:
             trust[~masked] *= weights[~masked]
         if before is not None and options.disagreement > 0:

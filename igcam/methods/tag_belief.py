@@ -26,13 +26,15 @@ class DoubtOptions:
     """How far evidence decides, 0 to 1: 0 takes the tags as they are, 1 believes each as far as the evidence goes."""
     least: float = 0.1
     """A class that is not tagged gets an activation map where it is believed at least so far."""
+    disputed: float = 0.1
+    """Weight of an image one of whose classes is believed by half; it rises to one where all are sure."""
     evidence: AuditOptions = field(default_factory=AuditOptions)
     """How it is gathered; its seed is added to that of the run."""
     shuffled: bool = False
     """Control: deal the beliefs out at random, among tagged and among untagged classes."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, share=(0, 1), least=(0, 1))
+        check_ranges(self, share=(0, 1), least=(0, 1), disputed=(0, 1))
 
 
 def believe(inputs: Inputs, options: DoubtOptions) -> Array:
@@ -59,6 +61,14 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
     drawn = sorted(inputs.drawn)
     belief[drawn] = inputs.tags[drawn]
     return belief
+
+
+def undisputed(belief: Array, least: float) -> Array:
+    """Return how far the targets of each image count, float32 (N,): min over classes of 1 - (1 - least) 4 b (1 - b).
+
+    Targets of a class that is believed by half are half wrong, whichever it is; those of other images teach it better.
+    """
+    return np.asarray((1 - (1 - least) * 4 * belief * (1 - belief)).min(axis=1), np.float32)
 
 
 def as_believed(inputs: Inputs, probabilities: Array) -> Array:

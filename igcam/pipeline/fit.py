@@ -22,7 +22,7 @@ from igcam.methods.inputs import Inputs, no_progress
 from igcam.methods.object_features import object_features
 from igcam.methods.reweight import reweight
 from igcam.methods.rounds import Guided
-from igcam.methods.tag_belief import DoubtOptions, as_believed, believe, believed_activations
+from igcam.methods.tag_belief import DoubtOptions, as_believed, believe, believed_activations, undisputed
 from igcam.models.devices import usual_device
 from igcam.models.tagger import fit_tagger
 from igcam.pipeline.backbone_file import run_backbone
@@ -166,7 +166,8 @@ def _doubt(run: RunFolder, inputs: Inputs, heads: ClassifyOptions, options: Doub
             # Heads that have learnt wrong tags point at wrong places.
             taught = classify(replace(inputs, tags=belief), heads)
             write_array(_doubted_maps(run), believed_activations(inputs, taught, belief, options.least))
-    return replace(inputs, belief=read_array(file))
+    belief = read_array(file)
+    return replace(inputs, belief=belief, image_trust=undisputed(belief, options.disputed))
 
 
 def _doubted_maps(run: RunFolder) -> Path:

@@ -12,8 +12,8 @@ from igcam.methods.guide import GuideOptions, guide
 from igcam.methods.head_training import HeadOptions, predict_all
 from igcam.methods.inputs import Inputs
 from igcam.methods.retarget import RetargetOptions
-from igcam.methods.rounds import RoundOptions
-from igcam.methods.tag_belief import DoubtOptions, believe, believed_activations
+from igcam.methods.rounds import RoundOptions, learn
+from igcam.methods.tag_belief import DoubtOptions, believe, believed_activations, undisputed
 
 COUNT = 60
 ADDED, LOST = (4, 21), (13, 40)
@@ -96,7 +96,22 @@ def test_guided_heads_predict_what_is_believed(clean: Inputs, spoilt: Inputs, be
     assert scores["doubting"] > scores["plain"] + 0.05
 
 
-@pytest.mark.parametrize("setting", [{"share": 1.5}, {"share": -0.1}, {"least": 2.0}])
+def test_images_with_disputed_tags_count_less() -> None:
+    belief = np.array([[0, 1, 1], [0.5, 1, 0], [0.25, 0.1, 0]], np.float32)
+    np.testing.assert_allclose(undisputed(belief, 0.1), [1, 0.1, 1 - 0.9 * 0.75], atol=1e-6)
+    np.testing.assert_allclose(undisputed(belief, 1), 1)
+
+
+def test_a_head_hears_images_as_far_as_they_are_trusted(clean: Inputs) -> None:
+    half = replace(clean, image_trust=np.where(np.arange(COUNT) < 30, 0.5, 1).astype(np.float32))
+    options = RoundOptions(rounds=1, head=HeadOptions(hidden=4, epochs=1, least_steps=1))
+    start = np.full((COUNT, CLASSES + 1, *clean.map_size), 1 / (CLASSES + 1), np.float32)
+    whole, less = (learn(inputs, start, options).trust.astype(np.float32) for inputs in (clean, half))
+    np.testing.assert_allclose(less[:30], whole[:30] / 2, rtol=1e-2)
+    np.testing.assert_array_equal(less[30:], whole[30:])
+
+
+@pytest.mark.parametrize("setting", [{"share": 1.5}, {"share": -0.1}, {"least": 2.0}, {"disputed": -1.0}])
 def test_options_out_of_range_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(IgcamError, match=next(iter(setting))):
         DoubtOptions(**setting)
