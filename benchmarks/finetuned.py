@@ -88,7 +88,7 @@ def in_processes(tasks: Sequence[Sequence[str]], jobs: int) -> None:
         IgcamError: One has failed.
     """
     # Threads of several processes on the same cores wait for each other.
-    threads = str(max(1, available_cores() // jobs))
+    threads = str(cores_each(jobs))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
     command = [sys.executable, "-u", str(Path(sys.argv[0]).resolve()), *sys.argv[1:]]
 
@@ -99,6 +99,11 @@ def in_processes(tasks: Sequence[Sequence[str]], jobs: int) -> None:
         for task, code in zip(tasks, threads_of_jobs.map(work, tasks), strict=True):
             if code != 0:
                 raise IgcamError(f"{' '.join(task)}: has failed, see above")
+
+
+def cores_each(jobs: int) -> int:
+    """Return how many cores each of so many processes at once has."""
+    return max(1, available_cores() // jobs)
 
 
 def write(animals: Animals, values: Values, device: str, seconds: float) -> None:
@@ -133,7 +138,7 @@ def one_mode(animals: Animals, mode: str, seed: int) -> None:
     if animals.arguments.quick:
         options = replace(options, size=64, epochs=1, least_steps=1)
     start = time.perf_counter()
-    workers = max(1, available_cores() // animals.arguments.jobs)
+    workers = cores_each(animals.arguments.jobs)
     distill(source, options, out=folder / "segmenter", workers=workers, progress=progress())
     seconds = time.perf_counter() - start
     predictor = opened(source, folder / "segmenter")

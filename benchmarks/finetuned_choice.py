@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from animals import Animals, arguments, call, print_rows, progress, scored
-from finetuned import FINETUNED, in_processes, opened, run_path
+from finetuned import FINETUNED, cores_each, in_processes, opened, run_path
 
 from igcam.data.sample import Dataset
 from igcam.files import read_array, read_json, write_array, write_json
@@ -26,7 +26,6 @@ from igcam.pipeline.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.pipeline.distill import distill
 from igcam.pipeline.models_file import write_tagger
 from igcam.pipeline.run_folder import RunFolder
-from igcam.refine.batch import available_cores
 
 RESULTS = Path(__file__).parent / "results" / "finetuned_choice.json"
 FOLD = 5
@@ -121,7 +120,7 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     options = replace(FINETUNED, **CANDIDATES[name], tag_evidence=1.0)  # type: ignore[arg-type]
     if animals.arguments.quick:
         options = replace(options, size=64, epochs=1, least_steps=1)
-    workers = max(1, available_cores() // animals.arguments.jobs)
+    workers = cores_each(animals.arguments.jobs)
     distill(part, options, out=folder / "segmenter", bank=animals.arguments.bank, workers=workers, progress=progress())
     held_out = held_out_of(animals.train, animals.arguments.quick)
     values = {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,24 @@ if TYPE_CHECKING:
 
     from igcam.data.sample import Dataset
     from igcam.pipeline.run_folder import RunFolder
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a script of the folder examples by its name."""
+
+    def load(name: str) -> ModuleType:
+        file = Path(__file__).parents[1] / "examples" / f"{name}.py"
+        specification = importlib.util.spec_from_file_location(name, file)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        # Dataclasses look their module up there.
+        monkeypatch.setitem(sys.modules, name, module)
+        specification.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

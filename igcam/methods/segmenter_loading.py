@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -54,14 +54,16 @@ class ExampleLoader:
     """
 
     def __init__(self, examples: Examples, workers: int, processes: bool = False) -> None:
-        self.examples = examples
+        self.processes = processes
         self.pool: Executor
+        self.load: Callable[[int, int], Any]
         if processes:
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(examples,))
+            self.load = _load
         else:
             self.pool = ThreadPoolExecutor(workers)
-        self.processes = processes
+            self.load = examples.load
 
     def __enter__(self) -> ExampleLoader:
         """Return itself."""
@@ -91,11 +93,7 @@ class ExampleLoader:
 
     def _submit(self, index: int, epoch: int) -> Future[Any]:
         try:
-            return (
-                self.pool.submit(_load, index, epoch)
-                if self.processes
-                else self.pool.submit(self.examples.load, index, epoch)
-            )
+            return self.pool.submit(self.load, index, epoch)
         except BrokenProcessPool as error:
             raise _ended() from error
 

@@ -1,24 +1,16 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
+from types import ModuleType
 
 from igcam.data.images import load_image
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_step_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    specification = importlib.util.spec_from_file_location("draw_refine", ROOT / "examples" / "draw_refine.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "draw_refine", module)
-    specification.loader.exec_module(module)
-    module.draw(tmp_path, ((1, (19, 23)),))
+def test_every_step_is_drawn(tmp_path: Path, example: Callable[[str], ModuleType]) -> None:
+    example("draw_refine").draw(tmp_path, ((1, (19, 23)),))
     drawn = {file.name for file in tmp_path.iterdir()}
     assert drawn == {"refine.jpg", *(f"refine-{step}.jpg" for step in ("affinity", "walk", "pyramid", "crf"))}
     text = (ROOT / "docs" / "refine.md").read_text()
