@@ -1,0 +1,176 @@
+"""Masks where `igcam audit --budget` asks for them, against masks on random images, at equal seconds.
+
+Rows cue/... of benchmarks/results/influence.json, where the others stay, and docs/images/next_cues.svg. Animals of
+VOC 2012, frozen ResNet-50, 384 px; val is scored without tags. The run of tags alone chooses, and sees no mask. Random
+masks are the modes of guidance.py, whose runs are taken where they are finished. About 15 minutes a seed on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of, with_cues
+from budget import HERE
+from guidance import MODES, fitted
+from influence_weights import RESULTS, write
+
+from igcam.data.cue import MaskCue
+from igcam.data.sample import Dataset
+from igcam.files import write_text
+from igcam.metrics.ledger import ANNOTATION_SECONDS
+from igcam.metrics.results import Row
+from igcam.pipeline.next_cues import propose_cues
+from igcam.pipeline.options import FitOptions
+from igcam.pipeline.run_folder import RunFolder
+from igcam.pipeline.stage_masks import DRAWING_STAGES, MAP_STAGES
+
+FIGURE = HERE.parent / "docs" / "images" / "next_cues.svg"
+SHARES = (0.025, 0.05, 0.1)
+"""Budgets: the price of masks on this share of the training images."""
+HOWS = {"chosen": "#c1440e", "random": "#2a6f97"}
+"""Which images get a mask, and the colour of their line."""
+PRICE = ANNOTATION_SECONDS["mask"] - ANNOTATION_SECONDS["tags"]
+"""Seconds a mask, beyond the tags."""
+Curves = Mapping[str, Sequence[float]]
+"""Of each way of choosing, mIoU with no mask and at every budget."""
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = arguments(__doc__)
+    parser.set_defaults(seeds=5)
+    add_first_seed(parser)
+    call(run, parser.parse_args())
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run all budgets for each seed; each seed is written when it is done."""
+    start = time.perf_counter()
+    animals = Animals(given)
+    values = {name: found for name, found in earlier(RESULTS, given.first_seed, ["cue/"]).items() if by_seed(name)}
+    counts = [round(share * len(animals.train)) for share in SHARES]
+    for seed in seeds_of(given, 1 if given.quick else None):
+        add_seed(animals, seed, counts, values)
+        if not given.quick:
+            write(rows_of(values, counts))
+            write_text(FIGURE, drawn(mean_curves(values), counts))
+    print_rows(rows_of(values, counts))
+    print(f"{time.perf_counter() - start:.0f} s")
+
+
+def by_seed(name: str) -> bool:
+    """Tell whether a row has a value of every seed; the others are made of all seeds together."""
+    return not name.endswith("/seconds-ratio")
+
+
+def add_seed(animals: Animals, seed: int, counts: Sequence[int], values: Values) -> None:
+    """Add mIoU and gain at every budget with one seed."""
+    options = animals.options(seed)
+
+    def score(how: str, mode: str, dataset: Dataset) -> tuple[RunFolder, float]:
+        run = learnt(animals, how, mode, dataset, options)
+        drawing = None if DRAWING_STAGES[-1] in run.options.stages else DRAWING_STAGES
+        found = animals.on_val(run, stages=drawing)[0]
+        print(f"{time.strftime('%H:%M:%S')} seed {seed} {how} {mode}: {found:.2f}", flush=True)
+        return run, found
+
+    tags, floor = score("random", "tags", animals.train)
+    values.setdefault("cue/0/miou", []).append(floor)
+    for share, count in zip(SHARES, counts, strict=True):
+        mode, name = f"masks{100 * share:g}", f"cue/{100 * share:g}"
+        images = [item.image for item in propose_cues(tags, count * PRICE + 1, kinds=["mask"])]
+        _, chosen = score("chosen", mode, masks_on(animals.train, images))
+        _, random = score("random", mode, with_cues(animals.train, *MODES[mode], seed))
+        for row, value in (("chosen/miou", chosen), ("random/miou", random), ("gain", chosen - random)):
+            values.setdefault(f"{name}/{row}", []).append(value)
+
+
+def learnt(animals: Animals, how: str, mode: str, dataset: Dataset, options: FitOptions) -> RunFolder:
+    """Return a run that has learnt; random ones of guidance.py are taken, new ones draw no training masks."""
+    if how == "random" and RunFolder(animals.folder(f"seed-{options.seed}") / f"igcam-{mode}").is_done("masks"):
+        return fitted(animals, mode, options)[0]
+    short = replace(options, igcam=replace(options.igcam, stages=MAP_STAGES))
+    return animals.learn(f"{how}-{mode}", dataset, short, after=("igcam-tags", "random-tags", "cam"))
+
+
+def masks_on(dataset: Dataset, images: Sequence[int]) -> Dataset:
+    """Give the true masks of these images as cues."""
+    samples = [dataset.samples[image] for image in images]
+    return dataset.with_cues({item.name: (MaskCue(source=item.truth),) for item in samples if item.truth})
+
+
+def mean_curves(values: Values) -> Curves:
+    """Return the curve of each way of choosing, mean over seeds."""
+    floor = float(np.mean(values["cue/0/miou"]))
+    return {
+        how: [floor, *(float(np.mean(values[f"cue/{100 * share:g}/{how}/miou"])) for share in SHARES)] for how in HOWS
+    }
+
+
+def rows_of(values: Values, counts: Sequence[int]) -> list[Row]:
+    """Return the rows of every seed, and at what price chosen masks reach what random ones do in the mean."""
+    rows = [Row.from_values(name, found, "mIoU" if name.endswith("gain") else "%") for name, found in values.items()]
+    curves = mean_curves(values)
+    prices = [0.0, *(count * PRICE for count in counts)]
+    for place, share in enumerate(SHARES, start=1):
+        ratio = seconds_to_reach(curves["random"][place], curves["chosen"], prices) / prices[place]
+        note = "price of the same mIoU, chosen / random, on the curves of the means over seeds"
+        rows.append(Row(f"cue/{100 * share:g}/seconds-ratio", ratio, "x", note=note))
+    return rows
+
+
+def seconds_to_reach(wanted: float, points: Sequence[float], prices: Sequence[float]) -> float:
+    """Return the price at which a curve, straight between its points, first reaches a score.
+
+    Infinite where it never does.
+    """
+    if points[0] >= wanted:
+        return prices[0]
+    for place in range(1, len(points)):
+        if points[place] >= wanted:
+            share = (wanted - points[place - 1]) / (points[place] - points[place - 1])
+            return prices[place - 1] + share * (prices[place] - prices[place - 1])
+    return float("inf")
+
+
+def drawn(curves: Curves, counts: Sequence[int]) -> str:
+    """Return the figure as SVG: hours spent on masks against mIoU, a line each way of choosing."""
+    width, height, left, bottom = 640, 360, 60, 50
+    hours = [0.0, *(count * PRICE / 3600 for count in counts)]
+    every = [score for points in curves.values() for score in points]
+    low, high = np.floor(min(every)), np.ceil(max(every))
+
+    def place(hour: float, score: float) -> tuple[float, float]:
+        x = left + 15 + (width - left - 110) * hour / hours[-1]
+        return round(x, 1), round(20 + (height - bottom - 20) * float(high - score) / max(float(high - low), 1), 1)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="13">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for score in range(int(low), int(high) + 1):
+        y = place(0, score)[1]
+        parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y}" y2="{y}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{score}</text>')
+    for hour, count in zip(hours, (0, *counts), strict=True):
+        x = place(hour, float(low))[0]
+        parts.append(f'<text x="{x}" y="{height - bottom + 20}" text-anchor="middle">{hour:.1f} h ({count})</text>')
+    for how, colour in HOWS.items():
+        points = [place(hour, score) for hour, score in zip(hours, curves[how], strict=True)]
+        line = " ".join(f"{x},{y}" for x, y in points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>' for x, y in points]
+        parts.append(f'<text x="{points[-1][0] + 10}" y="{points[-1][1] + 4}" fill="{colour}">{how}</text>')
+    middle = width / 2
+    parts.append(f'<text x="{middle}" y="{height - 8}" text-anchor="middle">hours spent on masks (images)</text>')
+    parts.append(f'<text x="{left - 45}" y="14">mIoU on val, no tags</text></svg>')
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
