@@ -21,7 +21,8 @@ from igcam.files import read_array, write_array
 from igcam.methods.finetune import finetune
 from igcam.models.backbone import build_backbone
 from igcam.models.localiser import Localiser
-from igcam.models.tag_evidence import AuditOptions, TagEvidence, tag_evidence
+from igcam.models.tag_evidence import AuditOptions
+from igcam.models.tag_readings import Reading, joint_suspicion, read_tags
 from igcam.models.views import View
 from igcam.pipeline.demo import demo_options
 
@@ -54,15 +55,22 @@ def found(score: Array, wrong: NDArray[np.bool_]) -> tuple[float, float]:
     return float(area), 100 * float(wrong.ravel()[listed].mean())
 
 
-def rivals(evidence: TagEvidence, tags: Array, seed: int) -> dict[str, Array]:
-    """Return the suspicion (n, C) of every method, higher is more suspicious, from the same predictions."""
+def rivals(readings: list[Reading], tags: Array, seed: int) -> dict[str, Array]:
+    """Return the suspicion (n, C) of every method, higher is more suspicious, from the same predictions.
+
+    `loss` and `cleanlab` have those of heads that have learnt the tags as they are, `loss-again` those of our last
+    reading.
+    """
+    first, last = readings[0].evidence.logits, readings[-1].evidence.logits
     scores = {
-        "ours": evidence.suspicion(tags).log_odds,
-        "loss": np.logaddexp(0, evidence.logits) - tags * evidence.logits,
+        "ours": joint_suspicion(readings).log_odds,
+        "ours-once": readings[0].suspicion.log_odds,
+        "loss": np.logaddexp(0, first) - tags * first,
+        "loss-again": np.logaddexp(0, last) - tags * last,
         "random": np.random.default_rng(seed).uniform(size=tags.shape),
     }
     if importlib.util.find_spec("cleanlab") is not None:
-        scores["cleanlab"] = -cleanlab_quality(evidence.logits, tags)
+        scores["cleanlab"] = -cleanlab_quality(first, tags)
     return scores
 
 
@@ -95,8 +103,8 @@ def audit_rows(
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             changed = planted(tags, rate, seed)
             pooled, feature_map = features(changed, f"{rate}-{seed}")
-            evidence = tag_evidence(pooled, changed, feature_map, AuditOptions(seed=seed))
-            for method, score in rivals(evidence, changed, seed).items():
+            readings = read_tags(pooled, changed, feature_map, AuditOptions(seed=seed))
+            for method, score in rivals(readings, changed, seed).items():
                 values.setdefault(method, []).append(found(score, changed != tags))
         count = round(rate * tags.sum() / 100)
         for method, pairs in values.items():

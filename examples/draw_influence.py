@@ -19,7 +19,7 @@ from igcam.data.images import save_jpeg
 from igcam.data.scenes import Scene, SceneOptions, make_scene
 from igcam.influence.audit import Suspicion
 from igcam.models.linear_head import CrossFit, cross_fit
-from igcam.models.tag_evidence import AuditOptions, tag_evidence
+from igcam.models.tag_readings import joint_suspicion, read_tags
 from igcam.reporting import heat_overlay, overlay_sheet, signed_overlay
 
 COUNT, SIZE, GRID, LEVELS = 240, 128, 16, 6
@@ -40,8 +40,8 @@ def main() -> None:
     maps = np.stack([colours(scene.image) for scene in scenes])
     maps *= 10 / np.sqrt((maps.mean(axis=(2, 3)) ** 2).sum(axis=1).mean())
     average = maps.mean(axis=(2, 3))
-    evidence = tag_evidence(average, tags, maps.__getitem__, AuditOptions())
-    found = evidence.suspicion(tags)
+    readings = read_tags(average, tags, maps.__getitem__)
+    evidence, found = readings[0].evidence, joint_suspicion(readings)
     fitted = cross_fit(average, tags, PENALTY)
     places = evidence.logits if evidence.places is None else evidence.places
     clear = [float(np.median(column[tag == 1])) for column, tag in zip(places.T, tags.T, strict=True)]

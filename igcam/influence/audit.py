@@ -98,7 +98,7 @@ def neighbour_evidence(features: ArrayLike, tags: ArrayLike, neighbours: int = 1
 
     Args:
         features: (n, D), n at least 2; centred, or all cosines are alike.
-        tags: (n, C), 0 or 1.
+        tags: (n, C), 0 or 1, or how far each is believed.
         neighbours: How many count.
         chunk: Images worked on at a time.
     """

@@ -20,7 +20,8 @@ from igcam.influence import HeadChanges, HeadInfluence
 from igcam.influence.audit import Suspicion
 from igcam.methods.inputs import no_progress
 from igcam.models.linear_head import CrossFit, cross_fit
-from igcam.models.tag_evidence import AuditOptions, TagEvidence, tag_evidence
+from igcam.models.tag_evidence import AuditOptions, TagEvidence
+from igcam.models.tag_readings import joint_suspicion, read_tags
 from igcam.pipeline.dataset_file import read_dataset_file
 from igcam.pipeline.features import mean_level
 from igcam.pipeline.label import Labeller
@@ -110,8 +111,8 @@ def audit(
         progress("look at places", index + 1, len(dataset))
         return mean_level(labeller.bank, dataset.samples[index].image)
 
-    evidence = tag_evidence(pooled, tags, feature_map, options)
-    found = evidence.suspicion(tags)
+    readings = read_tags(pooled, tags, feature_map, options)
+    evidence, found = readings[0].evidence, joint_suspicion(readings)
     order = np.argsort(-found.log_odds, axis=None, kind="stable")[:most]
     pairs = np.stack(np.unravel_index(order, tags.shape), axis=1)
     suspects = _suspects(dataset, labeller, pooled, tags, evidence, found, pairs, options, progress)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from igcam.errors import IgcamError
+from igcam.models.tag_evidence import AuditOptions, tag_evidence
+from igcam.models.tag_readings import joint_suspicion, read_tags
+
+Array = np.ndarray
+OPTIONS = AuditOptions(penalties=(0.05,), repeats=1)
+
+
+def images(seed: int, count: int = 160, noise: float = 1.2) -> tuple[Array, Array, Array]:
+    """Return features (n, 8), true tags (n, 2) and tags of which every eighth is wrong."""
+    random = np.random.default_rng(seed)
+    tags = (random.uniform(size=(count, 2)) < 0.5).astype(float)
+    features = np.hstack([2.0 * tags, np.zeros((count, 6))]) + noise * random.normal(size=(count, 8))
+    wrong = random.uniform(size=tags.shape) < 1 / 8
+    return features, tags, np.abs(tags - wrong)
+
+
+def test_the_first_reading_is_the_evidence_alone() -> None:
+    features, _, changed = images(0)
+    readings = read_tags(features, changed, options=replace(OPTIONS, readings=1))
+    evidence = tag_evidence(features, changed, options=OPTIONS)
+    np.testing.assert_array_equal(readings[0].evidence.logits, evidence.logits)
+    joint = joint_suspicion(readings)
+    np.testing.assert_array_equal(joint.log_odds, evidence.suspicion(changed).log_odds)
+    np.testing.assert_allclose(joint.present, evidence.suspicion(changed).present, rtol=1e-9)
+
+
+def test_heads_of_the_second_reading_have_learnt_what_is_believed() -> None:
+    features, _, changed = images(1)
+    first, second = read_tags(features, changed, options=OPTIONS)
+    believed = np.abs(changed - 1 / (1 + np.exp(-first.suspicion.log_odds)))
+    expected = tag_evidence(features, believed, options=OPTIONS)
+    np.testing.assert_allclose(second.evidence.logits, expected.logits)
+    np.testing.assert_allclose(second.suspicion.log_odds, expected.suspicion(changed).log_odds)
+    joint = joint_suspicion([first, second])
+    np.testing.assert_allclose(joint.log_odds, (first.suspicion.log_odds + second.suspicion.log_odds) / 2)
+    assert (joint.lost, joint.added) == (second.suspicion.lost, second.suspicion.added)
+
+
+def test_a_second_reading_believes_better() -> None:
+    """Squared error of how far each tag is believed, over ten sets."""
+    errors = []
+    for seed in range(10):
+        features, tags, changed = images(seed)
+        readings = read_tags(features, changed, options=OPTIONS)
+        for found in (readings[0].suspicion, joint_suspicion(readings)):
+            believed = np.abs(changed - 1 / (1 + np.exp(-found.log_odds)))
+            errors.append(((believed - tags) ** 2).mean())
+    once, twice = np.array(errors).reshape(-1, 2).mean(axis=0)
+    assert twice < once < ((changed - tags) ** 2).mean()
+
+
+def test_the_number_of_readings_is_checked() -> None:
+    with pytest.raises(IgcamError, match="readings"):
+        AuditOptions(readings=0)
