@@ -44,7 +44,7 @@ def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, optio
     """Re-target with what was predicted so far, weigh by influence, and train a new head.
 
     Influence is that of each image on the tag loss of held-out images, exact for the linear head, and split
-    over the places; masks are not needed for it. Where tags are doubted, the beliefs take their place.
+    over the places; masks are not needed for it.
 
     Args:
         inputs: Features, tags, cues.
@@ -56,7 +56,7 @@ def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, optio
     if options.images or options.places:
         fitted = cross_fit(
             inputs.pooled.astype(np.float64) * classifier.scale,
-            inputs.allowed,
+            inputs.tags,
             classifier.head.l2,
             min(options.folds, len(inputs.tags)),
             inputs.seed,
@@ -83,8 +83,8 @@ def _place_weights(
     """
     height, width = inputs.map_size
     result = np.ones((len(inputs.tags), height, width), np.float32)
-    for index, allowed in enumerate(inputs.allowed):
-        tagged = np.flatnonzero(allowed >= 0.5)
+    for index, tags in enumerate(inputs.tags):
+        tagged = np.flatnonzero(tags)
         if len(tagged):
             spatial = fitted.spatial(index, inputs.last_level(index) * scale)[tagged]
             weights = influence_weights(spatial, options.weights, scale=robust_scale(spatial))

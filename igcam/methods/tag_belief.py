@@ -13,8 +13,7 @@ from igcam.guidance.targets import restrict_to_tags
 from igcam.influence import shuffled_weights
 from igcam.methods.classify import Classifier, tagged_activations
 from igcam.methods.inputs import Inputs
-from igcam.models.tag_evidence import AuditOptions
-from igcam.models.tag_readings import joint_suspicion, read_tags
+from igcam.models.tag_evidence import AuditOptions, tag_evidence
 
 Array = NDArray[np.float32]
 
@@ -29,9 +28,8 @@ class DoubtOptions:
     """A class that is not tagged gets an activation map where it is believed at least so far."""
     disputed: float = 0.1
     """Weight of an image one of whose classes is believed by half; it rises to one where all are sure."""
-    evidence: AuditOptions = field(default_factory=lambda: AuditOptions(readings=1))
-    """How it is gathered; its seed is added to that of the run. A second reading is surer of tags that are right, but
-    finds fewer of those that are missing, without which nobody may find their class."""
+    evidence: AuditOptions = field(default_factory=AuditOptions)
+    """How it is gathered; its seed is added to that of the run."""
     shuffled: bool = False
     """Control: deal the beliefs out at random, among tagged and among untagged classes."""
 
@@ -55,8 +53,9 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
         inputs.progress("look for wrong tags", index + 1, count)
         return inputs.last_level(index)
 
-    found = joint_suspicion(read_tags(inputs.pooled, tags, feature_map, chosen))
-    wrong = options.share * expit(found.log_odds)
+    # One reading: a second one is surer of tags that are right, but finds fewer of those that are missing.
+    evidence = tag_evidence(inputs.pooled, tags, feature_map, chosen)
+    wrong = options.share * expit(evidence.suspicion(tags).log_odds)
     belief = np.abs(tags - wrong).astype(np.float32)
     if options.shuffled:
         belief = shuffled_weights(belief, inputs.seed, tags.astype(np.int64))

@@ -33,13 +33,11 @@ class AuditOptions:
     """Random splits into folds, whose logits are averaged."""
     neighbours: int = 10
     """Most similar images whose tags are asked."""
-    readings: int = 2
-    """How often evidence is gathered: after the first time by heads that have learnt what is believed by then."""
     seed: int = 0
     """Seeds the splits."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, folds=(2, math.inf), repeats=(1, math.inf), neighbours=(1, math.inf), readings=(1, 100))
+        check_ranges(self, folds=(2, math.inf), repeats=(1, math.inf), neighbours=(1, math.inf))
         if not self.penalties or not min(self.penalties) > 0:
             raise IgcamError(f"penalties must be one or more numbers above 0, got {list(self.penalties)}")
 

@@ -29,8 +29,9 @@ def read_tags(
     tags: ArrayLike,
     feature_map: Callable[[int], ArrayLike] | None = None,
     options: AuditOptions | None = None,
+    readings: int = 2,
 ) -> list[Reading]:
-    """Gather evidence against tags, `options.readings` times.
+    """Gather evidence against tags, as often as there are readings.
 
     In the first reading the heads learn the tags as they are, wrong ones too. In those after it they learn how probable
     each class is by the reading before, |tag - P(tag is wrong)|; an image is still judged by heads without its fold,
@@ -41,20 +42,22 @@ def read_tags(
         tags: (n, C), 0 or 1.
         feature_map: As in `tag_evidence`; asked for every image in every reading.
         options: Defaults to `AuditOptions()`.
+        readings: At least 1.
 
     Raises:
-        ValueError: Wrong shapes or values of arrays.
+        ValueError: Wrong shapes or values of arrays, or no reading.
         IgcamError: There are fewer images than folds.
     """
-    options = options or AuditOptions()
+    if readings < 1:
+        raise ValueError(f"readings: must be at least 1, got {readings}")
     given = checked_tags("tags", tags, len(np.asarray(average)))
-    readings: list[Reading] = []
+    found: list[Reading] = []
     believed = given
-    for _ in range(options.readings):
+    for _ in range(readings):
         evidence = tag_evidence(average, believed, feature_map, options)
-        readings.append(Reading(evidence, evidence.suspicion(given)))
-        believed = np.abs(given - expit(readings[-1].suspicion.log_odds))
-    return readings
+        found.append(Reading(evidence, evidence.suspicion(given)))
+        believed = np.abs(given - expit(found[-1].suspicion.log_odds))
+    return found
 
 
 def joint_suspicion(readings: list[Reading]) -> Suspicion:

@@ -105,17 +105,6 @@ def test_the_control_learns_something_else(inputs: Inputs, classifier: Classifie
     np.testing.assert_array_equal(real.targets, control.targets)
 
 
-def test_influence_is_that_of_the_beliefs_where_tags_are_doubted(inputs: Inputs, classifier: Classifier) -> None:
-    believed = inputs.tags.copy()
-    believed[:5] = believed[:5, ::-1]
-    doubted, told, given = (
-        reweight(one, classifier, PROBABILITIES, OPTIONS).trust
-        for one in (replace(inputs, belief=believed), replace(inputs, tags=believed), inputs)
-    )
-    np.testing.assert_array_equal(doubted, told)
-    assert (doubted != given).any()
-
-
 def test_masks_keep_full_trust(inputs: Inputs, classifier: Classifier) -> None:
     taught = replace(inputs, drawn=toy_inputs(COUNT, noise=1.0, taught=(3,)).drawn)
     guided = reweight(taught, classifier, PROBABILITIES, OPTIONS)
