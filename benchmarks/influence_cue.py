@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of, with_cues
+from animals import Animals, Values, arguments, call, print_rows, with_cues
 from budget import HERE
 from guidance import MODES, fitted
-from influence_weights import RESULTS, write
+from influence_weights import write
 
 from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
@@ -31,6 +31,8 @@ from igcam.pipeline.stage_masks import DRAWING_STAGES, MAP_STAGES
 FIGURE = HERE.parent / "docs" / "images" / "next_cues.svg"
 SHARES = (0.025, 0.05, 0.1)
 """Budgets: the price of masks on this share of the training images."""
+ALONE = 0.05
+"""The one of seeds that have no curve."""
 HOWS = {"chosen": "#c1440e", "random": "#2a6f97"}
 """Which images get a mask, and the colour of their line."""
 PRICE = ANNOTATION_SECONDS["mask"] - ANNOTATION_SECONDS["tags"]
@@ -43,7 +45,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = arguments(__doc__)
     parser.set_defaults(seeds=5)
-    add_first_seed(parser)
+    parser.add_argument("--curves", type=int, default=5, help="seeds with all budgets; the others have one alone")
     call(run, parser.parse_args())
 
 
@@ -51,10 +53,10 @@ def run(given: argparse.Namespace) -> None:
     """Run all budgets for each seed; each seed is written when it is done."""
     start = time.perf_counter()
     animals = Animals(given)
-    values = {name: found for name, found in earlier(RESULTS, given.first_seed, ["cue/"]).items() if by_seed(name)}
-    counts = [round(share * len(animals.train)) for share in SHARES]
-    for seed in seeds_of(given, 1 if given.quick else None):
-        add_seed(animals, seed, counts, values)
+    values: Values = {}
+    counts = {share: round(share * len(animals.train)) for share in SHARES}
+    for seed in range(1 if given.quick else given.seeds):
+        add_seed(animals, seed, counts if seed < given.curves else {ALONE: counts[ALONE]}, values)
         if not given.quick:
             write(rows_of(values, counts))
             write_text(FIGURE, drawn(mean_curves(values), counts))
@@ -62,13 +64,8 @@ def run(given: argparse.Namespace) -> None:
     print(f"{time.perf_counter() - start:.0f} s")
 
 
-def by_seed(name: str) -> bool:
-    """Tell whether a row has a value of every seed; the others are made of all seeds together."""
-    return not name.endswith("/seconds-ratio")
-
-
-def add_seed(animals: Animals, seed: int, counts: Sequence[int], values: Values) -> None:
-    """Add mIoU and gain at every budget with one seed."""
+def add_seed(animals: Animals, seed: int, counts: Mapping[float, int], values: Values) -> None:
+    """Add mIoU and gain with one seed, for masks on these shares and numbers of images."""
     options = animals.options(seed)
 
     def score(how: str, mode: str, dataset: Dataset) -> tuple[RunFolder, float]:
@@ -80,7 +77,7 @@ def add_seed(animals: Animals, seed: int, counts: Sequence[int], values: Values)
 
     tags, floor = score("random", "tags", animals.train)
     values.setdefault("cue/0/miou", []).append(floor)
-    for share, count in zip(SHARES, counts, strict=True):
+    for share, count in counts.items():
         mode, name = f"masks{100 * share:g}", f"cue/{100 * share:g}"
         images = [item.image for item in propose_cues(tags, count * PRICE + 1, kinds=["mask"])]
         _, chosen = score("chosen", mode, masks_on(animals.train, images))
@@ -104,21 +101,20 @@ def masks_on(dataset: Dataset, images: Sequence[int]) -> Dataset:
 
 
 def mean_curves(values: Values) -> Curves:
-    """Return the curve of each way of choosing, mean over seeds."""
-    floor = float(np.mean(values["cue/0/miou"]))
-    return {
-        how: [floor, *(float(np.mean(values[f"cue/{100 * share:g}/{how}/miou"])) for share in SHARES)] for how in HOWS
-    }
+    """Return the curve of each way of choosing, mean over the seeds that have all budgets."""
+    names = {how: ["cue/0/miou", *(f"cue/{100 * share:g}/{how}/miou" for share in SHARES)] for how in HOWS}
+    seeds = min(len(values[name]) for row in names.values() for name in row)
+    return {how: [float(np.mean(values[name][:seeds])) for name in row] for how, row in names.items()}
 
 
-def rows_of(values: Values, counts: Sequence[int]) -> list[Row]:
+def rows_of(values: Values, counts: Mapping[float, int]) -> list[Row]:
     """Return the rows of every seed, and at what price chosen masks reach what random ones do in the mean."""
     rows = [Row.from_values(name, found, "mIoU" if name.endswith("gain") else "%") for name, found in values.items()]
     curves = mean_curves(values)
-    prices = [0.0, *(count * PRICE for count in counts)]
+    prices = [0.0, *(count * PRICE for count in counts.values())]
     for place, share in enumerate(SHARES, start=1):
         ratio = seconds_to_reach(curves["random"][place], curves["chosen"], prices) / prices[place]
-        note = "price of the same mIoU, chosen / random, on the curves of the means over seeds"
+        note = "price of the same mIoU, chosen / random, on the curves of the means over seeds with all budgets"
         rows.append(Row(f"cue/{100 * share:g}/seconds-ratio", ratio, "x", note=note))
     return rows
 
@@ -137,10 +133,10 @@ def seconds_to_reach(wanted: float, points: Sequence[float], prices: Sequence[fl
     return float("inf")
 
 
-def drawn(curves: Curves, counts: Sequence[int]) -> str:
+def drawn(curves: Curves, counts: Mapping[float, int]) -> str:
     """Return the figure as SVG: hours spent on masks against mIoU, a line each way of choosing."""
     width, height, left, bottom = 640, 360, 60, 50
-    hours = [0.0, *(count * PRICE / 3600 for count in counts)]
+    hours = [0.0, *(count * PRICE / 3600 for count in counts.values())]
     every = [score for points in curves.values() for score in points]
     low, high = np.floor(min(every)), np.ceil(max(every))
 
@@ -157,7 +153,7 @@ def drawn(curves: Curves, counts: Sequence[int]) -> str:
         y = place(0, score)[1]
         parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y}" y2="{y}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{score}</text>')
-    for hour, count in zip(hours, (0, *counts), strict=True):
+    for hour, count in zip(hours, (0, *counts.values()), strict=True):
         x = place(hour, float(low))[0]
         parts.append(f'<text x="{x}" y="{height - bottom + 20}" text-anchor="middle">{hour:.1f} h ({count})</text>')
     for how, colour in HOWS.items():

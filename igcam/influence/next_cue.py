@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from igcam.errors import IgcamError
-from igcam.influence.design import checked_features
+from igcam.influence.design import checked_features, checked_tags
 
 Array = NDArray[np.float64]
 RESOLVED: Mapping[str, float] = {"point": 0.45, "scribble": 0.68, "box": 0.7, "mask": 1.0}
@@ -76,7 +76,7 @@ def next_cues(
     KDD 2007, where it is shown to be within a constant of the best list). An image is proposed once at most.
 
     Args:
-        uncertainty: (n,), at least 0: how unsure the maps of each image are.
+        uncertainty: (n,), at least 0: how unsure the maps of each image are, and how much that matters.
         features: (n, D).
         budget: Seconds.
         prices: Kinds that may be proposed.
@@ -117,6 +117,21 @@ def map_uncertainty(probabilities: ArrayLike) -> Array:
         best = np.partition(shares, len(shares) - 2, axis=0)
         unsure.append(float((1 - (best[-1] - best[-2])).mean()))
     return np.array(unsure)
+
+
+def rarity(tags: ArrayLike) -> Array:
+    """Return how much each image counts by its classes, float64 (n,): the mean of those that are tagged is one.
+
+    The sum over the tags of an image of 1 / (images with that class), as mIoU counts rare classes like common ones, and
+    a mask shows all classes of its image at once.
+
+    Args:
+        tags: (n, C), 0 or 1.
+    """
+    tags = checked_tags("tags", tags, len(np.asarray(tags)))
+    shares = (tags / np.maximum(tags.sum(axis=0), 1)).sum(axis=1)
+    tagged = shares > 0
+    return np.asarray(shares / shares[tagged].mean() if tagged.any() else shares)
 
 
 def _similarity(features: Array, reach: float) -> Array:

@@ -1,4 +1,4 @@
-"""Where the next cues of a run help most: its images by how unsure their maps are, and how much they resemble."""
+"""Where the next cues of a run help most: images with unsure maps and rare classes that many others resemble."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from igcam.data.sample import Dataset
 from igcam.errors import IgcamError
 from igcam.files import read_array, read_json, write_text
-from igcam.influence.next_cue import RESOLVED, CuePrices, Proposal, map_uncertainty, next_cues
+from igcam.influence.next_cue import RESOLVED, CuePrices, Proposal, map_uncertainty, next_cues, rarity
 from igcam.metrics.ledger import ANNOTATION_SECONDS
 from igcam.models.rooted import rooted
+from igcam.pipeline.dataset_file import read_dataset_file
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.stage_masks import MAP_STAGES
 
@@ -41,7 +42,8 @@ def propose_cues(
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     prices = cue_prices(kinds, costs or {})
     pooled = read_array(run.file("stages", "features", "pooled.npy"))
-    return next_cues(_uncertainty(run), rooted(pooled).features, budget, prices, _drawn(run, prices))
+    need = _uncertainty(run) * rarity(read_dataset_file(run.file("samples.json")).tag_matrix())
+    return next_cues(need, rooted(pooled).features, budget, prices, _drawn(run, prices))
 
 
 def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:

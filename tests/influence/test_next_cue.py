@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from igcam.errors import IgcamError
-from igcam.influence.next_cue import CuePrices, map_uncertainty, next_cues
+from igcam.influence.next_cue import CuePrices, map_uncertainty, next_cues, rarity
 
 MASKS = CuePrices({"mask": 10.0})
 
@@ -79,3 +79,11 @@ def test_mistakes_are_named() -> None:
         CuePrices({"lasso": 1.0})
     with pytest.raises(ValueError, match="uncertainty"):
         next_cues(np.ones(3), clusters(), 10, MASKS)
+
+
+def test_rare_classes_count_as_much_as_common_ones() -> None:
+    tags = np.array([[1, 0], [1, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
+    found = rarity(tags)
+    # 1/4 an image of the first class, 1/2 of the second; the mean of the tagged ones is 0.4.
+    np.testing.assert_allclose(found, np.array([0.25, 0.25, 0.25, 0.75, 0.5, 0]) / 0.4)
+    np.testing.assert_array_equal(rarity(np.zeros((2, 3))), [0, 0])
