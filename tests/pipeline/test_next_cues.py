@@ -8,7 +8,9 @@ import pytest
 
 from igcam.data.sample import Dataset
 from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
+from igcam.files import read_array, read_json, write_json
+from igcam.influence.next_cue import map_uncertainty, next_cues, rarity
+from igcam.models.rooted import rooted
 from igcam.pipeline.next_cues import cue_prices, propose_cues, write_proposals
 from igcam.pipeline.run_folder import RunFolder
 
@@ -54,3 +56,12 @@ def test_a_run_without_maps_is_refused(tiny_run: RunFolder, tmp_path: Path) -> N
         file.unlink()
     with pytest.raises(IgcamError, match="has no maps"):
         propose_cues(copy, 100)
+
+
+def test_unsure_maps_and_rare_classes_are_needed_more(tiny_run: RunFolder, tiny_data: Dataset) -> None:
+    maps = read_array(tiny_run.file("stages", "reweight", "maps.npy"))
+    features = rooted(read_array(tiny_run.file("stages", "features", "pooled.npy"))).features
+    need = map_uncertainty(maps) * rarity(tiny_data.tag_matrix())
+    proposals = propose_cues(tiny_run, 700, kinds=["mask"])
+    assert proposals == next_cues(need, features, 700, cue_prices(["mask"], {}))
+    assert proposals != next_cues(map_uncertainty(maps), features, 700, cue_prices(["mask"], {}))
