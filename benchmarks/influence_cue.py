@@ -31,8 +31,6 @@ from igcam.pipeline.stage_masks import DRAWING_STAGES, MAP_STAGES
 FIGURE = HERE.parent / "docs" / "images" / "next_cues.svg"
 SHARES = (0.025, 0.05, 0.1)
 """Budgets: the price of masks on this share of the training images."""
-ALONE = 0.05
-"""The one of seeds that have no curve."""
 HOWS = {"chosen": "#c1440e", "random": "#2a6f97"}
 """Which images get a mask, and the colour of their line."""
 PRICE = ANNOTATION_SECONDS["mask"] - ANNOTATION_SECONDS["tags"]
@@ -45,7 +43,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = arguments(__doc__)
     parser.set_defaults(seeds=5)
-    parser.add_argument("--curves", type=int, default=5, help="seeds with all budgets; the others have one alone")
+    parser.add_argument("--curves", type=int, default=5, help="seeds with all budgets; the others go without the last")
     call(run, parser.parse_args())
 
 
@@ -56,10 +54,10 @@ def run(given: argparse.Namespace) -> None:
     values: Values = {}
     counts = {share: round(share * len(animals.train)) for share in SHARES}
     for seed in range(1 if given.quick else given.seeds):
-        add_seed(animals, seed, counts if seed < given.curves else {ALONE: counts[ALONE]}, values)
+        add_seed(animals, seed, counts if seed < given.curves else dict(list(counts.items())[:-1]), values)
         if not given.quick:
             write(rows_of(values, counts))
-            write_text(FIGURE, drawn(mean_curves(values), counts))
+            write_text(FIGURE, drawn(mean_curves(values, SHARES), counts))
     print_rows(rows_of(values, counts))
     print(f"{time.perf_counter() - start:.0f} s")
 
@@ -100,37 +98,38 @@ def masks_on(dataset: Dataset, images: Sequence[int]) -> Dataset:
     return dataset.with_cues({item.name: (MaskCue(source=item.truth),) for item in samples if item.truth})
 
 
-def mean_curves(values: Values) -> Curves:
-    """Return the curve of each way of choosing, mean over the seeds that have all budgets."""
-    names = {how: ["cue/0/miou", *(f"cue/{100 * share:g}/{how}/miou" for share in SHARES)] for how in HOWS}
+def mean_curves(values: Values, shares: Sequence[float]) -> Curves:
+    """Return the curve of each way of choosing over these budgets, mean over the seeds that have them all."""
+    names = {how: ["cue/0/miou", *(f"cue/{100 * share:g}/{how}/miou" for share in shares)] for how in HOWS}
     seeds = min(len(values[name]) for row in names.values() for name in row)
     return {how: [float(np.mean(values[name][:seeds])) for name in row] for how, row in names.items()}
 
 
 def rows_of(values: Values, counts: Mapping[float, int]) -> list[Row]:
-    """Return the rows of every seed, and at what price chosen masks reach what random ones do in the mean."""
+    """Return the rows of every seed, and at what price chosen masks reach what random ones do in the mean.
+
+    Where they do not within the budget, there is no such row.
+    """
     rows = [Row.from_values(name, found, "mIoU" if name.endswith("gain") else "%") for name, found in values.items()]
-    curves = mean_curves(values)
     prices = [0.0, *(count * PRICE for count in counts.values())]
     for place, share in enumerate(SHARES, start=1):
-        ratio = seconds_to_reach(curves["random"][place], curves["chosen"], prices) / prices[place]
-        note = "price of the same mIoU, chosen / random, on the curves of the means over seeds with all budgets"
-        rows.append(Row(f"cue/{100 * share:g}/seconds-ratio", ratio, "x", note=note))
+        curves = mean_curves(values, SHARES[:place])
+        seconds = seconds_to_reach(curves["random"][place], curves["chosen"], prices)
+        if seconds is not None:
+            note = "price of the same mIoU, chosen / random, on the curves of the means over seeds"
+            rows.append(Row(f"cue/{100 * share:g}/seconds-ratio", seconds / prices[place], "x", note=note))
     return rows
 
 
-def seconds_to_reach(wanted: float, points: Sequence[float], prices: Sequence[float]) -> float:
-    """Return the price at which a curve, straight between its points, first reaches a score.
-
-    Infinite where it never does.
-    """
+def seconds_to_reach(wanted: float, points: Sequence[float], prices: Sequence[float]) -> float | None:
+    """Return the price at which a curve, straight between its points, first reaches a score, or None."""
     if points[0] >= wanted:
         return prices[0]
     for place in range(1, len(points)):
         if points[place] >= wanted:
             share = (wanted - points[place - 1]) / (points[place] - points[place - 1])
             return prices[place - 1] + share * (prices[place] - prices[place - 1])
-    return float("inf")
+    return None
 
 
 def drawn(curves: Curves, counts: Mapping[float, int]) -> str:
