@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from animals import call, print_rows
+from chart import LEFT, RIGHT, Chart
 from guidance import MODES
 from guidance import RESULTS as GUIDANCE
 
@@ -21,7 +22,9 @@ from igcam.metrics.results import Row, read_results, write_results
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parent / "docs" / "images" / "budget.svg"
-WIDTH, HEIGHT, LEFT, BOTTOM = 720, 400, 60, 50
+WIDTH, HEIGHT = 720, 400
+MASKS, OTHERS = "#2a6f97", "#c1440e"
+"""Colours."""
 Point = tuple[str, float, float]
 """Mode, hours, mIoU."""
 
@@ -53,40 +56,29 @@ def run() -> None:
 
 def drawn(points: Sequence[Point]) -> str:
     """Return the figure as SVG: hours of annotation, in logarithms, against mIoU; masks are joined by a line."""
-    hours, scores = [point[1] for point in points], [point[2] for point in points]
-    low, high = math.floor(min(scores)), math.ceil(max(scores))
-    first, last = math.log(min(hours) / 1.15), math.log(max(hours) * 1.15)
-
-    def place(hour: float, score: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - 20) * (math.log(hour) - first) / (last - first)
-        return round(x, 1), round(20 + (HEIGHT - BOTTOM - 20) * (high - score) / max(high - low, 1), 1)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="13">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-    ]
-    for score in range(low, high + 1, 2):
-        y = place(min(hours), score)[1]
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 20}" y1="{y}" y2="{y}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{score}</text>')
-    for hour in (2.5, 5, 10, 20, 30):
-        if min(hours) / 1.15 <= hour <= max(hours) * 1.15:
-            x = place(hour, low)[0]
-            parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{hour:g} h</text>')
-    masks = [place(hour, score) for mode, hour, score in points if mode in ("tags", "full") or mode.startswith("masks")]
-    line = " ".join(f"{x},{y}" for x, y in sorted(masks))
-    parts.append(f'<polyline points="{line}" fill="none" stroke="#2a6f97" stroke-width="2"/>')
-    for mode, hour, score in points:
-        x, y = place(hour, score)
-        colour = "#2a6f97" if mode in ("tags", "full") or mode.startswith("masks") else "#c1440e"
-        parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{colour}"/>')
-        parts.append(f'<text x="{x}" y="{y - 9}" text-anchor="middle">{mode}</text>')
-    parts.append(
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">hours to annotate all training images</text>'
+    hours = [point[1] for point in points]
+    least, most = min(hours) / 1.15, max(hours) * 1.15
+    first, last = math.log(least), math.log(most)
+    room = WIDTH - LEFT - RIGHT
+    chart = Chart(
+        WIDTH,
+        HEIGHT,
+        [point[2] for point in points],
+        lambda hour: LEFT + room * (math.log(hour) - first) / (last - first),
     )
-    parts.append(f'<text x="{LEFT - 45}" y="14">mIoU on val, no tags</text></svg>')
-    return "\n".join(parts) + "\n"
+    masks = [chart.place(hour, score) for mode, hour, score in points if by_mask(mode)]
+    parts = [chart.line(sorted(masks), MASKS)]
+    for mode, hour, score in points:
+        x, y = chart.place(hour, score)
+        parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{MASKS if by_mask(mode) else OTHERS}"/>')
+        parts.append(f'<text x="{x}" y="{y - 9}" text-anchor="middle">{mode}</text>')
+    marks = {hour: f"{hour:g} h" for hour in (2.5, 5, 10, 20, 30) if least <= hour <= most}
+    return chart.drawn(parts, marks, 2, "hours to annotate all training images")
+
+
+def by_mask(mode: str) -> bool:
+    """Tell whether a mode has tags and masks alone."""
+    return mode in ("tags", "full") or mode.startswith("masks")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,11 @@ def found(score: Array, wrong: NDArray[np.bool_]) -> tuple[float, float]:
     return float(area), 100 * float(wrong.ravel()[listed].mean())
 
 
+def losses(logits: Array, tags: Array) -> Array:
+    """Return the binary cross-entropy of each tag, (n, C)."""
+    return np.logaddexp(0, logits) - tags * logits
+
+
 def rivals(readings: list[Reading], tags: Array, seed: int) -> dict[str, Array]:
     """Return the suspicion (n, C) of every method, higher is more suspicious, from the same predictions.
 
@@ -65,8 +70,8 @@ def rivals(readings: list[Reading], tags: Array, seed: int) -> dict[str, Array]:
     scores = {
         "ours": joint_suspicion(readings).log_odds,
         "ours-once": readings[0].suspicion.log_odds,
-        "loss": np.logaddexp(0, first) - tags * first,
-        "loss-again": np.logaddexp(0, last) - tags * last,
+        "loss": losses(first, tags),
+        "loss-again": losses(last, tags),
         "random": np.random.default_rng(seed).uniform(size=tags.shape),
     }
     if importlib.util.find_spec("cleanlab") is not None:

@@ -11,10 +11,11 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from animals import Animals, Values, arguments, call, print_rows, with_cues
-from budget import HERE
+from chart import LEFT, Chart
 from guidance import MODES, fitted
 from influence_weights import write
 
@@ -28,7 +29,8 @@ from igcam.pipeline.options import FitOptions
 from igcam.pipeline.run_folder import RunFolder
 from igcam.pipeline.stage_masks import DRAWING_STAGES, MAP_STAGES
 
-FIGURE = HERE.parent / "docs" / "images" / "next_cues.svg"
+FIGURE = Path(__file__).parent.parent / "docs" / "images" / "next_cues.svg"
+WIDTH, HEIGHT = 640, 360
 SHARES = (0.025, 0.05, 0.1)
 """Budgets: the price of masks on this share of the training images."""
 HOWS = {"chosen": "#c1440e", "random": "#2a6f97"}
@@ -54,7 +56,8 @@ def run(given: argparse.Namespace) -> None:
     values: Values = {}
     counts = {share: round(share * len(animals.train)) for share in SHARES}
     for seed in range(1 if given.quick else given.seeds):
-        add_seed(animals, seed, counts if seed < given.curves else dict(list(counts.items())[:-1]), values)
+        shares = SHARES if seed < given.curves else SHARES[:-1]
+        add_seed(animals, seed, {share: counts[share] for share in shares}, values)
         if not given.quick:
             write(rows_of(values, counts))
             write_text(FIGURE, drawn(mean_curves(values, SHARES), counts))
@@ -134,37 +137,18 @@ def seconds_to_reach(wanted: float, points: Sequence[float], prices: Sequence[fl
 
 def drawn(curves: Curves, counts: Mapping[float, int]) -> str:
     """Return the figure as SVG: hours spent on masks against mIoU, a line each way of choosing."""
-    width, height, left, bottom = 640, 360, 60, 50
     hours = [0.0, *(count * PRICE / 3600 for count in counts.values())]
+    room = WIDTH - LEFT - 110
     every = [score for points in curves.values() for score in points]
-    low, high = np.floor(min(every)), np.ceil(max(every))
-
-    def place(hour: float, score: float) -> tuple[float, float]:
-        x = left + 15 + (width - left - 110) * hour / hours[-1]
-        return round(x, 1), round(20 + (height - bottom - 20) * float(high - score) / max(float(high - low), 1), 1)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        'font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
-    for score in range(int(low), int(high) + 1):
-        y = place(0, score)[1]
-        parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y}" y2="{y}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{score}</text>')
-    for hour, count in zip(hours, (0, *counts.values()), strict=True):
-        x = place(hour, float(low))[0]
-        parts.append(f'<text x="{x}" y="{height - bottom + 20}" text-anchor="middle">{hour:.1f} h ({count})</text>')
+    chart = Chart(WIDTH, HEIGHT, every, lambda hour: LEFT + 15 + room * hour / hours[-1])
+    parts = []
     for how, colour in HOWS.items():
-        points = [place(hour, score) for hour, score in zip(hours, curves[how], strict=True)]
-        line = " ".join(f"{x},{y}" for x, y in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        points = [chart.place(hour, score) for hour, score in zip(hours, curves[how], strict=True)]
+        parts.append(chart.line(points, colour))
         parts += [f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>' for x, y in points]
         parts.append(f'<text x="{points[-1][0] + 10}" y="{points[-1][1] + 4}" fill="{colour}">{how}</text>')
-    middle = width / 2
-    parts.append(f'<text x="{middle}" y="{height - 8}" text-anchor="middle">hours spent on masks (images)</text>')
-    parts.append(f'<text x="{left - 45}" y="14">mIoU on val, no tags</text></svg>')
-    return "\n".join(parts) + "\n"
+    marks = {hour: f"{hour:.1f} h ({count})" for hour, count in zip(hours, (0, *counts.values()), strict=True)}
+    return chart.drawn(parts, marks, 1, "hours spent on masks (images)")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,15 @@ class Suspicion:
     slopes: Array
     """float64 (k,): how much each kind of evidence counts, in its standard deviations; never negative."""
 
+    def belief(self, tags: ArrayLike, share: float = 1.0) -> Array:
+        """Return how far each class is believed, float64 (n, C): |tag - share P(the tag is wrong)|.
+
+        Args:
+            tags: (n, C) of 0 and 1, those that it is about.
+            share: How far the odds decide, 0 to 1; 0 takes the tags as they are.
+        """
+        return np.asarray(np.abs(np.asarray(tags, np.float64) - share * expit(self.log_odds)))
+
 
 def suspicion(evidence: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
     """Weigh kinds of evidence for the classes, and tell for each tag the odds that it is wrong.

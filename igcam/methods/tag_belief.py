@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from igcam.errors import check_ranges
 from igcam.guidance.targets import restrict_to_tags
@@ -55,8 +54,7 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
 
     # One reading: a second one is surer of tags that are right, but finds fewer of those that are missing.
     evidence = tag_evidence(inputs.pooled, tags, feature_map, chosen)
-    wrong = options.share * expit(evidence.suspicion(tags).log_odds)
-    belief = np.abs(tags - wrong).astype(np.float32)
+    belief = evidence.suspicion(tags).belief(tags, options.share).astype(np.float32)
     if options.shuffled:
         belief = shuffled_weights(belief, inputs.seed, tags.astype(np.int64))
     drawn = sorted(inputs.drawn)

@@ -34,7 +34,7 @@ def read_tags(
     """Gather evidence against tags, as often as there are readings.
 
     In the first reading the heads learn the tags as they are, wrong ones too. In those after it they learn how probable
-    each class is by the reading before, |tag - P(tag is wrong)|; an image is still judged by heads without its fold,
+    each class is by the reading before, `Suspicion.belief`; an image is still judged by heads without its fold,
     though what these have learnt of others may go back, a little, to its own tags.
 
     Args:
@@ -56,7 +56,7 @@ def read_tags(
     for _ in range(readings):
         evidence = tag_evidence(average, believed, feature_map, options)
         found.append(Reading(evidence, evidence.suspicion(given)))
-        believed = np.abs(given - expit(found[-1].suspicion.log_odds))
+        believed = found[-1].suspicion.belief(given)
     return found
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from igcam.influence.audit import neighbour_evidence, suspicion
+from igcam.influence.audit import Suspicion, neighbour_evidence, suspicion
 
 Array = np.ndarray
 
@@ -90,3 +90,12 @@ def test_wrong_arrays_are_named() -> None:
         suspicion([np.zeros((3, 2))], np.full((3, 2), 2.0))
     with pytest.raises(ValueError, match="neighbours"):
         neighbour_evidence(np.zeros((1, 2)), np.zeros((1, 1)))
+
+
+def test_tags_are_believed_as_far_as_the_odds_go() -> None:
+    odds = np.log([[1.0, 3.0], [1.0, 1 / 3]])
+    found = Suspicion(odds, np.full((2, 2), 0.5), 0.1, 0.1, np.ones(1))
+    tags = np.array([[1, 1], [0, 0]])
+    np.testing.assert_allclose(found.belief(tags), [[0.5, 0.25], [0.5, 0.25]])
+    np.testing.assert_allclose(found.belief(tags, 0.5), [[0.75, 0.625], [0.25, 0.125]])
+    np.testing.assert_array_equal(found.belief(tags, 0), tags)
