@@ -61,7 +61,10 @@ def read_tags(
 
 
 def joint_suspicion(readings: list[Reading]) -> Suspicion:
-    """Return the mean log odds of all readings, so that no single one decides; rates and slopes are the last one's."""
+    """Return the mean log odds of all readings, so that no single one decides; rates and slopes are the first one's.
+
+    Heads that have learnt what is believed agree with the tags more, so that later readings put the rates too low.
+    """
     found = [reading.suspicion for reading in readings]
     present = expit(np.mean([logit(np.clip(item.present, 1e-12, 1 - 1e-12)) for item in found], axis=0))
-    return replace(found[-1], log_odds=np.mean([item.log_odds for item in found], axis=0), present=present)
+    return replace(found[0], log_odds=np.mean([item.log_odds for item in found], axis=0), present=present)

@@ -38,7 +38,8 @@ def test_heads_of_the_second_reading_have_learnt_what_is_believed() -> None:
     np.testing.assert_allclose(second.suspicion.log_odds, expected.suspicion(changed).log_odds)
     joint = joint_suspicion([first, second])
     np.testing.assert_allclose(joint.log_odds, (first.suspicion.log_odds + second.suspicion.log_odds) / 2)
-    assert (joint.lost, joint.added) == (second.suspicion.lost, second.suspicion.added)
+    assert (joint.lost, joint.added) == (first.suspicion.lost, first.suspicion.added)
+    assert joint.lost != second.suspicion.lost
 
 
 def test_a_second_reading_believes_better() -> None:
