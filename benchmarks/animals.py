@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from igcam.commands.evaluate import evaluate
+from igcam.commands.fit import fit
+from igcam.commands.label import label
+from igcam.core.errors import IgcamError
+from igcam.core.memory import keep_memory
+from igcam.data.formats.voc import read_voc
 from igcam.data.sample import Dataset
-from igcam.data.simulate import simulate_cues
-from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
-from igcam.memory import keep_memory
+from igcam.data.synthetic.simulate import simulate_cues
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results
 from igcam.models.backbone import BackboneOptions
-from igcam.pipeline.evaluate import evaluate
-from igcam.pipeline.fit import fit
-from igcam.pipeline.label import label
-from igcam.pipeline.options import FitOptions
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.run_ledger import run_ledger
+from igcam.runs.folder import RunFolder
+from igcam.runs.ledger import run_ledger
+from igcam.runs.options import FitOptions
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 Values = dict[str, list[float]]

@@ -16,8 +16,8 @@ from chart import LEFT, RIGHT, Chart
 from guidance import MODES
 from guidance import RESULTS as GUIDANCE
 
-from igcam.errors import IgcamError
-from igcam.files import write_text
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_text
 from igcam.metrics.results import Row, read_results, write_results
 
 HERE = Path(__file__).parent

@@ -13,11 +13,11 @@ from pathlib import Path
 from animals import Animals, Values, arguments, call, print_rows, progress, scored
 from guidance import MODES, adder, fitted
 
-from igcam.files import read_json
+from igcam.commands.distill import distill
+from igcam.commands.predict import PredictOptions, predict
+from igcam.core.files import read_json
 from igcam.methods.distill import DistillOptions
 from igcam.metrics.results import Row, with_kept_rows, write_results
-from igcam.pipeline.distill import distill
-from igcam.pipeline.predict import PredictOptions, predict
 
 RESULTS = Path(__file__).parent / "results" / "distill.json"
 NOTES = {

@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.data.sample import Dataset
-from igcam.guidance.targets import restrict_to_tags
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.models.tagger import add_evidence
-from igcam.pipeline.backbone_file import open_backbone
-from igcam.pipeline.features import mean_level
-from igcam.pipeline.learnt import Learnt
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.run_inputs import open_bank
+from igcam.models.image_prior import add_evidence
 from igcam.refine.stack import best_class, resized
+from igcam.runs.backbone_file import open_backbone
+from igcam.runs.features import mean_level
+from igcam.runs.folder import RunFolder
+from igcam.runs.inputs import open_bank
+from igcam.runs.trained import Learnt
+from igcam.supervision.pseudo_labels import restrict_to_tags
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 MODES = ("tags", "masks5", "full")
@@ -63,9 +63,9 @@ KNOWN: dict[str, Callable[[Tensor, NDArray[np.floating]], NDArray[np.floating]]]
 NOTES = {
     "none": "every place for itself",
     "added": "half of the photo's logits are added to those of its places",
-    "half": "igcam.models.tagger.add_evidence with a share of 0.5",
+    "half": "igcam.models.image_prior.add_evidence with a share of 0.5",
     "joined": "the same with a share of 1",
-    "objects": "the same, and all that is like a place joins it: igcam.models.photo_evidence, the default",
+    "objects": "the same, and all that is like a place joins it: igcam.models.image_prior, the default",
     "given": "objects of untagged classes are given to the tagged ones, which is done everywhere",
     "taken-out": "untagged classes are taken out of the softmax",
     "taken-out-more-bias": "the same with a foreground_bias of 1 in place of 0.5",

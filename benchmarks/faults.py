@@ -24,24 +24,24 @@ import kills  # noqa: E402
 import malformed  # noqa: E402
 import tiny_runs  # noqa: E402
 
+from igcam.commands.fit import fit  # noqa: E402
+from igcam.core.errors import IgcamError  # noqa: E402
+from igcam.core.files import read_array, read_json, read_tensors  # noqa: E402
 from igcam.data.check import check_folder, has_errors  # noqa: E402
-from igcam.data.coco import coco_cues, read_coco  # noqa: E402
 from igcam.data.cues import read_cues  # noqa: E402
-from igcam.data.folder import read_folder  # noqa: E402
+from igcam.data.formats.coco import coco_cues, read_coco  # noqa: E402
+from igcam.data.formats.folder import read_folder  # noqa: E402
 from igcam.data.images import image_size, inspect_image, load_image  # noqa: E402
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file  # noqa: E402
-from igcam.data.scenes import write_scenes  # noqa: E402
-from igcam.errors import IgcamError  # noqa: E402
-from igcam.files import read_array, read_json, read_tensors  # noqa: E402
-from igcam.maps.store import MapStore  # noqa: E402
+from igcam.data.synthetic.scenes import write_scenes  # noqa: E402
 from igcam.metrics.ledger import Ledger  # noqa: E402
 from igcam.metrics.results import Row, read_results, with_kept_rows, write_results  # noqa: E402
 from igcam.models.backbone import BackboneOptions, build_backbone  # noqa: E402
 from igcam.models.weights import read_weights  # noqa: E402
-from igcam.pipeline.dataset_file import read_dataset_file  # noqa: E402
-from igcam.pipeline.fit import fit  # noqa: E402
-from igcam.pipeline.models_file import read_classifier, read_head, read_reduction  # noqa: E402
-from igcam.pipeline.run_folder import RunFolder  # noqa: E402
+from igcam.runs.dataset_file import read_dataset_file  # noqa: E402
+from igcam.runs.folder import RunFolder  # noqa: E402
+from igcam.runs.map_store import MapStore  # noqa: E402
+from igcam.runs.models_file import read_classifier, read_head, read_reduction  # noqa: E402
 
 RESULTS = HERE / "results" / "faults.json"
 PARTS = ("inputs", "kills")

@@ -23,22 +23,21 @@ import torch
 from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, progress, scored, seeds_of
 from guidance import MODES, shares_of_full
 
+from igcam.commands.distill import distill
+from igcam.commands.predict import PhotoPredictor, PredictOptions
+from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
+from igcam.core.parallel import available_cores, default_workers, in_parallel, shared_cores
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
-from igcam.guidance.targets import restrict_to_tags
 from igcam.methods.distill import DistillOptions
 from igcam.metrics.results import Row, write_results
-from igcam.models.shared_cores import default_workers, shared_cores
-from igcam.pipeline.distill import distill
-from igcam.pipeline.predict import PhotoPredictor, PredictOptions
-from igcam.pipeline.render import final_mask
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.segmenter_predictor import SegmenterPredictor
-from igcam.pipeline.stage_masks import mask_options
-from igcam.refine.batch import available_cores, in_parallel
+from igcam.runs.drawing import final_mask
+from igcam.runs.folder import RunFolder
+from igcam.runs.stage_masks import mask_options
+from igcam.supervision.pseudo_labels import restrict_to_tags
 
 RESULTS = Path(__file__).parent / "results" / "guidance_gpu.json"
 FINETUNED = DistillOptions(regime="finetune", size=448)

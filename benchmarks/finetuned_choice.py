@@ -18,14 +18,14 @@ import numpy as np
 from animals import Animals, arguments, call, print_rows, progress, scored
 from finetuned import FINETUNED, cores_each, in_processes, opened, run_path
 
+from igcam.commands.distill import distill
+from igcam.core.files import read_array, read_json, write_array, write_json
 from igcam.data.sample import Dataset
-from igcam.files import read_array, read_json, write_array, write_json
 from igcam.metrics.results import Row, write_results
-from igcam.models.tagger import fit_tagger
-from igcam.pipeline.dataset_file import dataset_to_plain, read_dataset_file
-from igcam.pipeline.distill import distill
-from igcam.pipeline.models_file import write_tagger
-from igcam.pipeline.run_folder import RunFolder
+from igcam.models.image_prior import fit_tagger
+from igcam.runs.dataset_file import dataset_to_plain, read_dataset_file
+from igcam.runs.folder import RunFolder
+from igcam.runs.models_file import write_tagger
 
 RESULTS = Path(__file__).parent / "results" / "finetuned_choice.json"
 FOLD = 5

@@ -27,13 +27,13 @@ from animals import (
     without_reweight,
 )
 
+from igcam.data.formats.voc import read_voc
 from igcam.data.sample import Dataset
-from igcam.data.simulate import simulate_cues
-from igcam.data.voc import read_voc
+from igcam.data.synthetic.simulate import simulate_cues
 from igcam.metrics.results import Row, with_kept_rows, write_results
-from igcam.pipeline.options import FitOptions
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.run_ledger import run_ledger
+from igcam.runs.folder import RunFolder
+from igcam.runs.ledger import run_ledger
+from igcam.runs.options import FitOptions
 
 RESULTS = Path(__file__).parent / "results" / "guidance.json"
 MODES: dict[str, tuple[str, float]] = {

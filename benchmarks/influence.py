@@ -29,14 +29,14 @@ from influence_libraries import growth_rows, library_rows
 from influence_spatial import spatial_rows
 from numpy.typing import NDArray
 
-from igcam.errors import IgcamError
-from igcam.files import read_array
+from igcam.commands.label import Labeller
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results, write_results
-from igcam.pipeline.dataset_file import read_dataset_file
-from igcam.pipeline.features import mean_level
-from igcam.pipeline.label import Labeller
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.features import mean_level
+from igcam.runs.folder import RunFolder
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "influence.json"

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from igcam.data.folder import read_folder
+from igcam.commands.demo import demo_options
+from igcam.core.files import read_array, write_array
+from igcam.data.formats.folder import read_folder
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.data.scenes import SceneOptions, write_scenes
-from igcam.files import read_array, write_array
-from igcam.methods.finetune import finetune
+from igcam.data.synthetic.scenes import SceneOptions, write_scenes
+from igcam.label_quality.readings import Reading, joint_suspicion, read_tags
+from igcam.label_quality.tag_scores import AuditOptions
+from igcam.methods.training.finetune import finetune
 from igcam.models.backbone import build_backbone
 from igcam.models.localiser import Localiser
-from igcam.models.tag_evidence import AuditOptions
-from igcam.models.tag_readings import Reading, joint_suspicion, read_tags
 from igcam.models.views import View
-from igcam.pipeline.demo import demo_options
 
 RATES = (5, 10, 20)
 """Wrong tags planted, in percent of the number of true tags; half of them added, half of them removed."""

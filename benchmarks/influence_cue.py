@@ -19,15 +19,15 @@ from chart import LEFT, Chart
 from guidance import MODES, fitted
 from influence_weights import write
 
+from igcam.commands.next_cues import propose_cues
+from igcam.core.files import write_text
 from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
-from igcam.files import write_text
 from igcam.metrics.ledger import ANNOTATION_SECONDS
 from igcam.metrics.results import Row
-from igcam.pipeline.next_cues import propose_cues
-from igcam.pipeline.options import FitOptions
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.stage_masks import DRAWING_STAGES, MAP_STAGES
+from igcam.runs.folder import RunFolder
+from igcam.runs.options import FitOptions
+from igcam.runs.stage_masks import DRAWING_STAGES, MAP_STAGES
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "next_cues.svg"
 WIDTH, HEIGHT = 640, 360

@@ -15,12 +15,12 @@ import numpy as np
 from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of
 from influence_audit import planted
 
+from igcam.core.files import read_json
 from igcam.data.sample import Dataset
-from igcam.files import read_json
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results, write_results
-from igcam.pipeline.options import FitOptions
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
+from igcam.runs.options import FitOptions
 
 RESULTS = Path(__file__).parent / "results" / "influence.json"
 WRONG_TAGS = 20

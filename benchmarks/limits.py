@@ -22,8 +22,8 @@ from guidance import MODES
 from numpy.typing import NDArray
 from refine_errors import near_edges
 
+from igcam.core.errors import IgcamError
 from igcam.data.masks import IGNORE, read_mask_file
-from igcam.errors import IgcamError
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.metrics.unknown import filled

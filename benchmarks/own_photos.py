@@ -15,10 +15,10 @@ from pathlib import Path
 
 from animals import CLASSES, SHARED
 
+from igcam.data.formats.voc import read_voc
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
 from igcam.data.tags import write_tag_table
-from igcam.data.voc import read_voc
 
 OPENED = """\
 from pycocotools.coco import COCO

@@ -24,26 +24,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.data.coco import coco_cues, read_coco
+from igcam.commands.label import Labeller
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array
 from igcam.data.cue import MaskCue
+from igcam.data.formats.coco import coco_cues, read_coco
 from igcam.data.images import load_image
-from igcam.errors import IgcamError
-from igcam.files import read_array
-from igcam.guidance import kinds
-from igcam.guidance.evidence_coverage import evidence_coverage
-from igcam.guidance.normalised_cut import normalised_cut, sides
-from igcam.guidance.places import border_distance, spread
-from igcam.guidance.segments import Image, Masks, Proposer, SegmentOptions, Segments, enlarged, joined, overlaps, tidy
-from igcam.guidance.targets import from_activation
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.pipeline.dataset_file import read_dataset_file
-from igcam.pipeline.features import mean_level
-from igcam.pipeline.label import Labeller
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.run_ledger import run_ledger
+from igcam.proposals.boundary_prior import border_distance, spread
+from igcam.proposals.normalised_cut import normalised_cut, sides
+from igcam.proposals.objectness import evidence_coverage
+from igcam.proposals.segments import Image, Masks, Proposer, SegmentOptions, Segments, enlarged, joined, overlaps, tidy
 from igcam.refine.dense_affinity import dense_affinity
 from igcam.refine.stack import resized
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.features import mean_level
+from igcam.runs.folder import RunFolder
+from igcam.runs.ledger import run_ledger
+from igcam.supervision import kinds
+from igcam.supervision.pseudo_labels import from_activation
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"

@@ -28,20 +28,20 @@ from refine_errors import KINDS, best_coarse_map, told, wrong_pixels
 from refine_rivals import RIVALS, enlarge
 from refine_search import agreement
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.files import read_array
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.contour import contour_counts, contour_scores
 from igcam.metrics.results import Row, with_kept_rows, write_results
-from igcam.pipeline.dataset_file import read_dataset_file
-from igcam.pipeline.render import RenderOptions, present_classes
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.run_ledger import run_ledger
-from igcam.pipeline.stage_masks import deep_features
 from igcam.refine import PyramidOptions, in_parallel, sharpen
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.drawing import RenderOptions, present_classes
+from igcam.runs.folder import RunFolder
+from igcam.runs.ledger import run_ledger
+from igcam.runs.stage_masks import deep_features
 
 RESULTS = Path(__file__).parent / "results" / "refine.json"
 SHAPE = (375, 500)

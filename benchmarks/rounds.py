@@ -17,15 +17,15 @@ import numpy as np
 from animals import Animals, arguments, call, print_rows
 from numpy.typing import NDArray
 
-from igcam.files import read_array
-from igcam.methods.coverage import CoverageOptions, first_targets
-from igcam.methods.head_training import HeadOptions
-from igcam.methods.rounds import RoundOptions, learn
+from igcam.core.files import read_array
+from igcam.methods.igcam.first_labels import CoverageOptions, first_targets
+from igcam.methods.igcam.rounds import RoundOptions, learn
+from igcam.methods.training.head import HeadOptions
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.pipeline.backbone_file import open_backbone
-from igcam.pipeline.run_inputs import open_bank, open_inputs
 from igcam.refine.stack import resized
+from igcam.runs.backbone_file import open_backbone
+from igcam.runs.inputs import open_bank, open_inputs
 
 HERE = Path(__file__).parent
 SIDE = 96

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array
+from igcam.data.formats.voc import read_voc
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
-from igcam.files import read_array
-from igcam.maps.store import MapStore
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, read_results, write_results
-from igcam.pipeline.render import RenderOptions, final_mask
 from igcam.refine.crf import CRF_PRESETS
 from igcam.refine.stack import resized
+from igcam.runs.drawing import RenderOptions, final_mask
+from igcam.runs.map_store import MapStore
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"

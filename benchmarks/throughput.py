@@ -19,23 +19,23 @@ import torch
 from throughput_memory import memory_rows
 from torch import Tensor, nn
 
+from igcam.cams.gradient import gradient_maps
+from igcam.commands.label import label
+from igcam.commands.predict import PredictOptions, predict
+from igcam.core.errors import IgcamError
+from igcam.core.memory import keep_memory
+from igcam.data.formats.voc import read_voc
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
-from igcam.maps.gradient import gradient_maps
-from igcam.memory import keep_memory
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.localiser import Localiser
 from igcam.models.views import View
-from igcam.pipeline.backbone_file import open_backbone
-from igcam.pipeline.features import views_of
-from igcam.pipeline.label import label
-from igcam.pipeline.predict import PredictOptions, predict
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.backbone_file import open_backbone
+from igcam.runs.features import views_of
+from igcam.runs.folder import RunFolder
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"

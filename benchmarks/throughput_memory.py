@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from igcam.commands.fit import fit
+from igcam.commands.label import label
+from igcam.commands.predict import PredictOptions, predict
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
+from igcam.core.memory import keep_memory
 from igcam.data.images import save_jpeg
-from igcam.data.scenes import write_scenes
+from igcam.data.synthetic.scenes import write_scenes
 from igcam.data.truth import read_photos
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
-from igcam.memory import keep_memory
 from igcam.metrics.results import Row
-from igcam.pipeline.fit import fit
-from igcam.pipeline.label import label
-from igcam.pipeline.predict import PredictOptions, predict
 
 HERE = Path(__file__).parent
 

@@ -18,17 +18,17 @@ import torch.nn.functional as F
 from animals import Animals, arguments, call, print_rows, with_cues, without_reweight
 from numpy.typing import NDArray
 
+from igcam.commands.label import Labeller
+from igcam.core.files import read_array, read_json
 from igcam.data.sample import Dataset
-from igcam.files import read_array, read_json
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.pipeline.features import mean_level
-from igcam.pipeline.label import Labeller
-from igcam.pipeline.options import FitOptions
-from igcam.pipeline.render import RenderOptions, final_mask
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.run_ledger import run_ledger
+from igcam.runs.drawing import RenderOptions, final_mask
+from igcam.runs.features import mean_level
+from igcam.runs.folder import RunFolder
+from igcam.runs.ledger import run_ledger
+from igcam.runs.options import FitOptions
 
 HERE = Path(__file__).parent
 MASK_SHARE = 0.05

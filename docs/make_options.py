@@ -15,15 +15,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from igcam.data.scenes import SceneOptions
-from igcam.data.simulate import SimulateOptions
+from igcam.data.synthetic.scenes import SceneOptions
+from igcam.data.synthetic.simulate import SimulateOptions
 from igcam.data.transforms import AugmentOptions
-from igcam.files import write_text
+from igcam.core.files import write_text
 from igcam.methods.distill import DistillOptions
 from igcam.models.segmenter import SegmenterOptions
-from igcam.pipeline.options import FitOptions, to_plain
-from igcam.pipeline.predict import PredictOptions
-from igcam.pipeline.render import RenderOptions
+from igcam.runs.options import FitOptions, to_plain
+from igcam.commands.predict import PredictOptions
+from igcam.runs.drawing import RenderOptions
 
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.images import save_jpeg
 from igcam.data.sample import Dataset, Sample
-from igcam.data.scenes import Scene, SceneOptions, make_scene
-from igcam.data.simulate import SimulatedKind, SimulateOptions, simulate_cues
+from igcam.data.synthetic.scenes import Scene, SceneOptions, make_scene
+from igcam.data.synthetic.simulate import SimulatedKind, SimulateOptions, simulate_cues
 from igcam.data.true_objects import TrueObject
-from igcam.guidance import DrawnImage
 from igcam.reporting import mask_overlay, overlay_sheet
 from igcam.reporting.overlay import class_colours
+from igcam.supervision import DrawnImage
 
 SIZE, GRID = 288, 24
 """Sides of the scenes and of the grid of places."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from igcam.core.files import read_array
 from igcam.data.images import load_image, save_jpeg
 from igcam.data.masks import read_mask_file
-from igcam.files import read_array
-from igcam.pipeline.dataset_file import read_dataset_file
-from igcam.pipeline.run_folder import RunFolder
 from igcam.reporting import heat_overlay, mask_overlay, overlay_sheet, probability_overlay
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.folder import RunFolder
 
 
 def draw(run: RunFolder, output: Path, pictures: int = 4) -> None:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.data.images import save_jpeg
-from igcam.data.scenes import Scene, SceneOptions, make_scene
-from igcam.influence.audit import Suspicion
+from igcam.data.synthetic.scenes import Scene, SceneOptions, make_scene
+from igcam.label_quality.readings import joint_suspicion, read_tags
+from igcam.label_quality.suspicion import Suspicion
 from igcam.models.linear_head import CrossFit, cross_fit
-from igcam.models.tag_readings import joint_suspicion, read_tags
 from igcam.reporting import heat_overlay, overlay_sheet, signed_overlay
 
 COUNT, SIZE, GRID, LEVELS = 240, 128, 16, 6

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.data.images import save_jpeg
-from igcam.data.scenes import SceneOptions, make_scene
+from igcam.data.synthetic.scenes import SceneOptions, make_scene
 from igcam.refine import (
     CRF_PRESETS,
     CRFParameters,

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from igcam.data.scenes import Scene, SceneOptions, make_scene
+from igcam.data.synthetic.scenes import Scene, SceneOptions, make_scene
 
 _CLASS_COLOURS = ("45424d", "e5733a", "6fb552", "a97f63", "e9e7df", "f4aebb", "8fb8d8", "d8b45c", "8d7bb0")
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from igcam.core.version import __version__
 
 if TYPE_CHECKING:
-    from igcam.pipeline.evaluate import evaluate
-    from igcam.pipeline.fit import fit
-    from igcam.pipeline.label import label
-    from igcam.pipeline.options import FitOptions
-    from igcam.reporting import write_report as report
+    from igcam.commands.evaluate import evaluate
+    from igcam.commands.fit import fit
+    from igcam.commands.label import label
+    from igcam.reporting.page import write_report as report
+    from igcam.runs.options import FitOptions
+
+_HOMES = {
+    "FitOptions": "igcam.runs.options:FitOptions",
+    "evaluate": "igcam.commands.evaluate:evaluate",
+    "fit": "igcam.commands.fit:fit",
+    "label": "igcam.commands.label:label",
+    "report": "igcam.reporting.page:write_report",
+}
+"""Where each public name is defined. They are loaded on first use, as torch takes seconds to import."""
 
 __all__ = ["FitOptions", "__version__", "evaluate", "fit", "label", "report"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: torch takes seconds to import, and `igcam.metrics` does not need it.
-    if name == "report":
-        from igcam.reporting import write_report
-
-        return write_report
-    if name in __all__:
-        import igcam.pipeline
-
-        return getattr(igcam.pipeline, name)
-    raise AttributeError(f"module 'igcam' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'igcam' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from command import Command
 
     from igcam.data.sample import Dataset
-    from igcam.pipeline.run_folder import RunFolder
+    from igcam.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 @pytest.fixture
 def igcam(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command as the shell would, and return its exit status and all that it printed."""
-    from igcam.cli import main
+    from igcam.cli.main import main
 
     def command(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["igcam", *map(str, arguments)])
@@ -60,7 +60,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos, tags.csv and masks of built-in scenes."""
     from tiny_runs import COUNT, SCENES
 
-    from igcam.data.scenes import write_scenes
+    from igcam.data.synthetic.scenes import write_scenes
 
     return write_scenes(tmp_path_factory.mktemp("tiny") / "scenes", COUNT, options=SCENES)
 
@@ -78,7 +78,7 @@ def tiny_run(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ru
     """A finished run of all stages, whose backbone was trained in it."""
     from tiny_runs import tiny_options
 
-    from igcam.pipeline.fit import fit
+    from igcam.commands.fit import fit
 
     return fit(tiny_data, tmp_path_factory.mktemp("tiny") / "run", tiny_options(), split="scenes")
 

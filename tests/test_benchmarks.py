@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, write_results
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from command import Command
 
+from igcam.core.files import read_json
 from igcam.data.masks import read_mask_file
-from igcam.files import read_json
 from igcam.metrics.results import read_results
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 CLASSES = "fox,frog,owl,panda,pig"
 

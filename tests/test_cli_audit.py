@@ -6,7 +6,7 @@ from pathlib import Path
 from command import Command
 
 from igcam.data.tags import read_tag_table
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 
 def test_from_audit_to_corrected_tags(

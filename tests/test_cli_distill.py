@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from command import Command
 
+from igcam.core.files import read_json
 from igcam.data.masks import read_mask_file
-from igcam.files import read_json
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 QUICK = ["segmenter.components=[4,8,8]", "segmenter.width=32", "least_steps=2", "batch_size=8"]
 

@@ -8,7 +8,7 @@ from command import Command
 from tiny_runs import contents
 
 from igcam.data.images import load_image
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 
 @pytest.fixture

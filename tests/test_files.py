@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from igcam import files
-from igcam.errors import IgcamError, check_ranges
+from igcam.core.errors import IgcamError, check_ranges
 
 
 def test_bytes_text_and_json_are_read_back(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_file_is_copied_where_the_disk_has_no_links(tmp_path: Path, monkeypatc
     def no_links(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr("igcam.files.os.link", no_links)
+    monkeypatch.setattr("igcam.core.files.os.link", no_links)
     (tmp_path / "source").write_bytes(b"whole")
     files.copy_file(tmp_path / "source", tmp_path / "target", link=True)
     assert (tmp_path / "target").read_bytes() == b"whole"

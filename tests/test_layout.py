@@ -86,7 +86,7 @@ def test_importing_igcam_loads_nothing_heavy() -> None:
     for file in PACKAGE.glob("cli*.py"):
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("igcam"):
-                assert node.module in ("igcam.errors", "igcam.memory") or node.module.startswith("igcam.cli_")
+                assert node.module in ("igcam.core.errors", "igcam.core.memory") or node.module.startswith("igcam.cli_")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from igcam.memory import keep_memory
+from igcam.core.memory import keep_memory
 
 FAULTS = """
 import resource, sys
 import numpy as np
-from igcam.memory import keep_memory
+from igcam.core.memory import keep_memory
 kept = keep_memory() if sys.argv[1] == "keep" else None
 def use():
     for _ in range(3):

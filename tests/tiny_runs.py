@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from igcam.data.folder import read_folder
+from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
-from igcam.data.scenes import SceneOptions
-from igcam.methods.finetune import FinetuneOptions
-from igcam.methods.guide import GuideOptions
-from igcam.methods.head_training import HeadOptions
-from igcam.methods.igcam import IgcamOptions
-from igcam.methods.retarget import RetargetOptions
-from igcam.methods.reweight import ReweightOptions
-from igcam.methods.rounds import RoundOptions
+from igcam.data.synthetic.scenes import SceneOptions
+from igcam.methods.igcam.guide import GuideOptions
+from igcam.methods.igcam.method import IgcamOptions
+from igcam.methods.igcam.pseudo_labels import RetargetOptions
+from igcam.methods.igcam.reweight import ReweightOptions
+from igcam.methods.igcam.rounds import RoundOptions
+from igcam.methods.training.finetune import FinetuneOptions
+from igcam.methods.training.head import HeadOptions
 from igcam.models.backbone import BackboneOptions
-from igcam.pipeline.options import FitOptions
+from igcam.runs.options import FitOptions
 
 # What is compared bit by bit must be computed alike, whatever ran before.
 torch.set_num_threads(1)

@@ -4,17 +4,17 @@ The paired transforms are imported from `igcam.data.transforms`: torchvision tak
 """
 
 from igcam.data.check import check_folder
-from igcam.data.coco import coco_cues, read_coco
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.cues import read_cues, write_cues
 from igcam.data.findings import Finding, has_errors
-from igcam.data.folder import read_folder
+from igcam.data.formats.coco import coco_cues, read_coco
+from igcam.data.formats.folder import read_folder
+from igcam.data.formats.voc import VOC_CLASSES, read_voc
 from igcam.data.images import find_images, image_size, load_image
 from igcam.data.masks import MaskFile, MaskSource, read_mask_file, tags_in_mask, voc_palette, write_mask
 from igcam.data.sample import Dataset, Sample, mask_id_to_tag, tag_to_mask_id
-from igcam.data.scenes import SCENE_CLASSES, Scene, SceneOptions, make_scene, write_scenes
+from igcam.data.synthetic.scenes import SCENE_CLASSES, Scene, SceneOptions, make_scene, write_scenes
 from igcam.data.tags import read_tag_table, write_tag_table
-from igcam.data.voc import VOC_CLASSES, read_voc
 
 __all__ = [
     "Sample",

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from igcam.core.errors import IgcamError
 from igcam.data.cues import examine_cues
 from igcam.data.findings import Finding, has_errors, sort_findings
-from igcam.data.folder import examine_folder
+from igcam.data.formats.folder import examine_folder
 from igcam.data.images import ImageFacts, inspect_image
 from igcam.data.masks import MaskSource, tags_in_mask
 from igcam.data.sample import Sample
-from igcam.errors import IgcamError
 
 __all__ = ["Finding", "check_folder", "has_errors"]
 
@@ -44,7 +44,7 @@ def check_folder(
     """Check photos, tags, cues and masks completely; every photo and mask is decoded.
 
     Args:
-        photos: As for `igcam.data.folder.read_folder`.
+        photos: As for `igcam.data.formats.folder.read_folder`.
         tags: As there.
         cues: A cues.jsonl.
         masks: As there.

@@ -14,13 +14,13 @@ from typing import Any
 import jsonschema
 import numpy as np
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_text
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.findings import Finding, did_you_mean, raise_errors
 from igcam.data.images import image_size, name_index, normal_name
 from igcam.data.masks import BACKGROUND, FORBIDDEN, MaskFile, class_lookup, tags_in_mask, write_mask
 from igcam.data.sample import Dataset, Sample, mask_id_to_tag, tag_to_mask_id
-from igcam.errors import IgcamError
-from igcam.files import write_text
 
 KINDS = ("point", "box", "scribble", "mask")
 """What a line of cues.jsonl may have as its kind."""

@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.files import copy_file
 from igcam.data.images import ImageFacts, load_image, save_jpeg, save_png
 from igcam.data.mask_objects import MaskObject
 from igcam.data.masks import IGNORE
-from igcam.errors import IgcamError, check_ranges
-from igcam.files import copy_file
 
 Record = dict[str, Any]
 """What is kept of an image until the files about all images are written; fit for JSON."""

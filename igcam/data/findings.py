@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from igcam.errors import IgcamError
-from igcam.files import write_bytes
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_bytes
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """File name suffixes taken for photos, in any case."""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from igcam.errors import IgcamError
-from igcam.files import write_bytes
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_bytes
 
 IGNORE = 255
 """Mask id of a pixel that nobody knows or that does not count."""

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.errors import IgcamError
 from igcam.data.cue import Cue
 from igcam.data.findings import did_you_mean
 from igcam.data.masks import BACKGROUND, MAXIMUM_CLASSES, MaskSource
-from igcam.errors import IgcamError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from igcam.core.files import write_text
 from igcam.data.findings import Finding
 from igcam.data.masks import BACKGROUND
-from igcam.files import write_text
 
 OFTEN = 3
 """From this number of images on a class name is taken as meant."""

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.errors import IgcamError
 from igcam.data.masks import IGNORE, MaskFile, MaskSource, present_ids, tags_in_mask
 from igcam.data.sample import Dataset, tag_to_mask_id
-from igcam.errors import IgcamError
 
 Region = NDArray[np.bool_]
 

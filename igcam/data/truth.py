@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from igcam.core.errors import IgcamError
 from igcam.data.findings import raise_errors
-from igcam.data.folder import examine_folder, read_folder
+from igcam.data.formats.folder import examine_folder, read_folder
+from igcam.data.formats.voc import read_voc
 from igcam.data.images import find_images, sample_name
 from igcam.data.masks import IGNORE, MaskFile, class_lookup
 from igcam.data.sample import Dataset, Sample, named_once
-from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
 
 
 def read_truth(root: str | Path, split: str = "val", classes: Sequence[str] | None = None) -> Dataset:

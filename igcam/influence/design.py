@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 
 
 def checked_features(name: str, features: ArrayLike, width: int | None = None, keep: bool = False) -> np.ndarray:

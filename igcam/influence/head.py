@@ -12,7 +12,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence.design import (
     RowSpace,
     checked_features,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence.design import checked_features, checked_l2, row_space, with_constant
 from igcam.influence.head import HeadVector
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 
 MAD_TO_DEVIATION = 1.4826
 

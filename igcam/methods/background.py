@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.errors import IgcamError, check_ranges
+from igcam.core.errors import IgcamError, check_ranges
 
 Array = NDArray[np.float32]
 RULES = ("constant", "otsu", "power")

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igcam.errors import IgcamError, check_ranges
-from igcam.maps import class_activation_maps, normalise
+from igcam.cams import class_activation_maps, normalise
+from igcam.core.errors import IgcamError, check_ranges
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
 from igcam.models.penalty import best_penalty

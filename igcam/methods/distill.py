@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from igcam.errors import IgcamError, check_ranges
+from igcam.core.errors import IgcamError, check_ranges
 from igcam.models.segmenter import SegmenterOptions
 
 REGIMES = ("frozen", "finetune")

@@ -8,22 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.guidance.evidence import DrawnImage, Evidence
-from igcam.guidance.segments import Masks
+from igcam.core.progress import Progress, no_progress
+from igcam.proposals.segments import Masks
 from igcam.refine.stack import resized
+from igcam.supervision.constraints import DrawnImage, Evidence
 
 Array = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the number done and the number to do."""
 
 
 def no_proposals(index: int, feature: Array) -> Masks | None:
     """Have no proposals."""
     return None
-
-
-def no_progress(task: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)

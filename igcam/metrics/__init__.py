@@ -1,6 +1,6 @@
 """How good a prediction is, and what it was bought with.
 
-Result files are in `igcam.metrics.results`, which loads torch by way of `igcam.files`.
+Result files are in `igcam.metrics.results`, which loads torch by way of `igcam.core.files`.
 """
 
 from igcam.metrics.boundary import BoundaryScores, boundary_counts, boundary_iou

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import stdtrit
 
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
 from igcam.metrics.confusion import Scores
 from igcam.metrics.ledger import Ledger
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.models.weights import download, load_weights
 
 OUTPUT_STRIDES = (8, 16, 32)

@@ -14,15 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import digest, write_json, write_tensors
+from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.data.images import load_image
-from igcam.errors import IgcamError
-from igcam.files import digest, write_json, write_tensors
 from igcam.models.backbone import images_a_pass, passes
 from igcam.models.bank_file import has_nan, layout
 from igcam.models.decoding import Task, batches, decoded, filled_up
-from igcam.models.shared_cores import default_workers, shared_cores
 from igcam.models.views import View, pixels_of_views, to_pixels
-from igcam.refine.batch import in_parallel
 
 if TYPE_CHECKING:
     from igcam.models.backbone import Backbone

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igcam.files import CHECKSUM
+from igcam.core.files import CHECKSUM
 
 
 def layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:

@@ -14,7 +14,7 @@ from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDeco
 from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import Tensor, nn
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.models.localiser import stack_levels
 from igcam.models.segmentation_head import ClassLogits
 from igcam.models.shared_norm import SharedBatchNorm

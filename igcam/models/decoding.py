@@ -10,8 +10,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
-from igcam.errors import IgcamError
 from igcam.models.views import View
 
 Task = tuple[Path, View]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence.design import checked_features, checked_l2, checked_tags, checked_weight, row_space
 from igcam.influence.head import HeadInfluence, HeadVector
 from igcam.influence.spatial import spatial_influence

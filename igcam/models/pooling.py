@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 
 Pooling = Callable[[Tensor], Tensor]
 """Any function from float (N, C, h, w) to (N, C)."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from igcam.errors import IgcamError, check_ranges
+from igcam.core.errors import IgcamError, check_ranges
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
-from igcam.models.photo_evidence import PhotoEvidence
+from igcam.models.image_prior import PhotoEvidence
 from igcam.models.reduction import Reduction
 
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence.design import checked_features, checked_l2, row_space
 from igcam.influence.softmax import checked_labels
 from igcam.models.linear_head import LinearHead

@@ -15,8 +15,8 @@ import torch
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
-from igcam.errors import IgcamError
-from igcam.files import read_tensors_and_metadata
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_tensors_and_metadata
 
 _SHOWN = 5
 _TIMEOUT_SECONDS = 5.0

@@ -1,7 +1,7 @@
 """From coarse scores to sharp ones: affinities, walks, the multi-scale pyramid, the dense CRF."""
 
+from igcam.core.parallel import in_parallel
 from igcam.refine.affinity import AffinityOptions, local_affinity
-from igcam.refine.batch import in_parallel
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 from igcam.refine.dense_level import DenseLevelOptions, dense_level

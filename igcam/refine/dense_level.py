@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.errors import check_ranges
+from igcam.core.errors import check_ranges
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 from igcam.refine.normalise import by_rows
 from igcam.refine.stack import margin, resized

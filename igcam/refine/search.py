@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.refine.batch import in_parallel
+from igcam.core.parallel import in_parallel
 from igcam.refine.stack import best_class, resized
 
 Array = NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-import igcam
+from igcam.core.version import __version__
 from igcam.reporting.markup import Markup, element
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -29,6 +29,6 @@ def document(title: str, header: Markup, *sections: Markup | None, version: str 
         element("title", f"{title} – igcam"),
         element("style", Markup(style)),
     )
-    footer = element("footer", f"Written by igcam {version or igcam.__version__}.")
+    footer = element("footer", f"Written by igcam {version or __version__}.")
     body = element("body", header, element("main", *sections), footer)
     return "<!DOCTYPE html>\n" + element("html", head, body, lang="en") + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.reporting.markup import Markup, element
 from igcam.reporting.overlay import class_colours
 from igcam.reporting.pictures import Panel, PictureRow, choose, data_uri, draw

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from igcam.errors import IgcamError
-from igcam.files import write_text
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_text
 from igcam.reporting.document import document
 from igcam.reporting.gallery import gallery_section
 from igcam.reporting.markup import Markup, element, escape, join

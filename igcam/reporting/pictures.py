@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
 from igcam.data.masks import IGNORE, MaskFile
 from igcam.data.sample import tag_to_mask_id
-from igcam.errors import IgcamError
 from igcam.reporting.overlay import heat_overlay, mask_overlay, probability_overlay, thumbnail
 from igcam.reporting.run_data import RunData
 

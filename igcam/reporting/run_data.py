@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array, read_json
 from igcam.data.masks import MaskFile
-from igcam.errors import IgcamError
-from igcam.files import read_array, read_json
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import read_results
 

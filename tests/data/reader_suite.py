@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from igcam.core.errors import IgcamError
 from igcam.data.images import image_size, load_image
 from igcam.data.masks import IGNORE, present_ids, tags_in_mask
 from igcam.data.sample import BACKGROUND, Dataset
-from igcam.errors import IgcamError
 
 
 class ReaderSuite:

@@ -7,10 +7,10 @@ import pytest
 from data_files import mask, photo, photos, rotated_photo
 from PIL import Image
 
+from igcam.core.errors import IgcamError
 from igcam.data.check import check_folder, has_errors
 from igcam.data.findings import Finding, raise_errors, sort_findings
-from igcam.data.folder import examine_folder
-from igcam.errors import IgcamError
+from igcam.data.formats.folder import examine_folder
 
 
 def summary(findings):

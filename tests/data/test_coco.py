@@ -8,9 +8,9 @@ import pytest
 from data_files import SHARED, photos
 from reader_suite import ReaderSuite
 
-from igcam.data.coco import CocoMask, CocoShape, coco_cues, read_coco
+from igcam.core.errors import IgcamError
 from igcam.data.cue import BoxCue, MaskCue
-from igcam.errors import IgcamError
+from igcam.data.formats.coco import CocoMask, CocoShape, coco_cues, read_coco
 
 pytest.importorskip("pycocotools")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import igcam.data.cues
+from igcam.core.errors import IgcamError
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.cues import examine_cues, read_cues, write_cues
 from igcam.data.masks import MaskFile, class_lookup, lookup_for, read_mask_file
 from igcam.data.sample import Dataset, Sample
-from igcam.errors import IgcamError
 
 HEIGHT, WIDTH = 70, 90
 CLASSES = ("cat", "dog")

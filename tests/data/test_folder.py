@@ -6,8 +6,8 @@ import pytest
 from data_files import mask, photo, photos
 from reader_suite import ReaderSuite
 
-from igcam.data.folder import examine_folder, read_folder
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
+from igcam.data.formats.folder import examine_folder, read_folder
 
 NAMES = ("a.jpg", "b.PNG", "sub/c.webp.jpg", "sub/d.bmp.jpeg")
 

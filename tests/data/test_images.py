@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from igcam.core.errors import IgcamError
 from igcam.data.images import (
     find_images,
     image_size,
@@ -21,7 +22,6 @@ from igcam.data.images import (
     save_jpeg,
     save_png,
 )
-from igcam.errors import IgcamError
 
 ASYMMETRIC = np.arange(6, dtype=np.uint8).reshape(2, 3)[..., None] * np.array([40, 20, 10], np.uint8)
 

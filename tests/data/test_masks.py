@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from igcam.core.errors import IgcamError
 from igcam.data.masks import (
     FORBIDDEN,
     IGNORE,
@@ -24,7 +25,6 @@ from igcam.data.masks import (
     voc_palette,
     write_mask,
 )
-from igcam.errors import IgcamError
 
 MASK = np.array([[0, 1, 2], [7, 254, 255]], np.uint8)
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
+from igcam.data.formats.yolo import SIDES
 from igcam.data.outlines import outlines
-from igcam.data.write_yolo import SIDES
 
 regions = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(bool, shape))
 

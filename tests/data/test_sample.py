@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from igcam.core.errors import IgcamError
 from igcam.data.cue import PointCue
 from igcam.data.sample import (
     Dataset,
@@ -14,7 +15,6 @@ from igcam.data.sample import (
     named_once,
     tag_to_mask_id,
 )
-from igcam.errors import IgcamError
 
 DATASET = Dataset(
     ("cat", "dog", "cow"),

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.data.folder import read_folder
+from igcam.core.errors import IgcamError
+from igcam.core.files import digest
+from igcam.data.formats.folder import read_folder
 from igcam.data.images import load_image
 from igcam.data.masks import read_mask_file
-from igcam.data.scene_creatures import BODIES, HEADS, SUITS
-from igcam.data.scene_drawing import Canvas, Sprite, draw_object
-from igcam.data.scene_textures import GROUNDS, PATTERNS, draw_ground
-from igcam.data.scenes import SCENE_CLASSES, Scene, SceneOptions, make_scene, write_scenes
-from igcam.errors import IgcamError
-from igcam.files import digest
+from igcam.data.synthetic.creatures import BODIES, HEADS, SUITS
+from igcam.data.synthetic.drawing import Canvas, Sprite, draw_object
+from igcam.data.synthetic.scenes import SCENE_CLASSES, Scene, SceneOptions, make_scene, write_scenes
+from igcam.data.synthetic.textures import GROUNDS, PATTERNS, draw_ground
 
 SMALL = SceneOptions(size=64)
 
@@ -44,7 +44,7 @@ def scenes() -> list[Scene]:
 def many() -> list[Scene]:
     options = SceneOptions(size=48, wrong_tags=0.2, missing_tags=0.3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("igcam.data.scenes.draw_ground", plain_ground)
+        patch.setattr("igcam.data.synthetic.scenes.draw_ground", plain_ground)
         return [make_scene(index, 4, options) for index in range(300)]
 
 
@@ -170,7 +170,7 @@ def test_later_objects_stay_behind_and_a_hidden_one_is_left_out() -> None:
 
 
 def test_what_is_in_front_is_painted_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("igcam.data.scene_drawing._LIKES_TO_BE_ALONE", 0.0)
+    monkeypatch.setattr("igcam.data.synthetic.drawing._LIKES_TO_BE_ALONE", 0.0)
     covered = 0
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -351,7 +351,7 @@ def test_nothing_is_left_when_writing_stops(tmp_path: Path, monkeypatch: pytest.
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("igcam.data.scenes.write_tag_table", stop)
+    monkeypatch.setattr("igcam.data.synthetic.scenes.write_tag_table", stop)
     with pytest.raises(KeyboardInterrupt):
         write_scenes(tmp_path / "scenes", 2, 1, SMALL)
     assert list(tmp_path.iterdir()) == []

@@ -9,14 +9,14 @@ from data_files import SHARED, photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.data.coco import coco_cues, read_coco
+from igcam.core.errors import IgcamError
 from igcam.data.cue import BoxCue, MaskCue, PointCue, ScribbleCue
 from igcam.data.cues import read_cues, write_cues
+from igcam.data.formats.coco import coco_cues, read_coco
 from igcam.data.masks import MaskFile, class_lookup, write_mask
 from igcam.data.sample import Dataset, Sample
-from igcam.data.simulate import SimulateOptions, choose_images, simulate_cues
+from igcam.data.synthetic.simulate import SimulateOptions, choose_images, simulate_cues
 from igcam.data.true_objects import ObjectMask, find_objects, with_instances
-from igcam.errors import IgcamError
 
 KINDS = ("point", "box", "scribble", "mask", "object-mask")
 CLASSES = ("cat", "cow", "dog")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from igcam.data.coco import CocoMask, CocoShape
+from igcam.core.errors import IgcamError
+from igcam.data.formats.coco import CocoMask, CocoShape
 from igcam.data.masks import MaskFile, tags_in_mask, write_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.data.true_objects import InstanceMask, ObjectMask, ObjectSource, find_objects, with_instances
-from igcam.errors import IgcamError
 
 MASK = np.array(
     [

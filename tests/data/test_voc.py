@@ -5,9 +5,9 @@ import pytest
 from data_files import SHARED, mask, photos
 from reader_suite import ReaderSuite
 
+from igcam.core.errors import IgcamError
+from igcam.data.formats.voc import VOC_CLASSES, read_voc
 from igcam.data.masks import tags_in_mask
-from igcam.data.voc import VOC_CLASSES, read_voc
-from igcam.errors import IgcamError
 
 ANIMALS = ("cat", "cow", "dog", "horse", "person", "sheep")
 

@@ -52,7 +52,7 @@ def command(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["igcam.cli", "igcam.pipeline.fit", "igcam.pipeline.label", "igcam.pipeline.predict"]
+        ["igcam.cli.main", "igcam.commands.fit", "igcam.commands.label", "igcam.commands.predict"]
     )
     process = context.Process(target=_run, args=([str(word) for word in words], str(log), kill, largest_file, threads))
     process.start()
@@ -69,7 +69,7 @@ def command(
 def _run(words: list[str], log: str, kill: Kill | None, largest_file: int | None, threads: int) -> None:
     import torch
 
-    from igcam.cli import main
+    from igcam.cli.main import main
 
     torch.set_num_threads(threads)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -17,10 +17,10 @@ from commands import Ended, command
 from kills import Work, works
 from tiny_runs import contents
 
+from igcam.commands import run_folder
+from igcam.core.errors import IgcamError
 from igcam.data.masks import read_mask_file
-from igcam.errors import IgcamError
-from igcam.pipeline import run_folder
-from igcam.pipeline.run_folder import RunFolder, open_memory_map
+from igcam.runs.folder import RunFolder, open_memory_map
 
 KILOBYTES = {"label": (16, 200), "predict": (24, 64), "fit": (40, 150, 500)}
 """Sizes of disks that are full early and late."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kills import killed, moments, works
 
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 
 @pytest.mark.slow

@@ -16,24 +16,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_runs import tiny_options
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array, read_json, read_tensors
 from igcam.data.check import check_folder
-from igcam.data.coco import coco_cues, read_coco
 from igcam.data.cues import read_cues
-from igcam.data.folder import read_folder
+from igcam.data.formats.coco import coco_cues, read_coco
+from igcam.data.formats.folder import read_folder
+from igcam.data.formats.voc import read_voc
 from igcam.data.images import image_size, inspect_image, load_image
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file
 from igcam.data.sample import Dataset
 from igcam.data.truth import read_truth
-from igcam.data.voc import read_voc
-from igcam.errors import IgcamError
-from igcam.files import read_array, read_json, read_tensors
-from igcam.maps.store import MapStore
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.weights import read_weights
-from igcam.pipeline.dataset_file import read_dataset_file
-from igcam.pipeline.models_file import read_classifier, read_head, read_reduction
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.folder import RunFolder
+from igcam.runs.map_store import MapStore
+from igcam.runs.models_file import read_classifier, read_head, read_reduction
 
 Read = Callable[[], object]
 

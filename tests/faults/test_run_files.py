@@ -10,10 +10,10 @@ import pytest
 from command import Command
 from tiny_runs import contents, tiny_options
 
+from igcam.commands.fit import fit
+from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.pipeline.fit import fit
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 OVERWRITTEN = bytes([0xFE]) * 64
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from igcam.guidance.segments import Proposer, overlaps
+from igcam.proposals.segments import Proposer, overlaps
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.guidance.boxes import touch_sides, within_boxes
-from igcam.guidance.evidence import BoxPlaces
+from igcam.supervision.boxes import touch_sides, within_boxes
+from igcam.supervision.constraints import BoxPlaces
 
 RELAXED = settings(max_examples=30, deadline=None)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
-from igcam.guidance.evidence import DrawnImage, constrain, replace_by_mask
+from igcam.supervision.constraints import DrawnImage, constrain, replace_by_mask
 
 RELAXED = settings(max_examples=30, deadline=None)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
-from igcam.guidance.evidence_coverage import EvidenceOptions, Gathered, covered, evidence_coverage, weighed_mean
+from igcam.core.errors import IgcamError
+from igcam.proposals.objectness import EvidenceOptions, Gathered, covered, evidence_coverage, weighed_mean
 
 
 def photo() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
-from igcam.guidance.evidence import Mark
-from igcam.guidance.marks import MarkOptions, raise_reached, reached, share_by_marks
+from igcam.core.errors import IgcamError
+from igcam.supervision.constraints import Mark
+from igcam.supervision.marks import MarkOptions, raise_reached, reached, share_by_marks
 
 
 def line(*likeness: float) -> np.ndarray:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.errors import IgcamError
-from igcam.guidance.normalised_cut import NormalisedCutOptions, normalised_cut, sides
+from igcam.core.errors import IgcamError
+from igcam.proposals.normalised_cut import NormalisedCutOptions, normalised_cut, sides
 
 RELAXED = settings(max_examples=20, deadline=None)
 

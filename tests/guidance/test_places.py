@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.guidance.places import border_distance, spread
+from igcam.proposals.boundary_prior import border_distance, spread
 from igcam.refine.dense_affinity import dense_affinity
 
 RELAXED = settings(max_examples=30, deadline=None)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
-from igcam.guidance.promptable import GateOptions, concept_segments, contrast, gated, prompted_segments
+from igcam.core.errors import IgcamError
+from igcam.proposals.promptable import GateOptions, concept_segments, contrast, gated, prompted_segments
 
 IMAGE = np.zeros((20, 40, 3), np.uint8)
 

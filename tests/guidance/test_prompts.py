@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
-from igcam.guidance.prompts import PromptOptions, active_boxes, peak_points
+from igcam.core.errors import IgcamError
+from igcam.proposals.prompts import PromptOptions, active_boxes, peak_points
 
 
 def two_hills() -> np.ndarray:

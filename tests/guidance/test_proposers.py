@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from proposer_suite import ProposerSuite, scene
 
-from igcam.errors import IgcamError
-from igcam.guidance.colour_segments import ColourSegmentOptions, colour_segments, graph_labels
-from igcam.guidance.feature_clusters import feature_clusters, k_means, partitions
-from igcam.guidance.feature_hierarchy import feature_hierarchy
-from igcam.guidance.finer_segments import finer
-from igcam.guidance.normalised_cut import cut_affinity, cut_cost
-from igcam.guidance.segments import overlaps
-from igcam.guidance.selective_search import SelectiveSearchOptions, selective_search
+from igcam.core.errors import IgcamError
+from igcam.proposals.colour_segments import ColourSegmentOptions, colour_segments, graph_labels
+from igcam.proposals.feature_clusters import feature_clusters, k_means, partitions
+from igcam.proposals.feature_hierarchy import feature_hierarchy
+from igcam.proposals.finer_segments import finer
+from igcam.proposals.normalised_cut import cut_affinity, cut_cost
+from igcam.proposals.segments import overlaps
+from igcam.proposals.selective_search import SelectiveSearchOptions, selective_search
 
 
 class TestColourSegments(ProposerSuite):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from igcam.errors import IgcamError
-from igcam.guidance.segmenter_models import load_concept_segmenter, load_point_and_box_segmenter
+from igcam.core.errors import IgcamError
+from igcam.proposals.promptable_models import load_concept_segmenter, load_point_and_box_segmenter
 
 transformers = pytest.importorskip("transformers", reason="the extra `promptable` is not installed")
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.errors import IgcamError
-from igcam.guidance.segments import (
+from igcam.core.errors import IgcamError
+from igcam.proposals.segments import (
     SegmentOptions,
     Segments,
     components,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.guidance.targets import from_activation, restrict_to_tags
+from igcam.supervision.pseudo_labels import from_activation, restrict_to_tags
 
 RELAXED = settings(max_examples=30, deadline=None)
 UNIT = st.floats(0, 1, width=32)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence.head import HeadInfluence, HeadVector
 from igcam.models.linear_head import LinearHead, fit_linear_head
 

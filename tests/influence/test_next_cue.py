@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
-from igcam.influence.next_cue import CuePrices, map_uncertainty, next_cues, rarity
+from igcam.core.errors import IgcamError
+from igcam.label_quality.next_cue import CuePrices, map_uncertainty, next_cues, rarity
 
 MASKS = CuePrices({"mask": 10.0})
 
@@ -58,7 +58,7 @@ def test_the_choice_is_nearly_the_best_of_all() -> None:
     features, need = random.standard_normal((9, 5)), random.uniform(size=9)
     chosen = sum(item.gain for item in next_cues(need, features, 30, MASKS))
     # With room for one only, the gain of an image is what it covers; larger sets by the same function.
-    from igcam.influence.next_cue import _similarity
+    from igcam.label_quality.next_cue import _similarity
 
     similar = _similarity(features, 0.5)
     best = max((need * similar[list(trio)].max(axis=0)).sum() for trio in itertools.combinations(range(9), 3))

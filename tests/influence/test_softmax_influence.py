@@ -6,7 +6,7 @@ import torch
 from scipy.special import log_softmax
 from torch.nn.functional import cross_entropy
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence import SoftmaxInfluence
 from igcam.models.linear_head import LinearHead, fit_linear_head
 from igcam.models.softmax_head import fit_softmax_head

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from igcam.influence.audit import Suspicion, neighbour_evidence, suspicion
+from igcam.label_quality.suspicion import Suspicion, neighbour_evidence, suspicion
 
 Array = np.ndarray
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence.weights import WeightOptions, influence_weights, robust_scale, shuffled_weights
 
 INFLUENCES = hnp.arrays(np.float64, hnp.array_shapes(min_dims=1, max_dims=3, max_side=6), elements=st.floats(-1e6, 1e6))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from igcam.maps.cam import class_activation_maps, normalise
+from igcam.cams.cam import class_activation_maps, normalise
 
 FEATURE = torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]])  # one image, two channels, one row of two cells
 WEIGHT = torch.tensor([[1.0, 1.0], [0.0, -2.0], [1.0, 0.0]])

@@ -6,8 +6,8 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from torchcam.methods import GradCAM, LayerCAM
 
-from igcam.maps import gradient
-from igcam.maps.gradient import gradient_maps
+from igcam.cams import gradient
+from igcam.cams.gradient import gradient_maps
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.localiser import Localiser
 

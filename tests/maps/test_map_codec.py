@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.maps.codec import decode_maps, encode_maps
+from igcam.runs.map_codec import decode_maps, encode_maps
 
 maps_of_any_kind = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(0, 1000, width=32) | st.just(0.0))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from test_map_codec import smooth
 
-from igcam.errors import IgcamError
-from igcam.maps.codec import decode_maps, encode_maps
-from igcam.maps.store import MapStore
+from igcam.core.errors import IgcamError
+from igcam.runs.map_codec import decode_maps, encode_maps
+from igcam.runs.map_store import MapStore
 
 NAMES = ("a", "farm/ü", "c")
 MAPS = np.random.default_rng(0).random((3, 20, 20), np.float32)
@@ -118,7 +118,7 @@ def test_a_kill_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     path = tmp_path / "maps.store"
     # Forking a process that has threads may wait for a lock for ever.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["igcam.pipeline.fit", "igcam.pipeline.export"])
+    context.set_forkserver_preload(["igcam.commands.fit", "igcam.commands.export"])
     for _ in range(5):
         heard, said = context.Pipe(duplex=False)
         process = context.Process(target=append_for_ever, args=(path, said))

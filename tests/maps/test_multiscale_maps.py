@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from igcam.maps.cam import normalise
-from igcam.maps.multiscale import SCALES, multiscale_maps, sum_maps
+from igcam.cams.cam import normalise
+from igcam.cams.multiscale import SCALES, multiscale_maps, sum_maps
 
 images = hnp.arrays("float32", (1, 3, 8, 12), elements=st.floats(0, 1, width=32)).map(torch.from_numpy)
 KERNEL = torch.randn(2, 3, 3, 3, generator=torch.Generator().manual_seed(0))

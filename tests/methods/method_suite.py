@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from tiny_runs import contents, tiny_options
 
+from igcam.commands.fit import fit
+from igcam.core.files import read_json
 from igcam.data.images import image_size
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset
-from igcam.files import read_json
 from igcam.metrics.results import read_results
-from igcam.pipeline.fit import fit
-from igcam.pipeline.options import FitOptions, from_plain, to_plain
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
+from igcam.runs.options import FitOptions, from_plain, to_plain
 
 
 class MethodSuite:

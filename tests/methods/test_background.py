@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.methods.background import RULES, BackgroundOptions, with_background
 
 ACTIVATION = np.array([[[0.9, 0.5, 0.1, 0.0]], [[0.2, 0.6, 0.05, 0.0]]], np.float32)

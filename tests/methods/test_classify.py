@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy_inputs import toy_inputs, toy_masks
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
 from igcam.models.linear_head import cross_fitted_logits, fit_linear_head
 from igcam.models.penalty import tag_loss

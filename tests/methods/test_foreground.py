@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from toy_inputs import toy_drawn, toy_inputs, toy_masks, toy_targets
 
-from igcam.errors import IgcamError
-from igcam.guidance.evidence_coverage import EvidenceOptions
-from igcam.guidance.marks import MarkOptions
-from igcam.methods.coverage import CoverageOptions, first_targets
-from igcam.methods.foreground import ForegroundOptions, learn_foreground
+from igcam.core.errors import IgcamError
+from igcam.methods.igcam.first_labels import CoverageOptions, first_targets
+from igcam.methods.igcam.foreground import ForegroundOptions, learn_foreground
+from igcam.proposals.objectness import EvidenceOptions
+from igcam.supervision.marks import MarkOptions
 
 COUNT = 12
 OPTIONS = ForegroundOptions(places=400)

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from toy_inputs import toy_drawn, toy_inputs, toy_masks, toy_targets
 
+from igcam.core.errors import IgcamError
 from igcam.data.cue import BoxCue, PointCue
-from igcam.errors import IgcamError
-from igcam.guidance.evidence import DrawnImage
-from igcam.guidance.evidence_coverage import EvidenceOptions
 from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
-from igcam.methods.coverage import CoverageOptions
-from igcam.methods.guide import GuideOptions, guide
-from igcam.methods.head_training import HeadOptions
+from igcam.methods.igcam.first_labels import CoverageOptions
+from igcam.methods.igcam.guide import GuideOptions, guide
+from igcam.methods.igcam.pseudo_labels import RetargetOptions
+from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.inputs import Inputs
-from igcam.methods.retarget import RetargetOptions
-from igcam.methods.rounds import RoundOptions
+from igcam.methods.training.head import HeadOptions
+from igcam.proposals.objectness import EvidenceOptions
 from igcam.refine.dense_affinity import DenseAffinityOptions
+from igcam.supervision.constraints import DrawnImage
 
 HEAD = HeadOptions(hidden=16, epochs=1, least_steps=20, batch_size=4, learning_rate=0.02)
 OPTIONS = GuideOptions(learn=RoundOptions(rounds=1, head=HEAD, retarget=RetargetOptions(size=32)))
@@ -57,7 +57,7 @@ def test_objects_are_found_by_their_distance_from_the_border() -> None:
 
 
 def test_given_masks_are_not_refined(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("igcam.methods.retarget")
+    module = importlib.import_module("igcam.methods.igcam.pseudo_labels")
     refined: list[np.ndarray] = []
     refine = module.snap
     monkeypatch.setattr(module, "snap", lambda probability, *rest: refined.append(1) or refine(probability, *rest))

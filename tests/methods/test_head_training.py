@@ -7,9 +7,9 @@ import pytest
 import torch
 from toy_inputs import toy_inputs, toy_masks, toy_targets
 
-from igcam.errors import IgcamError
-from igcam.methods.head_training import HeadOptions, balance, predict_all, train_head
+from igcam.core.errors import IgcamError
 from igcam.methods.inputs import Inputs
+from igcam.methods.training.head import HeadOptions, balance, predict_all, train_head
 from igcam.models.segmentation_head import SegmentationHead
 
 QUICK = HeadOptions(hidden=16, epochs=2, least_steps=30, batch_size=4, learning_rate=0.02)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from igcam.methods.mask_targets import class_weights, mask_target
+from igcam.supervision.mask_targets import class_weights, mask_target
 
 
 def test_shares_of_a_place_by_hand() -> None:

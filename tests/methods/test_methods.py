@@ -9,8 +9,8 @@ from method_suite import MethodSuite
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.cam import CamOptions
 from igcam.methods.classify import ClassifyOptions
-from igcam.methods.igcam import STAGES
-from igcam.pipeline.options import METHODS
+from igcam.methods.igcam.method import STAGES
+from igcam.runs.options import METHODS
 
 
 class TestCam(MethodSuite):

@@ -8,11 +8,11 @@ from toy_inputs import toy_inputs, toy_masks, toy_targets
 
 from igcam.influence import WeightOptions
 from igcam.methods.classify import Classifier, ClassifyOptions, classify
-from igcam.methods.head_training import HeadOptions
+from igcam.methods.igcam.pseudo_labels import RetargetOptions
+from igcam.methods.igcam.reweight import ReweightOptions, _image_weights, _place_weights, reweight
+from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs
-from igcam.methods.retarget import RetargetOptions
-from igcam.methods.reweight import ReweightOptions, _image_weights, _place_weights, reweight
-from igcam.methods.rounds import RoundOptions, learn
+from igcam.methods.training.head import HeadOptions
 from igcam.models.linear_head import CrossFit, cross_fit
 
 COUNT = 20

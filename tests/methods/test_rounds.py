@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_inputs import toy_inputs, toy_masks, toy_targets
 
+from igcam.core.errors import IgcamError
 from igcam.data.cue import PointCue
-from igcam.errors import IgcamError
-from igcam.guidance.evidence import DrawnImage
-from igcam.methods.head_training import HeadOptions
-from igcam.methods.retarget import RetargetOptions
-from igcam.methods.rounds import RoundOptions, learn, mutual_iou
+from igcam.methods.igcam.pseudo_labels import RetargetOptions
+from igcam.methods.igcam.rounds import RoundOptions, learn, mutual_iou
+from igcam.methods.training.head import HeadOptions
+from igcam.supervision.constraints import DrawnImage
 
 COUNT = 8
 HEAD = HeadOptions(hidden=16, epochs=1, least_steps=30, batch_size=4, learning_rate=0.02)
@@ -23,7 +23,7 @@ PROBABILITIES = (0.8 * toy_targets(toy_masks(COUNT)) + 0.2 / 3).astype(np.float3
 
 
 def test_every_round_begins_with_the_predictions_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("igcam.methods.rounds")
+    module = importlib.import_module("igcam.methods.igcam.rounds")
     begun: list[np.ndarray] = []
     aim = module.retarget
 
@@ -59,7 +59,7 @@ def test_weights_scale_the_trust_but_not_that_of_masks() -> None:
 def test_the_bias_for_objects_falls_with_the_share_of_images_whose_background_was_marked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = importlib.import_module("igcam.methods.rounds")
+    module = importlib.import_module("igcam.methods.igcam.rounds")
     biases: list[float] = []
     train = module.train_head
 

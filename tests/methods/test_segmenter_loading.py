@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from igcam.errors import IgcamError
-from igcam.methods.segmenter_loading import Example, ExampleLoader
+from igcam.core.errors import IgcamError
+from igcam.methods.training.loading import Example, ExampleLoader
 
 
 @dataclass(frozen=True)

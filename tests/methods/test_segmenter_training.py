@@ -8,11 +8,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
+from igcam.core.progress import no_progress
 from igcam.methods.distill import DistillOptions
-from igcam.methods.inputs import no_progress
-from igcam.methods.segmenter_loading import Example
-from igcam.methods.segmenter_training import Training, batches_of, epochs_of, rate_at, train
+from igcam.methods.training.loading import Example
+from igcam.methods.training.segmenter import Training, batches_of, epochs_of, rate_at, train
 
 OPTIONS = DistillOptions(epochs=6, least_steps=0, batch_size=4, learning_rate=0.05, averaging=0.9)
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from toy_inputs import CLASSES, toy_inputs, toy_masks
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.methods.classify import ClassifyOptions, classify
-from igcam.methods.guide import GuideOptions, guide
-from igcam.methods.head_training import HeadOptions, predict_all
+from igcam.methods.igcam.guide import GuideOptions, guide
+from igcam.methods.igcam.noisy_tags import DoubtOptions, believe, believed_activations, undisputed
+from igcam.methods.igcam.pseudo_labels import RetargetOptions
+from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs
-from igcam.methods.retarget import RetargetOptions
-from igcam.methods.rounds import RoundOptions, learn
-from igcam.methods.tag_belief import DoubtOptions, believe, believed_activations, undisputed
+from igcam.methods.training.head import HeadOptions, predict_all
 
 COUNT = 60
 ADDED, LOST = (4, 21), (13, 40)

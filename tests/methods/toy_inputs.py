@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from igcam.data.cue import Cue, MaskCue
-from igcam.guidance.evidence import DrawnImage
 from igcam.methods.inputs import Inputs
+from igcam.supervision.constraints import DrawnImage
 
 SIDE = 8
 CLASSES = 2

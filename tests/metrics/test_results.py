@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.metrics.confusion import confusion, scores
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, interval, read_results, score_rows, with_kept_rows, write_results

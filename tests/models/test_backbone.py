@@ -5,7 +5,7 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 
 # Name, arguments that make it small, stride by default, multiple that sides are resized to.

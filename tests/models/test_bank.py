@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from igcam.errors import IgcamError
-from igcam.files import read_json, read_tensors
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, read_tensors
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View

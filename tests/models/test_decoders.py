@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.models.decoders import DECODERS, BinnedMean, Decoder, choose_levels
 
 CHANNELS = {name: (8, 12, 16, 24)[-len(kind.components) :] for name, kind in DECODERS.items()}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.influence.head import HeadInfluence
 from igcam.models.linear_head import (
     cross_fit,

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from igcam.maps.cam import class_activation_maps
+from igcam.cams.cam import class_activation_maps
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.localiser import Localiser, stack_levels
 

@@ -6,8 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igcam.models.photo_evidence import PhotoEvidence, object_means
-from igcam.models.tagger import Tagger, add_evidence, turned
+from igcam.models.image_prior import PhotoEvidence, Tagger, add_evidence, object_means, turned
 
 
 def tagger(seed: int, classes: int = 3, channels: int = 5) -> Tagger:

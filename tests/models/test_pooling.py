@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.models.pooling import POOLINGS, average, get_pooling, log_sum_exp, maximum, top_share
 
 maps = hnp.arrays("float32", (2, 3, 3, 4), elements=st.floats(-20, 20, width=32)).map(torch.from_numpy)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.files import read_tensors, write_tensors
+from igcam.core.files import read_tensors, write_tensors
 from igcam.models.reduction import Reduction, fit_reduction
 
 RELAXED = settings(max_examples=15, deadline=None)

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from igcam.core.errors import IgcamError
 from igcam.data.images import save_png
-from igcam.errors import IgcamError
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
-from igcam.models.photo_evidence import PhotoEvidence
+from igcam.models.image_prior import PhotoEvidence, Tagger
 from igcam.models.reduction import fit_reduction
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
-from igcam.models.tagger import Tagger
 from igcam.models.views import View
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from igcam.models.shared_cores import default_workers, shared_cores
+from igcam.core.parallel import default_workers, shared_cores
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.errors import IgcamError
-from igcam.models.tag_evidence import AuditOptions, tag_evidence, top_mean
+from igcam.core.errors import IgcamError
+from igcam.label_quality.tag_scores import AuditOptions, tag_evidence, top_mean
 
 Array = np.ndarray
 FAST = AuditOptions(penalties=(0.1, 0.02), repeats=2)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.models.tag_evidence import AuditOptions, tag_evidence
-from igcam.models.tag_readings import joint_suspicion, read_tags
+from igcam.label_quality.readings import joint_suspicion, read_tags
+from igcam.label_quality.tag_scores import AuditOptions, tag_evidence
 
 Array = np.ndarray
 OPTIONS = AuditOptions(penalties=(0.05,), repeats=1)

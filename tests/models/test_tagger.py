@@ -9,8 +9,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from igcam.models import tagger as module
+from igcam.models.image_prior import Tagger, add_evidence, fit_tagger
 from igcam.models.rooted import signed_root
-from igcam.models.tagger import Tagger, add_evidence, fit_tagger
 
 
 def softmax(logits: torch.Tensor) -> torch.Tensor:

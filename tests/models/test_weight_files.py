@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcam.errors import IgcamError
-from igcam.files import write_tensors
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_tensors
 from igcam.models import weights as weights_module
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.weights import read_weights, use_v1_strides

@@ -32,7 +32,7 @@ def work(run: str, out: str, moment: Moment | None, options: DistillOptions) -> 
     """Distil; without a moment to the end."""
     import tiny_runs  # noqa: F401  one thread
 
-    from igcam.pipeline.distill import distill
+    from igcam.commands.distill import distill
 
     kind, text, number = moment or ("", "", 0)
     replace, count = os.replace, 0
@@ -56,7 +56,7 @@ def work(run: str, out: str, moment: Moment | None, options: DistillOptions) -> 
 def exit_code(run: Path, out: Path, moment: Moment | None, options: DistillOptions) -> int | None:
     """Distil in a fresh process and return its exit code, -9 for kill -9."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["igcam.pipeline.fit", "igcam.pipeline.distill"])
+    context.set_forkserver_preload(["igcam.commands.fit", "igcam.commands.distill"])
     process = context.Process(target=work, args=(str(run), str(out), moment, options))
     process.start()
     process.join(900)

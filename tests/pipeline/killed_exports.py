@@ -25,7 +25,7 @@ def run(source: str, format: str, rename: int) -> None:
 def exit_code(source: str, format: str, rename: int) -> int | None:
     """Run in a fresh process, as forking one that has threads may wait for a lock for ever; -9 is for kill -9."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["igcam.pipeline.fit", "igcam.pipeline.export"])
+    context.set_forkserver_preload(["igcam.commands.fit", "igcam.commands.export"])
     process = context.Process(target=run, args=(source, format, rename))
     process.start()
     process.join(120)

@@ -17,7 +17,7 @@ def run(scenes: str, out: str, moment: Moment | None) -> None:
     """Fit the tiny run; without a moment to its end."""
     from tiny_runs import tiny_dataset, tiny_options
 
-    from igcam.pipeline.fit import fit
+    from igcam.commands.fit import fit
 
     kind, text, number = moment or ("", "", 0)
     replace, count = os.replace, 0
@@ -45,7 +45,7 @@ def exit_code(scenes: Path, out: Path, moment: Moment | None) -> int | None:
     """Run in a fresh process and return its exit code, -9 for kill -9."""
     context = multiprocessing.get_context("forkserver")
     # A server that has imported everything starts each process in no time.
-    context.set_forkserver_preload(["igcam.pipeline.fit"])
+    context.set_forkserver_preload(["igcam.commands.fit"])
     process = context.Process(target=run, args=(str(scenes), str(out), moment))
     process.start()
     if moment is not None and moment[0] == "seen":

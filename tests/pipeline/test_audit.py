@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from igcam.commands.audit import COLUMNS, Audit, audit, held_out_changes, write_suspects
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.files import read_array
+from igcam.label_quality.tag_scores import AuditOptions
 from igcam.models.linear_head import cross_fit, fit_linear_head
-from igcam.models.tag_evidence import AuditOptions
-from igcam.pipeline.audit import COLUMNS, Audit, audit, held_out_changes, write_suspects
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 OPTIONS = AuditOptions(penalties=(0.05,), repeats=2, folds=4)
 
@@ -36,7 +36,7 @@ def test_suspects_are_ranked_and_say_what_the_tags_say(found: Audit, tiny_data: 
 
 
 def test_spatial_maps_sum_to_the_image(found: Audit, tiny_run: RunFolder, tiny_data: Dataset) -> None:
-    from igcam.pipeline.models_file import read_classifier
+    from igcam.runs.models_file import read_classifier
 
     classifier = read_classifier(tiny_run.file("stages", "classify", "head.safetensors"))
     pooled = read_array(tiny_run.file("stages", "features", "pooled.npy")).astype(np.float64)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset, Sample
 from igcam.data.tags import read_tag_table
-from igcam.errors import IgcamError
-from igcam.pipeline.audit_fixes import apply_fixes, check_unanswered
+from igcam.label_quality.audit_fixes import apply_fixes, check_unanswered
 
 DATA = Dataset(
     ("cat", "dog"),

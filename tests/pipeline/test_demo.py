@@ -8,15 +8,15 @@ import pytest
 from rich.console import Console
 from tiny_runs import tiny_options
 
-from igcam.methods.inputs import no_progress
+from igcam.commands.demo import NAMES, demo
+from igcam.core.progress import no_progress
 from igcam.metrics.results import read_results
-from igcam.pipeline.demo import NAMES, demo
 
 
 def test_the_demonstration_compares_all_stages_with_full_supervision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = importlib.import_module("igcam.pipeline.demo")
+    module = importlib.import_module("igcam.commands.demo")
     monkeypatch.setattr(module, "demo_options", lambda seed: tiny_options(seed=seed))
     console = Console(file=io.StringIO(), width=120)
     summary = demo(tmp_path / "demo", seeds=1, images=10, console=console, progress=no_progress)

@@ -15,21 +15,21 @@ import torch
 from distillations import OUTCOME, Moment, exit_code, tiny_options
 from tiny_runs import COUNT, contents
 
+from igcam.commands.distill import distill
+from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, read_tensors, write_json
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.files import read_json, read_tensors, write_json
 from igcam.methods.distill import DistillOptions
+from igcam.methods.training.devices import open_accelerator
+from igcam.models.image_prior import fit_tagger
 from igcam.models.segmenter import SegmenterOptions
-from igcam.models.tagger import fit_tagger
 from igcam.models.views import View, to_pixels
-from igcam.pipeline.dataset_file import have_cues, read_dataset_file
-from igcam.pipeline.distill import distill
-from igcam.pipeline.models_file import read_evidence, read_tagger
-from igcam.pipeline.processes import open_accelerator
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.segmenter_file import read_segmenter
-from igcam.pipeline.segmenter_predictor import SegmenterPredictor
+from igcam.runs.dataset_file import have_cues, read_dataset_file
+from igcam.runs.folder import RunFolder
+from igcam.runs.models_file import read_evidence, read_tagger
+from igcam.runs.segmenter_file import read_segmenter
 
 MOMENTS: list[Moment] = [
     ("before", "distill.json", 1),
@@ -233,8 +233,8 @@ def test_two_processes_learn_the_same_as_one(regime: str, tiny_run: RunFolder, t
         port = str(free.getsockname()[1])
     # Processes that share a GPU cannot exchange gradients.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port, "-m", "igcam.cli", "--"]
-    for name, command in (("one", ["-m", "igcam.cli", *words]), ("two", [*together, *words])):
+    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port, "-m", "igcam.cli.main", "--"]
+    for name, command in (("one", ["-m", "igcam.cli.main", *words]), ("two", [*together, *words])):
         done = subprocess.run(
             [sys.executable, *command, "--out", str(tmp_path / name)],
             capture_output=True,

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from igcam.commands.evaluate import evaluate
+from igcam.core.errors import IgcamError
 from igcam.data.masks import MaskFile, write_mask
 from igcam.data.sample import Dataset, Sample
-from igcam.errors import IgcamError
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import read_results
-from igcam.pipeline.evaluate import evaluate
 
 TRUTH = {
     "a": [[0, 0, 1, 1], [0, 0, 1, 255]],

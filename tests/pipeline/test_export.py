@@ -11,14 +11,14 @@ from killed_exports import exit_code
 from PIL import Image
 from tiny_runs import contents
 
+from igcam.commands import export as module
+from igcam.commands.export import WRITERS, Exported, export, open_masks
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
 from igcam.data.export_item import ExportOptions
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file, write_mask
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
-from igcam.pipeline import export as module
-from igcam.pipeline.export import WRITERS, Exported, export, open_masks
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 NAMES = ("a", "b/c", "d")
 ALL = "**/*"
@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_line(source: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("igcam.files.shutil.copy2", full)
+    monkeypatch.setattr("igcam.core.files.shutil.copy2", full)
     with pytest.raises(IgcamError, match=r"\.jpg: cannot be written: No space left on device"):
         run(source)
     monkeypatch.undo()

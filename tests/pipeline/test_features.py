@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from igcam.core.progress import no_progress
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.methods.inputs import no_progress
 from igcam.models.backbone import Backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
-from igcam.pipeline.backbone_file import open_backbone
-from igcam.pipeline.features import build_features, load_features, mean_level, reduce_one, views_of
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.backbone_file import open_backbone
+from igcam.runs.features import build_features, load_features, mean_level, reduce_one, views_of
+from igcam.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")

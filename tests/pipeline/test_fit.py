@@ -9,19 +9,19 @@ import pytest
 import torch
 from tiny_runs import contents, tiny_options
 
+from igcam.commands.fit import fit
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array, read_json, read_tensors
 from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.masks import MaskFile, read_mask_file
 from igcam.data.sample import Dataset
-from igcam.data.simulate import SimulateOptions, simulate_cues
-from igcam.errors import IgcamError
-from igcam.files import read_array, read_json, read_tensors
-from igcam.guidance.evidence import drawn_images
+from igcam.data.synthetic.simulate import SimulateOptions, simulate_cues
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
-from igcam.pipeline.fit import fit
-from igcam.pipeline.models_file import read_classifier, read_head
-from igcam.pipeline.options import with_setting
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
+from igcam.runs.models_file import read_classifier, read_head
+from igcam.runs.options import with_setting
+from igcam.supervision.constraints import drawn_images
 
 FEW = 6
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from killed_runs import Moment, exit_code
 from tiny_runs import COUNT, contents
 
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 MOMENTS: list[Moment] = [
     ("before", "run.json", 1),

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from tiny_runs import contents, tiny_options
 
+from igcam.commands.fit import fit
+from igcam.commands.label import label
+from igcam.core.errors import IgcamError
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset, Sample
-from igcam.errors import IgcamError
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.cam import CamOptions
-from igcam.pipeline.fit import fit
-from igcam.pipeline.label import label
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 SIZES = [(37, 91), (64, 64), (101, 40), (16, 16), (200, 33)]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from igcam.commands.next_cues import cue_prices, propose_cues, write_proposals
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array, read_json, write_json
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.files import read_array, read_json, write_json
-from igcam.influence.next_cue import map_uncertainty, next_cues, rarity
+from igcam.label_quality.next_cue import map_uncertainty, next_cues, rarity
 from igcam.models.rooted import rooted
-from igcam.pipeline.next_cues import cue_prices, propose_cues, write_proposals
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 
 def test_proposals_of_a_run_keep_the_budget(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:

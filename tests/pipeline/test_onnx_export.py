@@ -12,17 +12,17 @@ import torch.nn.functional as F
 from distillations import tiny_options
 from numpy.typing import NDArray
 
+from igcam.commands.distill import distill
+from igcam.commands.onnx_export import AtImageSize, export_onnx
+from igcam.commands.predicting.predictor import HeadPredictor
+from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
 from igcam.models.segmenter import SegmenterOptions
 from igcam.models.views import View
-from igcam.pipeline.distill import distill
-from igcam.pipeline.onnx_export import AtImageSize, export_onnx
-from igcam.pipeline.predictor import HeadPredictor
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.segmenter_predictor import SegmenterPredictor
+from igcam.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SHAPES = [(1, 64, 64), (3, 64, 96), (1, 50, 75), (2, 33, 47)]
@@ -121,7 +121,7 @@ def test_a_network_that_answers_otherwise_at_odd_sizes_is_not_written(
             # A negative number is rounded otherwise in ONNX.
             return super().forward(images) + -(-images.shape[2] // 2)
 
-    monkeypatch.setattr("igcam.pipeline.onnx_export.AtImageSize", Rounded)
+    monkeypatch.setattr("igcam.commands.onnx_export.AtImageSize", Rounded)
     with pytest.raises(IgcamError, match="is not written: its logits would differ from torch's by"):
         export_onnx(copied, tmp_path / "a.onnx", "head")
     assert not (tmp_path / "a.onnx").exists()
@@ -134,7 +134,7 @@ def test_what_is_missing_is_named(
         export_onnx(tiny_run, tmp_path / "a.onnx", "segmenter")
     with pytest.raises(IgcamError, match="--model must be one of head, segmenter, got tail"):
         export_onnx(copied, tmp_path / "a.onnx", "tail")
-    monkeypatch.setattr("igcam.pipeline.onnx_export._NEEDED", ("onnx", "no_such_module"))
+    monkeypatch.setattr("igcam.commands.onnx_export._NEEDED", ("onnx", "no_such_module"))
     with pytest.raises(IgcamError, match=r"needs no_such_module: install igcam\[onnx\]"):
         export_onnx(copied, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

@@ -12,17 +12,17 @@ from PIL import Image
 from test_label import SIZES, agreement
 from tiny_runs import contents
 
+from igcam.commands.label import label
+from igcam.commands.predict import PredictOptions, draw_tile, predict, predictions
+from igcam.commands.predicting.predictor import Prediction
+from igcam.commands.predicting.tiled_photo import TiledPhoto
+from igcam.core.errors import IgcamError
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset, Sample
-from igcam.errors import IgcamError
-from igcam.pipeline.label import label
-from igcam.pipeline.predict import PredictOptions, draw_tile, predict, predictions
-from igcam.pipeline.predictor import Prediction
-from igcam.pipeline.render import RenderOptions
-from igcam.pipeline.run_folder import RunFolder
-from igcam.pipeline.shards import Shard
-from igcam.pipeline.tiled_photo import TiledPhoto
+from igcam.runs.drawing import RenderOptions
+from igcam.runs.folder import RunFolder
+from igcam.runs.shards import Shard
 
 PLAIN = PredictOptions(stages=())
 

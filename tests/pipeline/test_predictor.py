@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from tiny_runs import contents, tiny_options
 
+from igcam.commands.fit import fit
+from igcam.commands.label import Labeller
+from igcam.commands.predicting.predictor import HeadPredictor
+from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.pipeline.fit import fit
-from igcam.pipeline.label import Labeller
-from igcam.pipeline.predictor import HeadPredictor
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")

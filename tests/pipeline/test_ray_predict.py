@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tiny_runs import contents
 
+from igcam.commands import ray_predict as module
+from igcam.commands.predict import PredictOptions, predict
+from igcam.commands.predicting.ray import ray_predict
+from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset, Sample
-from igcam.errors import IgcamError
-from igcam.pipeline import ray_predict as module
-from igcam.pipeline.predict import PredictOptions, predict
-from igcam.pipeline.ray_predict import ray_predict
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
 
 PLAIN = PredictOptions(stages=())
 HAS_RAY = importlib.util.find_spec("ray") is not None

@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
+from igcam.commands.refine import refine_folder
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_array
 from igcam.data.images import load_image, save_jpeg
 from igcam.data.masks import read_mask_file, write_mask
-from igcam.data.scenes import make_scene
-from igcam.errors import IgcamError
-from igcam.files import write_array
-from igcam.pipeline.refine import refine_folder
-from igcam.pipeline.render import RenderOptions
+from igcam.data.synthetic.scenes import make_scene
 from igcam.refine.crf import CRF_PRESETS
 from igcam.refine.pyramid import PyramidOptions
+from igcam.runs.drawing import RenderOptions
 
 OPTIONS = RenderOptions(PyramidOptions(), CRF_PRESETS["afa"].scaled(0.3))
 COUNT = 4

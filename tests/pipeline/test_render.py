@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.pipeline.render import RenderOptions, final_mask, render, render_options
 from igcam.refine.crf import CRF_PRESETS, CRFParameters
 from igcam.refine.pyramid import PyramidOptions
+from igcam.runs.drawing import RenderOptions, final_mask, render, render_options
 
 ALL = RenderOptions(PyramidOptions(), CRFParameters(bilateral_colour=20))
 

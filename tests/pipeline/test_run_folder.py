@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from tiny_runs import contents, tiny_options
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
-from igcam.pipeline.dataset_file import dataset_to_plain, read_dataset_file
-from igcam.pipeline.options import with_setting
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.dataset_file import dataset_to_plain, read_dataset_file
+from igcam.runs.folder import RunFolder
+from igcam.runs.options import with_setting
 
 OPTIONS = tiny_options()
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from igcam.data.sample import Dataset, Sample
-from igcam.pipeline.options import FitOptions
-from igcam.pipeline.run_ledger import run_ledger
+from igcam.runs.ledger import run_ledger
+from igcam.runs.options import FitOptions
 
 DATASET = Dataset(("cat",), (Sample("one", Path("one.jpg"), (0,)),))
 

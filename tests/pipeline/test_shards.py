@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset, Sample
-from igcam.errors import IgcamError
-from igcam.pipeline.shards import Shard
+from igcam.runs.shards import Shard
 
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=12)
 

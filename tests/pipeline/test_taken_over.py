@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from tiny_runs import contents, tiny_options
 
+from igcam.commands.fit import fit
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.sample import Dataset
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
-from igcam.pipeline.fit import fit
-from igcam.pipeline.options import FitOptions, with_setting
-from igcam.pipeline.run_folder import RunFolder
+from igcam.runs.folder import RunFolder
+from igcam.runs.options import FitOptions, with_setting
 
 STAGES = ("features", "classify", "tagger", "guide", "reweight", "objects")
 ARRAYS = ("stages/*/*.npy", "stages/*/*.safetensors", "masks/*")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.pipeline.tiles import Mosaic, cut, rise, window
+from igcam.commands.predicting.tiles import Mosaic, cut, rise, window
 from igcam.refine.stack import resized
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from refiner_suite import photo, stack
 
-from igcam.refine.batch import in_parallel
+from igcam.core.parallel import in_parallel
 from igcam.refine.crf import dense_crf
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.errors import IgcamError
+from igcam.core.errors import IgcamError
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 from igcam.refine.normalise import by_rows, symmetrically
 

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from igcam.core.files import read_json, write_array, write_json
 from igcam.data.images import save_jpeg
 from igcam.data.masks import write_mask
-from igcam.data.scenes import SceneOptions, make_scene
-from igcam.files import read_json, write_array, write_json
+from igcam.data.synthetic.scenes import SceneOptions, make_scene
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.ledger import Ledger

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from report_runs import ALL_STAGES, CLASSES, make_run
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
 from igcam.data.images import save_jpeg
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_json
 from igcam.reporting import write_report
 
 VOID = {"img", "meta", "br"}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from report_runs import make_run
 
+from igcam.core.errors import IgcamError
 from igcam.data.masks import write_mask
-from igcam.errors import IgcamError
 from igcam.reporting.pictures import choose, confidence, data_uri, draw
 from igcam.reporting.run_data import Entry, RunData, read_run
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from report_runs import ALL_STAGES, make_run
 
-from igcam.errors import IgcamError
-from igcam.files import read_json, write_array, write_json
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_array, write_json
 from igcam.reporting.run_data import read_run
 
 

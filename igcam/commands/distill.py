@@ -1,0 +1,267 @@
+"""`distill`: a segmenter learns the masks of a run, round by round; then no tags are needed."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from igcam.commands.distilling.encoder import open_encoder, reduce_levels, use_reduction
+from igcam.commands.distilling.examples import AugmentedExamples, FrozenExamples, Masks
+from igcam.commands.distilling.state import DistillFolder
+from igcam.core.errors import IgcamError
+from igcam.core.files import digest, read_array, write_json, write_tensors
+from igcam.core.progress import Progress, no_progress
+from igcam.data.images import load_image
+from igcam.methods.distill import DistillOptions
+from igcam.methods.training.devices import open_accelerator
+from igcam.methods.training.loading import Examples
+from igcam.methods.training.segmenter import Training, train
+from igcam.models.bank import FeatureBank
+from igcam.models.image_prior import PhotoEvidence, fit_tagger
+from igcam.models.segmenter import Segmenter
+from igcam.models.views import to_pixels
+from igcam.runs.dataset_file import have_cues, read_dataset_file
+from igcam.runs.features import views_of
+from igcam.runs.folder import RunFolder
+from igcam.runs.models_file import read_evidence
+from igcam.runs.options import to_plain
+from igcam.runs.segmenter_file import facts_of, write_segmenter
+from igcam.supervision.pseudo_labels import restrict_to_tags
+
+
+def distill(
+    run: str | Path | RunFolder,
+    options: DistillOptions | None = None,
+    *,
+    out: str | Path | None = None,
+    bank: str | Path | None = None,
+    workers: int = 0,
+    progress: Progress = no_progress,
+) -> Path:
+    """Train a segmenter on the masks of a finished run.
+
+    The same call again goes on after the last epoch that was finished. Called by several processes, as torchrun and
+    `accelerate launch` start them, they share the work.
+
+    Args:
+        run: A finished run.
+        options: Defaults to `DistillOptions()`.
+        out: Folder for the segmenter; default: RUN/segmenter.
+        bank: Folder of computed features, for the frozen regime; default: RUN/bank.
+        workers: Threads, or beside a GPU processes, that load images, in each process; 0 is one a core, 8 at most.
+        progress: Called with what is being done, the number done and the number to do, by the main process.
+
+    Returns:
+        The folder with segmenter.json and segmenter.safetensors.
+
+    Raises:
+        IgcamError: The run is not finished or its masks are missing or damaged, the network has too few stages for the
+            decoder, `out` holds something else, or a file cannot be read or written.
+    """
+    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    if not run.is_done("masks"):
+        raise IgcamError(f"{run.path}: is not finished: it has no masks of all images; run igcam fit again")
+    options = _resolved(options or DistillOptions(), run)
+    work = _Distillation(run, options, Path(out) if out else run.file("segmenter"), workers, progress)
+    if not work.state.is_done:
+        work.see(Path(bank) if bank else run.file("bank"))
+        for round_ in range(work.state.reached(), options.rounds):
+            work.learn(round_)
+        work.finish()
+    return work.state.path
+
+
+class _Distillation:
+    """One distillation under way, in one of the processes."""
+
+    def __init__(self, run: RunFolder, options: DistillOptions, out: Path, workers: int, progress: Progress) -> None:
+        self.run, self.options, self.workers = run, options, workers
+        self.dataset = read_dataset_file(run.file("samples.json"))
+        self.images = [sample.image for sample in self.dataset]
+        self.masks = [run.file("masks", f"{name}.png") for name in self.dataset.names]
+        self.accelerator = open_accelerator(options.compile)
+        self.progress = progress if self.accelerator.is_main_process else no_progress
+        self.state = DistillFolder(out)
+        self.curve: list[dict[str, float]] = []
+        asked = {
+            "options": to_plain(options),
+            "classes": list(run.classes),
+            "images": len(self.images),
+            "masks": _digest(self.masks, run),
+        }
+        if self.accelerator.is_main_process:
+            self.state.begin(asked)
+        self.accelerator.wait_for_everyone()
+        self.begun = time.perf_counter() - self.state.seconds()
+
+    def see(self, bank: Path) -> None:
+        """Build the network, and compute what the decoder sees where the backbone is frozen."""
+        options, accelerator = self.options, self.accelerator
+        encoder, self.backbone_options = open_encoder(self.run, options.segmenter)
+        encoder.to(accelerator.device).eval()
+        if accelerator.is_main_process:
+            file, seed = self.state.encoder, options.seed
+            reduce_levels(encoder, self.images, options.size, file, seed, self.progress)
+        accelerator.wait_for_everyone()
+        use_reduction(encoder, self.state.encoder)
+        self.bank = FeatureBank(bank, encoder, views_of(options.size, self.run.options.flip))
+        if options.regime == "frozen":
+            mine = self.images[accelerator.process_index :: accelerator.num_processes]
+            self.bank.fill(mine, progress=lambda done, total: self.progress("compute features", done, total))
+            accelerator.wait_for_everyone()
+        self.encoder = encoder
+
+    def learn(self, round_: int) -> None:
+        """Train a new decoder, or go on with it; then let the teacher predict for the next round."""
+        self.segmenter = self._new(round_)
+        frozen = self.options.regime == "frozen"
+        model = self.segmenter.decoder if frozen else self.segmenter
+        training = Training.begin(model, self._optimiser())
+        training.curve += self.curve
+        self.state.restore(round_, training)
+        task = "train the segmenter" if self.options.rounds == 1 else f"train the segmenter, round {round_ + 1}"
+        train(
+            training,
+            self._examples(round_),
+            self.options,
+            self.accelerator,
+            lambda reached: self.state.save(round_, reached, self.seconds),
+            self.progress,
+            task,
+            self.workers,
+        )
+        model.load_state_dict(training.teacher.state_dict())
+        self.segmenter.eval()
+        self.curve = training.curve
+        if round_ + 1 < self.options.rounds:
+            self._predict(round_)
+
+    @property
+    def seconds(self) -> float:
+        """Time up to now; what was lost by interruptions does not count."""
+        return time.perf_counter() - self.begun
+
+    def finish(self) -> None:
+        """Write the outcome."""
+        if not self.accelerator.is_main_process:
+            return
+        self.segmenter.decoder.favour_classes(self.options.foreground_bias)
+        share = self.options.tag_evidence or 0.0
+        if share > 0:
+            self.segmenter.evidence = self._evidence(share).to(self.accelerator.device)
+        size, flip = self.options.size, self.run.options.flip
+        facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
+        write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
+        write_segmenter(self.state.path, self.segmenter, facts)
+        self.state.clear_checkpoint()
+        self.run.log(f"distill: done in {self.seconds:.1f} s, in {self.state.path}")
+
+    @torch.inference_mode()
+    def _evidence(self, share: float) -> PhotoEvidence:
+        """Return what the run's photos say as a whole; by a new tagger where the backbone has learnt."""
+        if self.options.regime == "frozen":
+            return read_evidence(self.run, share)
+        backbone, pooled = self.segmenter.encoder.backbone, []
+        for done, image in enumerate(self.images, start=1):
+            views = [view.apply(load_image(image)) for view in self.bank.views]
+            levels = backbone(to_pixels(np.stack(views), self.accelerator.device))
+            pooled.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
+            self.progress("fit the tagger", done, len(self.images))
+        return PhotoEvidence(fit_tagger(np.stack(pooled), self.dataset.tag_matrix(), self.options.seed), share)
+
+    def _new(self, round_: int) -> Segmenter:
+        """Return a segmenter with a new decoder, the same in every process."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.seed + round_)
+            segmenter = Segmenter(copy.deepcopy(self.encoder), self.options.segmenter, len(self.run.classes))
+        return segmenter.to(self.accelerator.device)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        options, segmenter = self.options, self.segmenter
+        groups: list[dict[str, Any]] = [{"params": list(segmenter.decoder.parameters()), "lr": options.learning_rate}]
+        if options.regime == "finetune":
+            groups[0]["params"] += segmenter.encoder.projections.parameters()
+            rate = options.learning_rate * options.backbone_rate
+            groups.append({"params": list(segmenter.encoder.backbone.parameters()), "lr": rate})
+        return torch.optim.AdamW(groups, weight_decay=options.weight_decay)
+
+    def _examples(self, round_: int) -> Examples:
+        options = self.options
+        teacher: list[Path | None] = [None] * len(self.images)
+        if round_ > 0 and options.teacher_share > 0:
+            # Masks of images with cues agree with these, which the teacher need not.
+            teacher = [
+                None if drawn else self.state.prediction(round_ - 1, name)
+                for name, drawn in zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
+            ]
+        masks = Masks(self.masks, len(self.run.classes), _trust(self.run), teacher, options.teacher_share)
+        masks = replace(masks, weights=masks.balanced(options.class_balance))
+        if options.regime == "frozen":
+            return FrozenExamples(masks, self.images, self.bank, options.seed)
+        return AugmentedExamples(masks, self.images, self.run.options.flip, options)
+
+    def _predict(self, round_: int) -> None:
+        """Write what the teacher says of all images whose tags are known, for the next round."""
+        accelerator = self.accelerator
+        tags = self.dataset.tag_matrix()
+        mine = range(accelerator.process_index, len(self.images), accelerator.num_processes)
+        for done, index in enumerate(mine, start=1):
+            file = self.state.prediction(round_, self.dataset.names[index])
+            if not file.exists():
+                probability = restrict_to_tags(self._probability(index), tags[index])
+                ids = np.flatnonzero(np.append(1, tags[index]))
+                kept = {"ids": torch.from_numpy(ids), "probability": torch.from_numpy(probability[ids]).half()}
+                write_tensors(file, kept)
+            self.progress("predict", done, len(mine))
+        accelerator.wait_for_everyone()
+
+    @torch.inference_mode()
+    def _probability(self, index: int) -> NDArray[np.float32]:
+        logits = []
+        for view in self.bank.views:
+            if self.options.regime == "frozen":
+                levels = self.bank.read(self.images[index], view)
+                batch = [torch.from_numpy(level.astype(np.float32))[None] for level in levels]
+                found = self.segmenter.decoder([level.to(self.accelerator.device) for level in batch])
+            else:
+                square = view.apply(load_image(self.images[index]))[None]
+                found = self.segmenter(to_pixels(square, self.accelerator.device))
+            logits.append(found.flip(-1) if view.flip else found)
+        probability: NDArray[np.float32] = torch.softmax(torch.stack(logits).mean(dim=0), dim=1)[0].cpu().numpy()
+        return probability
+
+
+def _resolved(options: DistillOptions, run: RunFolder) -> DistillOptions:
+    """Return the options with what the run decides in place of what was left open."""
+    share = options.tag_evidence
+    if share is None:
+        share = run.options.evidence_share if options.regime == "frozen" else 0.0
+    return replace(options, size=options.size or run.options.size, tag_evidence=share)
+
+
+def _digest(masks: list[Path], run: RunFolder) -> str:
+    """Return the identity of what is learnt; all masks that are missing are named."""
+    content, missing = hashlib.sha256(), []
+    for file in masks:
+        if file.is_file():
+            content.update(file.read_bytes())
+        else:
+            missing.append(f"{file}: does not exist")
+    if missing:
+        raise IgcamError.from_lines(f"{run.path}: {len(missing)} masks are missing:", missing)
+    content.update(digest(run.file("samples.json")).encode())
+    return content.hexdigest()
+
+
+def _trust(run: RunFolder) -> NDArray[np.float16] | None:
+    """Return the trust of the last stage that has learnt, (N, h, w), mapped; None for a plain CAM."""
+    stages = run.options.learning_stages
+    return read_array(run.file("stages", stages[-1], "trust.npy"), mmap=True) if stages else None

@@ -1,0 +1,76 @@
+"""What a segmenter sees through: the backbone of a run at the decoder's levels, and how they are reduced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from igcam.core.files import read_tensors, write_tensors
+from igcam.core.progress import Progress
+from igcam.data.images import load_image
+from igcam.models.backbone import BackboneOptions, build_backbone
+from igcam.models.decoders import choose_levels
+from igcam.models.reduction import Reduction, fit_reduction, sample_places
+from igcam.models.segmenter import Encoder, SegmenterOptions
+from igcam.models.views import View, to_pixels
+from igcam.runs.backbone_file import open_backbone
+from igcam.runs.features import SAMPLED_PLACES
+from igcam.runs.folder import RunFolder
+from igcam.runs.options import FitOptions
+
+SAMPLED_IMAGES = 128
+"""Images that the principal components are fitted to."""
+
+
+def open_encoder(run: RunFolder, options: SegmenterOptions) -> tuple[Encoder, BackboneOptions]:
+    """Build the backbone of a run with the levels that a decoder takes; how they are reduced is random yet.
+
+    Returns:
+        The encoder, and the options that its backbone was built with.
+
+    Raises:
+        IgcamError: The network has too few stages for the decoder.
+    """
+    fitted = run.options
+    levels = decoder_levels(fitted, options.decoder)
+    chosen = replace(fitted.backbone, levels=levels)
+    count = len(levels)
+    backbone = open_backbone(run, replace(fitted, backbone=chosen, components=(1,) * count, grouping_level=-1))
+    return Encoder(backbone, options.most_components), chosen
+
+
+def decoder_levels(fitted: FitOptions, decoder: str) -> tuple[int, ...]:
+    """Return the stages that a decoder takes of a run's network; none is deeper than the run's last."""
+    with torch.random.fork_rng(devices=[]):
+        plain = build_backbone(replace(fitted.backbone, weights=None, pretrained=False))
+    strides = [int(stage["reduction"]) for stage in plain.network.feature_info]
+    return choose_levels(decoder, strides[: plain.levels[-1] + 1])
+
+
+def reduce_levels(
+    encoder: Encoder, images: Sequence[Path], size: int, file: Path, seed: int, progress: Progress
+) -> None:
+    """Fit the principal components of every level to a sample of images, and write them, if the file is not there."""
+    if file.exists():
+        return
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.choice(len(images), min(SAMPLED_IMAGES, len(images)), replace=False))
+    samples: list[list[np.ndarray]] = [[] for _ in encoder.channels]
+    for done, index in enumerate(chosen, start=1):
+        with torch.inference_mode():
+            square = View(size).apply(load_image(images[index]))[None]
+            levels = encoder.backbone(to_pixels(square, encoder.mean.device))
+        for sample, level in zip(samples, levels, strict=True):
+            sample.append(sample_places(level[0].cpu().numpy(), -(-SAMPLED_PLACES // len(chosen)), random))
+        progress("sample features", done, len(chosen))
+    reduction = fit_reduction([np.concatenate(sample) for sample in samples], encoder.channels)
+    write_tensors(file, reduction.tensors())
+
+
+def use_reduction(encoder: Encoder, file: Path) -> None:
+    """Put what `reduce_levels` wrote into an encoder."""
+    encoder.use_reduction(Reduction.from_tensors(read_tensors(file)))

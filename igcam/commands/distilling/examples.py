@@ -1,0 +1,176 @@
+"""What a segmenter learns from: the masks of a run with their trust, beside features or varied photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from igcam.core.files import read_tensors
+from igcam.data.images import load_image
+from igcam.data.masks import MaskFile, class_lookup
+from igcam.data.transforms import AugmentOptions, PairedAugment
+from igcam.methods.distill import DistillOptions
+from igcam.methods.training.loading import Example
+from igcam.models.bank import FeatureBank
+from igcam.models.views import View
+from igcam.refine.stack import resized
+from igcam.supervision.mask_targets import class_weights, mask_target
+
+Array = NDArray[np.float32]
+_COARSE = 32
+"""Side of the grid that the shares of the classes are counted on."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of a run, and what goes with them, by the place of the image in the run."""
+
+    files: Sequence[Path]
+    """NAME.png."""
+    classes: int
+    """Number of classes C."""
+    trust: NDArray[np.floating] | None
+    """(N, h, w), at least 0, of which one counts at most; None trusts all alike."""
+    teacher: Sequence[Path | None]
+    """Predictions of the round before, which take part in the targets; None for images where they do not."""
+    teacher_share: float
+    """How far they do."""
+    weights: Array | None = None
+    """float32 (C + 1,): how much a place of each class counts; None for one."""
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Return the mask of an image, uint8 (H, W).
+
+        Raises:
+            IgcamError: It cannot be read, or has other ids than the run's classes and 255.
+        """
+        return MaskFile(self.files[index], class_lookup(self.classes)).read()
+
+    def trust_map(self, index: int, height: int, width: int) -> Array:
+        """Return how far each place is trusted, float32 (height, width) in 0..1."""
+        if self.trust is None:
+            return np.ones((height, width), np.float32)
+        # The rounds of a run raise a few given masks a hundredfold; a large decoder would learn these by heart.
+        return resized(np.minimum(np.asarray(self.trust[index], np.float32), 1)[None], height, width)[0]
+
+    def teacher_map(self, index: int, height: int, width: int) -> Array | None:
+        """Return the teacher's probabilities, float32 (C + 1, height, width); None where it takes no part."""
+        file = self.teacher[index]
+        if file is None:
+            return None
+        kept = read_tensors(file)
+        full = np.zeros((self.classes + 1, height, width), np.float32)
+        full[kept["ids"].numpy()] = resized(kept["probability"].numpy(), height, width)
+        return full
+
+    def example(
+        self, inputs: Sequence[Tensor], mask: NDArray[np.uint8], trust: Array, teacher: Array | None, side: int
+    ) -> Example:
+        """Return what is learnt once, on a square grid.
+
+        Args:
+            inputs: What the network takes.
+            mask: uint8 (H, W).
+            trust: float32 (H', W').
+            teacher: float32 (C + 1, H'', W''), or None.
+            side: Of the grid.
+        """
+        target, known = mask_target(mask, self.classes, side, side)
+        if teacher is not None:
+            # Beside a photo that was moved the teacher says nothing.
+            said = resized(teacher, side, side, cv2.INTER_AREA)
+            said /= np.maximum(said.sum(axis=0), 1e-6)
+            target = (1 - self.teacher_share) * target + self.teacher_share * said
+        weight = known * resized(trust[None], side, side, cv2.INTER_AREA)[0]
+        if self.weights is not None:
+            weight *= np.einsum("khw,k->hw", target, self.weights)
+        return Example(inputs, torch.from_numpy(target), torch.from_numpy(weight))
+
+    def balanced(self, power: float) -> Array | None:
+        """Return `weights` from the shares of the classes in all masks; None for a power of 0."""
+        if power == 0:
+            return None
+        shares = np.zeros(self.classes + 1)
+        for index in range(len(self.files)):
+            target, known = mask_target(self.mask(index), self.classes, _COARSE, _COARSE)
+            shares += (target * known * self.trust_map(index, _COARSE, _COARSE)).sum(axis=(1, 2))
+        return class_weights(shares, power)
+
+
+@dataclass(frozen=True)
+class FrozenExamples:
+    """Reduced levels from a feature bank, plain or mirrored."""
+
+    masks: Masks
+    images: Sequence[Path]
+    bank: FeatureBank
+    seed: int
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def load(self, index: int, epoch: int) -> Example:
+        """Return an image, mirrored in half of the epochs where the bank has that view."""
+        chosen = np.random.default_rng([self.seed, epoch, index]).integers(len(self.bank.views))
+        view = self.bank.views[chosen]
+        levels = [torch.from_numpy(level.astype(np.float32)) for level in self.bank.read(self.images[index], view)]
+        side = view.size // 4
+        trust, teacher = self.masks.trust_map(index, side, side), self.masks.teacher_map(index, side, side)
+        example = self.masks.example(levels, self.masks.mask(index), trust, teacher, side)
+        if not view.flip:
+            return example
+        return Example(levels, example.target.flip(-1), example.trust.flip(-1))
+
+
+@dataclass(frozen=True)
+class AugmentedExamples:
+    """Photos that are scaled, cropped, mirrored and recoloured anew in each epoch."""
+
+    masks: Masks
+    images: Sequence[Path]
+    flip: bool
+    options: DistillOptions
+    """`size` is decided."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def load(self, index: int, epoch: int) -> Example:
+        """Return an image, float32 (3, size, size) in [0, 1], and its targets."""
+        photo = load_image(self.images[index])
+        # As for prediction the photo is squashed to a square, of no more pixels than are needed.
+        side = max(1, min(max(photo.shape[:2]), round(self.options.size * self.options.scale[1])))
+        layers: dict[str, NDArray[np.generic]] = {
+            "mask": cv2.resize(self.masks.mask(index), (side, side), interpolation=cv2.INTER_NEAREST_EXACT),
+            "trust": self.masks.trust_map(index, side, side),
+        }
+        teacher = self.masks.teacher_map(index, side, side)
+        if teacher is not None:
+            layers["teacher"] = teacher
+        colour = self.options.colour
+        augment = PairedAugment(
+            AugmentOptions(
+                size=self.options.size,
+                scale=self.options.scale,
+                flip=0.5 if self.flip else 0.0,
+                brightness=colour,
+                contrast=colour,
+                saturation=colour,
+                hue=0,
+            )
+        )
+        entropy = np.random.SeedSequence([self.options.seed, epoch, index]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(entropy[0]))
+        picture, moved = augment(View(side).apply(photo), layers, generator)
+        kept = {name: layer.as_subclass(Tensor).numpy() for name, layer in moved.items()}
+        inputs = [picture.as_subclass(Tensor)]
+        return self.masks.example(inputs, kept["mask"], kept["trust"], kept.get("teacher"), self.options.size // 4)

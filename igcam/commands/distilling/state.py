@@ -1,0 +1,114 @@
+"""The folder of a distillation: what was asked, what is reached, and checkpoints to go on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, read_tensors, write_json, write_tensors
+from igcam.methods.training.segmenter import Training
+from igcam.runs.folder import differences, shortened
+from igcam.runs.segmenter_file import DESCRIPTION
+
+_ASKED = "distill.json"
+_REACHED = "checkpoint.json"
+
+
+class DistillFolder:
+    """A folder with the state of one distillation.
+
+    distill.json               what was asked
+    encoder.safetensors        how levels are reduced
+    checkpoint.json            round and epoch that are done, losses; names its tensors' file
+    checkpoint-R-E.safetensors weights, their running average and the optimiser's moments
+    rounds/R/NAME.safetensors  the teacher's predictions after round R
+    segmenter.*                the outcome
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, asked: dict[str, Any]) -> None:
+        """Open a new folder, or one that holds the same distillation.
+
+        Raises:
+            IgcamError: It holds another one, or other files.
+        """
+        file = self.path / _ASKED
+        if file.exists():
+            held = read_json(file)
+            found = differences(held if isinstance(held, dict) else {}, asked)
+            lines = [f"{name}: {shortened(ours)} here, {shortened(theirs)} asked" for name, ours, theirs in found]
+            if lines:
+                raise IgcamError.from_lines(f"{self.path}: holds another distillation; choose another --out:", lines)
+            return
+        if self.path.exists() and (
+            not self.path.is_dir() or any(item.suffix != ".part" for item in self.path.iterdir())
+        ):
+            raise IgcamError(f"{self.path}: must be new, empty or of a distillation, but has other files")
+        write_json(file, asked)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the outcome is written."""
+        return (self.path / DESCRIPTION).is_file()
+
+    @property
+    def encoder(self) -> Path:
+        """The file with the reduction of levels."""
+        return self.path / "encoder.safetensors"
+
+    def prediction(self, round_: int, name: str) -> Path:
+        """Return the file of the teacher's prediction of an image after a round."""
+        return self.path / "rounds" / str(round_) / f"{name}.safetensors"
+
+    def save(self, round_: int, training: Training, seconds: float) -> None:
+        """Write a checkpoint with the time so far, then forget the one before."""
+        name = f"checkpoint-{round_}-{training.epoch}.safetensors"
+        write_tensors(self.path / name, training.tensors())
+        facts = {"file": name, "round": round_, "epoch": training.epoch, "curve": training.curve, "seconds": seconds}
+        write_json(self.path / _REACHED, facts)
+        for file in self.path.glob("checkpoint-*.safetensors"):
+            if file.name != name:
+                file.unlink(missing_ok=True)
+
+    def reached(self) -> int:
+        """Return the round that the checkpoint is of; 0 without one."""
+        return int(self._facts()["round"]) if (self.path / _REACHED).is_file() else 0
+
+    def seconds(self) -> float:
+        """Return the time up to the checkpoint; 0 without one."""
+        return float(self._facts()["seconds"]) if (self.path / _REACHED).is_file() else 0.0
+
+    def restore(self, round_: int, training: Training) -> None:
+        """Put a checkpoint of this round back, if there is one.
+
+        Raises:
+            IgcamError: It is damaged.
+        """
+        if not (self.path / _REACHED).is_file():
+            return
+        facts = self._facts()
+        if facts["round"] != round_:
+            return
+        file = self.path / str(facts["file"])
+        tensors = read_tensors(file)
+        try:
+            training.load(tensors, int(facts["epoch"]), list(facts["curve"]))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise IgcamError(f"{file}: is not of this training: {reason}") from error
+
+    def clear_checkpoint(self) -> None:
+        """Remove the checkpoint, once the outcome is written."""
+        (self.path / _REACHED).unlink(missing_ok=True)
+        for file in self.path.glob("checkpoint-*.safetensors"):
+            file.unlink(missing_ok=True)
+
+    def _facts(self) -> dict[str, Any]:
+        file = self.path / _REACHED
+        facts = read_json(file)
+        if not isinstance(facts, dict) or not {"file", "round", "epoch", "curve", "seconds"} <= facts.keys():
+            raise IgcamError(f"{file}: is not of a checkpoint; remove it to begin the training anew")
+        return facts

@@ -1,0 +1,96 @@
+"""Where the next cues of a run help most: images with unsure maps and rare classes that many others resemble."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_array, read_json, write_text
+from igcam.data.sample import Dataset
+from igcam.label_quality.next_cue import RESOLVED, CuePrices, Proposal, map_uncertainty, next_cues, rarity
+from igcam.metrics.ledger import ANNOTATION_SECONDS
+from igcam.models.rooted import rooted
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.folder import RunFolder
+from igcam.runs.stage_masks import MAP_STAGES
+
+
+def propose_cues(
+    run: str | Path | RunFolder,
+    budget: float,
+    *,
+    kinds: Sequence[str] = tuple(RESOLVED),
+    costs: Mapping[str, float] | None = None,
+) -> list[Proposal]:
+    """Propose which images of a run to annotate with which kind of cue; the tags are known and cost nothing more.
+
+    Args:
+        run: A finished run; images that carry cues already are not proposed, and what resembles them less.
+        budget: Seconds.
+        kinds: Kinds that may be proposed.
+        costs: Seconds an image, tags included, in place of those of `ANNOTATION_SECONDS`.
+
+    Raises:
+        IgcamError: The run has no maps, or a kind or a number is wrong.
+    """
+    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    prices = cue_prices(kinds, costs or {})
+    pooled = read_array(run.file("stages", "features", "pooled.npy"))
+    need = _uncertainty(run) * rarity(read_dataset_file(run.file("samples.json")).tag_matrix())
+    return next_cues(need, rooted(pooled).features, budget, prices, _drawn(run, prices))
+
+
+def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:
+    """Return what cues cost beyond the tags.
+
+    Raises:
+        IgcamError: Kinds or costs that are unknown or impossible, all named.
+    """
+    table = {**ANNOTATION_SECONDS, **costs}
+    known = ", ".join(RESOLVED)
+    problems = [f"kind must be one of {known}, got {kind}" for kind in kinds if kind not in RESOLVED]
+    problems += [f"cost must be of tags, {known}, got {kind}" for kind in costs if kind not in ANNOTATION_SECONDS]
+    problems += [
+        f"cost of {kind} must be above that of the tags, {table['tags']:g} s, got {table[kind]:g}"
+        for kind in dict.fromkeys(kinds)
+        if kind in RESOLVED and not table[kind] > table["tags"]
+    ]
+    if not kinds:
+        problems.append(f"kind: at least one is needed, of {known}")
+    if problems:
+        raise IgcamError.from_lines("audit: cannot plan cues:", problems) if problems[1:] else IgcamError(problems[0])
+    return CuePrices({kind: table[kind] - table["tags"] for kind in kinds})
+
+
+def write_proposals(path: str | Path, dataset: Dataset, proposals: Sequence[Proposal]) -> None:
+    """Write the list as CSV."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["rank", "image", "kind", "seconds", "gain"])
+    for rank, item in enumerate(proposals, 1):
+        writer.writerow([rank, dataset.samples[item.image].name, item.kind, f"{item.seconds:g}", f"{item.gain:.6g}"])
+    write_text(path, stream.getvalue())
+
+
+def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
+    for stage in reversed(MAP_STAGES):
+        file = run.file("stages", stage, "maps.npy")
+        if file.is_file():
+            return map_uncertainty(read_array(file, mmap=True))
+    raise IgcamError(f"{run.path}: has no maps of any stage yet; run igcam fit again")
+
+
+def _drawn(run: RunFolder, prices: CuePrices) -> dict[int, float]:
+    """Return what the cues that a run was given have resolved of their images."""
+    drawn = {}
+    for index, sample in enumerate(read_json(run.file("samples.json"))["samples"]):
+        shares = [prices.resolved.get(kind, 0.0) for kind in sample.get("cues") or {}]
+        if shares:
+            drawn[index] = max(shares)
+    return drawn

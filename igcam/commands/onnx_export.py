@@ -1,0 +1,158 @@
+"""`export_onnx`: the segmenter or the head of a run as one ONNX file, for any number and size of images."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from igcam.commands.predicting.averaged import MODELS, usual_model
+from igcam.core.errors import IgcamError
+from igcam.core.files import write_bytes
+from igcam.models.backbone import Backbone
+from igcam.runs.backbone_file import open_backbone
+from igcam.runs.folder import RunFolder
+from igcam.runs.segmenter_file import read_segmenter
+from igcam.runs.trained import Learnt
+
+TOLERANCE = 1e-4
+"""Logits of the file may differ from those of torch by so much of their largest, or it is not written."""
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+class AtImageSize(nn.Module):
+    """A network whose logits are brought to the size of the images.
+
+    Args:
+        network: From images, float (N, 3, H, W) in [0, 1], to logits (N, C + 1, h, w).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, float (N, C + 1, H, W)."""
+        return F.interpolate(self.network(images), images.shape[2:], mode="bilinear", align_corners=False)
+
+
+class HeadNetwork(nn.Module):
+    """The backbone of a run and the head that it has learnt, as one network.
+
+    Args:
+        backbone: With the levels of the run.
+        learnt: What the run has learnt; it has a head.
+    """
+
+    def __init__(self, backbone: Backbone, learnt: Learnt) -> None:
+        super().__init__()
+        self.backbone, self.reduction, self.head = backbone, learnt.reduction, learnt.head
+        self.evidence = learnt.evidence
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return raw logits, float (N, C + 1, h, w), as `label` has them without tags and for one view."""
+        levels = self.backbone(images)
+        logits = self.head(self.reduction(levels))  # type: ignore[misc]
+        joined: Tensor = self.evidence(logits, levels[-1])
+        return joined
+
+
+def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None = None) -> float:
+    """Write a file with the input `images` and the output `logits`, both of any batch, height and width.
+
+    Images are float32 (N, 3, H, W), RGB in [0, 1], best squashed to the size that the file's metadata name; logits are
+    float32 (N, C + 1, H, W), background first. Mirrored views, boundary refinement and CRF are not part of it.
+
+    Args:
+        run: A finished run.
+        out: The file.
+        model: `head` or `segmenter`; None takes the segmenter where the run has one.
+
+    Returns:
+        The largest difference of its logits from those of torch, as a share of the largest, at four sizes.
+
+    Raises:
+        IgcamError: The extra `igcam[onnx]` is not installed, the run does not have this model, or the network cannot
+            be exported.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise IgcamError(f"export-onnx: needs {', '.join(missing)}: install igcam[onnx]")
+    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    network, size, multiple = _network(run, model)
+    # Sides of a network that cuts patches are multiples of the patch, as nothing may be resized for it by hand.
+    sizes = [max(multiple, side // multiple * multiple) for side in (size, size // 2, size * 3 // 4)]
+    facts = {"classes": json.dumps(run.classes), "size": str(size), "multiple": str(multiple)}
+    content = _exported(network, sizes, facts, str(out))
+    first, half, most = sizes
+    odd = (1, half + multiple, first - multiple if first > multiple else first)
+    difference = _difference(network, content, [(1, first, half), (2, half, most), (1, most, first), odd])
+    if not difference <= TOLERANCE:
+        raise IgcamError(f"{out}: is not written: its logits would differ from torch's by {difference:.2g}")
+    write_bytes(out, content)
+    return difference
+
+
+def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
+    """Return the network, the side of the square that it has learnt from, and what sides must be a multiple of."""
+    if model is not None and model not in MODELS:
+        raise IgcamError(f"--model must be one of {', '.join(MODELS)}, got {model}")
+    if (model or usual_model(run)) == "segmenter":
+        segmenter, facts = read_segmenter(run.file("segmenter"))
+        return AtImageSize(segmenter).eval(), facts.size, segmenter.encoder.backbone.multiple
+    learnt = Learnt.open(run)
+    if learnt.head is None:
+        raise IgcamError(f"{run.path}: has no head, as plain CAM learns none: nothing to export")
+    backbone = open_backbone(run, learnt.options)
+    return AtImageSize(HeadNetwork(backbone, learnt)).eval(), learnt.options.size, backbone.multiple
+
+
+def _exported(network: nn.Module, sizes: list[int], facts: dict[str, str], out: str) -> bytes:
+    dynamic = torch.export.Dim.DYNAMIC
+    # More than one of each, as torch takes a side of one for a constant.
+    images = torch.rand(2, 3, sizes[0], sizes[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        try:
+            program: Any = torch.onnx.export(
+                network,
+                (images,),
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter has many, of many kinds of networks
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise IgcamError(f"{out}: this network cannot be exported: {reason}") from error
+    proto = program.model_proto
+    for name, value in facts.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = name, value
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+@torch.inference_mode()
+def _difference(network: nn.Module, content: bytes, shapes: list[tuple[int, int, int]]) -> float:
+    """Return the largest difference between both at these batches, heights and widths, as a share of the largest."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for count, height, width in shapes:
+        images = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+        expected = network(images).numpy()
+        found = session.run(None, {"images": images.numpy()})[0]
+        worst = max(worst, float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max()))))
+    return worst

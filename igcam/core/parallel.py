@@ -1,0 +1,80 @@
+"""The same work for many images, on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from threadpoolctl import threadpool_limits
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+    """Yield the results of `work` in the order of the items, computed in threads.
+
+    Refinement spends its time in compiled loops, which leave other threads free to run. A few items at most are
+    under way, so that memory stays bounded however many there are. While work is under way NumPy's products of
+    matrices have each thread's share of the cores.
+
+    Args:
+        work: Called with one item at a time; may be called from several threads at once.
+        items: Any number; read as results are taken.
+        workers: Threads; None is one a core that this process may use.
+
+    Raises:
+        ValueError: There is less than one worker.
+    """
+    cores = available_cores()
+    count = cores if workers is None else workers
+    if count < 1:
+        raise ValueError(f"workers: must be at least 1, got {count}")
+    threads = ThreadPoolExecutor(count)
+    limits = threadpool_limits(max(1, cores // count), user_api="blas")
+    try:
+        under_way: deque[Future[Result]] = deque()
+        for item in items:
+            under_way.append(threads.submit(work, item))
+            if len(under_way) > 2 * count:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        # After an error or an interruption, what waits is not begun.
+        threads.shutdown(cancel_futures=True)
+        limits.restore_original_limits()
+
+
+MOST_WORKERS = 8
+"""Threads by default at most, as each holds a batch of photos."""
+
+
+def default_workers() -> int:
+    """Return one thread a core that this process may use, up to `MOST_WORKERS`."""
+    return min(available_cores(), MOST_WORKERS)
+
+
+@contextmanager
+def shared_cores(workers: int) -> Iterator[None]:
+    """Give each of the threads that are started inside its share of torch's threads.
+
+    Torch cuts an operation into equal parts and waits for the slowest, so that a network on all cores loses whatever a
+    thread that draws takes of one of them. Networks on a core or two each lose nothing.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""One file a format of data sets; reading and writing side by side."""

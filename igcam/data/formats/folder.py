@@ -1,0 +1,253 @@
+"""A folder of photos with a table of tags, or one folder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from igcam.core.errors import IgcamError
+from igcam.data.findings import Finding, did_you_mean, raise_errors
+from igcam.data.images import (
+    IMAGE_SUFFIXES,
+    find_files,
+    find_images,
+    name_index,
+    normal_name,
+    sample_name,
+)
+from igcam.data.masks import BACKGROUND, MAXIMUM_CLASSES, MaskFile, class_lookup
+from igcam.data.sample import Dataset, Sample, named_once
+from igcam.data.tags import TagRow, clean_name, probable_misspellings, read_tag_table
+
+UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".jfif")
+"""Photos that are noticed but not read."""
+
+Entries = list[tuple[str, TagRow]]
+"""Name of the sample, and what one place says about it."""
+
+
+def read_folder(
+    photos: str | Path,
+    tags: str | Path | None = None,
+    masks: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+) -> Dataset:
+    """Read a folder of photos; docs/data.md has the rules.
+
+    Args:
+        photos: Searched with its subfolders for jpg, jpeg, png, bmp, webp, tif and tiff, in any case. Hidden
+            files are skipped.
+        tags: A table, see `igcam.data.tags.read_tag_table`; its images are named relative to `photos`, with
+            or without suffix. None: the first folder below `photos` is the class of the photos in it
+            (`background`: none), and photos beside these folders have unknown tags.
+        masks: Folder with the true mask of sample NAME in NAME.png, for evaluation only; some may be absent.
+        classes: Names in the order of their mask ids; all other names are errors. None takes all names
+            that occur, sorted, and refuses those that look misspelt.
+
+    Returns:
+        One sample a photo, sorted by path. Photos without a row have unknown tags.
+
+    Raises:
+        IgcamError: All errors that can be found without opening the photos, each with its file and line.
+    """
+    dataset, findings = examine_folder(photos, tags, masks, classes)
+    raise_errors(photos if tags is None else tags, findings)
+    return dataset
+
+
+def examine_folder(
+    photos: str | Path,
+    tags: str | Path | None = None,
+    masks: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+) -> tuple[Dataset, list[Finding]]:
+    """Apply every rule that needs no pixels; arguments as for `read_folder`.
+
+    Returns:
+        The data set as far as it can be understood, with tags in doubt unknown; and the findings.
+    """
+    findings: list[Finding] = []
+    images = _find_photos(Path(photos), None if masks is None else Path(masks), findings)
+    declared: tuple[str, ...] | None = None
+    if tags is None:
+        source = str(photos)
+        entries = _entries_of_folders(images, Path(photos))
+    else:
+        source = str(tags)
+        table = read_tag_table(tags)
+        findings += table.findings
+        entries = _match_rows(table.rows, images, Path(photos), source, findings)
+        if table.columns is not None and classes is None:
+            declared = _declared(sorted(table.columns), source, findings)
+        if not table.rows and not table.findings:
+            findings.append(Finding("error", source, "no-rows", "has a header but no rows"))
+    if classes is not None:
+        declared = _declared([clean_name(name) for name in classes], "--classes", findings)
+    if entries and not any(row.tags for _, row in entries):
+        findings.append(Finding("error", source, "no-class", "no image has a tag"))
+    names = _class_names(entries, declared, source, findings)
+    tags_of = _merge(entries, names, findings)
+    _report_gaps(images, entries, names, source, findings)
+    truths = {} if masks is None else _find_masks(Path(masks), images, len(names), findings)
+    samples = tuple(Sample(name, image, tags_of.get(name), (), truths.get(name)) for name, image in images.items())
+    return Dataset(names, samples), findings
+
+
+def _declared(names: Sequence[str], source: str, findings: list[Finding]) -> tuple[str, ...]:
+    try:
+        return named_once(names)
+    except IgcamError as error:
+        findings.append(Finding("error", source, "classes", str(error).removeprefix("classes: ")))
+    usable = dict.fromkeys(name for name in names if name.casefold() != BACKGROUND)
+    return tuple(usable)[:MAXIMUM_CLASSES]
+
+
+def _find_photos(photos: Path, masks: Path | None, findings: list[Finding]) -> dict[str, Path]:
+    if not photos.is_dir():
+        problem = "is not a folder" if photos.exists() else "does not exist"
+        findings.append(Finding("error", str(photos), "no-photos", problem))
+        return {}
+    images: dict[str, Path] = {}
+    # Masks may lie in a folder below the photos, and are none.
+    skipped = None
+    if masks is not None and photos.resolve() in masks.resolve().parents:
+        skipped = photos / masks.resolve().relative_to(photos.resolve())
+    for image in find_images(photos):
+        name = sample_name(image, photos)
+        if skipped is not None and image.is_relative_to(skipped):
+            continue
+        if name in images:
+            message = f"has the same name as {images[name].name} but for the suffix; masks are named without it"
+            findings.append(Finding("error", str(image), "same-name", message))
+        else:
+            images[name] = image
+    for name, image in images.items():
+        if name + image.suffix in images:
+            message = f"has a file name that is the name of {images[name + image.suffix].name}; rename one"
+            findings.append(Finding("error", str(image), "same-name", message))
+    if not images:
+        suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+        findings.append(Finding("error", str(photos), "no-photos", f"has no photos ({suffixes})"))
+    for file in find_files(photos, UNREAD_SUFFIXES):
+        findings.append(Finding("warning", str(file), "format", f"is skipped: {file.suffix} is not read"))
+    return images
+
+
+def _entries_of_folders(images: Mapping[str, Path], photos: Path) -> Entries:
+    entries: Entries = []
+    for name in images:
+        folder, slash, _ = name.partition("/")
+        if slash:
+            tags = () if folder.casefold() == BACKGROUND else (folder,)
+            entries.append((name, TagRow(name, tags, str(photos / folder))))
+    return entries
+
+
+def _match_rows(
+    rows: Sequence[TagRow], images: Mapping[str, Path], photos: Path, table: str, findings: list[Finding]
+) -> Entries:
+    index = name_index(images)
+    entries = [(index[name], row) for row in rows if (name := normal_name(row.image)) in index]
+    if rows and images and not entries:
+        message = f"none of its {len(rows)} images is in {photos}; the first is '{rows[0].image}'"
+        findings.append(Finding("error", table, "tags-without-image", message))
+        return []
+    if not images:
+        return entries
+    by_stem = {_stem(name): name for name in images}
+    for row in rows:
+        if normal_name(row.image) not in index:
+            near = by_stem.get(_stem(normal_name(row.image)))
+            hint = f"; did you mean '{near}{images[near].suffix}'?" if near else ""
+            findings.append(row.error("tags-without-image", f"no photo '{row.image}' in {photos}{hint}"))
+    return entries
+
+
+def _class_names(
+    entries: Entries, declared: tuple[str, ...] | None, source: str, findings: list[Finding]
+) -> tuple[str, ...]:
+    images_of: dict[str, set[str]] = {}
+    for name, row in entries:
+        for tag in row.tags:
+            images_of.setdefault(tag, set()).add(name)
+    if declared is not None:
+        for _, row in entries:
+            for tag in row.tags:
+                if tag not in declared:
+                    message = f"'{tag}' is not one of the classes{did_you_mean(tag, declared)}"
+                    findings.append(row.error("unknown-class", message))
+        return declared
+    if len(images_of) > MAXIMUM_CLASSES:
+        message = f"has {len(images_of)} classes; at most {MAXIMUM_CLASSES} fit in a mask of 8 bits"
+        findings.append(Finding("error", source, "classes", message))
+        return ()
+    meant = probable_misspellings({tag: len(images) for tag, images in images_of.items()})
+    for _, row in entries:
+        for tag in row.tags:
+            if "," in tag:
+                message = f"'{tag}' has a comma, but semicolons separate tags; if it is meant, use --classes"
+                findings.append(row.error("comma-in-tag", message))
+            if tag not in meant:
+                continue
+            numbers = f"{len(images_of[tag])} of '{tag}', {len(images_of[meant[tag]])} of '{meant[tag]}'"
+            message = f"'{tag}' looks like a misspelt '{meant[tag]}' ({numbers}); if it is meant, use --classes"
+            findings.append(row.error("misspelt-class", message))
+    return tuple(sorted(images_of.keys() - meant.keys()))
+
+
+def _merge(entries: Entries, names: tuple[str, ...], findings: list[Finding]) -> dict[str, tuple[int, ...] | None]:
+    first: dict[str, TagRow] = {}
+    tags_of: dict[str, tuple[int, ...] | None] = {}
+    for name, row in entries:
+        known = all(tag in names for tag in row.tags)
+        tags = tuple(sorted(map(names.index, row.tags))) if known else None
+        earlier = first.setdefault(name, row)
+        if earlier is row:
+            tags_of[name] = tags
+        elif set(earlier.tags) == set(row.tags):
+            findings.append(row.warning("duplicate-row", f"'{name}' has the same tags in line {earlier.line}"))
+        else:
+            ours, theirs = (";".join(sorted(other.tags)) or "none" for other in (row, earlier))
+            message = f"'{name}' has the tags {ours}, but {theirs} in line {earlier.line}"
+            findings.append(row.error("contradicting-row", message))
+            tags_of[name] = None
+    return tags_of
+
+
+def _report_gaps(
+    images: Mapping[str, Path], entries: Entries, names: tuple[str, ...], source: str, findings: list[Finding]
+) -> None:
+    if not entries:
+        return
+    tagged = {name for name, _ in entries}
+    for name, image in images.items():
+        if name not in tagged:
+            findings.append(Finding("warning", str(image), "image-without-tags", "has no tags; they are unknown"))
+    used = {tag for _, row in entries for tag in row.tags}
+    for name in names:
+        if name not in used:
+            message = f"no image has the class '{name}'"
+            findings.append(Finding("warning", source, "class-without-image", message))
+
+
+def _find_masks(masks: Path, images: Mapping[str, Path], classes: int, findings: list[Finding]) -> dict[str, MaskFile]:
+    if not masks.is_dir():
+        findings.append(Finding("error", str(masks), "no-masks", "is not a folder"))
+        return {}
+    found: dict[str, MaskFile] = {}
+    lookup = class_lookup(classes)
+    for file in find_files(masks, (".png",)):
+        name = sample_name(file, masks)
+        if name in images:
+            found[name] = MaskFile(file, lookup)
+        else:
+            findings.append(Finding("warning", str(file), "mask-without-image", f"no photo is called '{name}'"))
+    if images and not found:
+        message = f"has no mask of any photo; the first would be {next(iter(images))}.png"
+        findings.append(Finding("error", str(masks), "no-masks", message))
+    return found
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(PurePosixPath(name).name)[0].casefold()

@@ -1,0 +1,1 @@
+"""Built-in pictures with exact masks, and cues simulated from true masks."""

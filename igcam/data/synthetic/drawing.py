@@ -1,0 +1,206 @@
+"""Draws the creatures of the built-in scenes, and finds places for them in a picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from igcam.data.synthetic.creatures import BODIES, FIRST_HEAD_SLOT, HEAD_COLOURS, HEADS, SUITS, Body, Patch, disc
+from igcam.data.synthetic.textures import PATTERNS, rgb
+
+_SUIT, _ACCENT, _EDGE, _LIMB, _SCARF, _SCARF_EDGE = range(1, 7)
+_EDGES = {_SUIT: _EDGE, _SCARF: _SCARF_EDGE}
+_SUPERSAMPLING = 4
+_SHIFT = 4
+_LIKES_TO_BE_ALONE = 0.7
+_LEAST_SHOWN = 0.6
+_LEAST_FACE_SHOWN = 0.9
+_PLACES_TRIED = 100
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """One drawn object, to be laid over a picture."""
+
+    colour: np.ndarray
+    """float32 (h, w, 3), 0..255, already multiplied by the cover."""
+    cover: np.ndarray
+    """float32 (h, w): the share of the pixel that the object fills."""
+    head: np.ndarray
+    """float32 (h, w): the share that its head fills."""
+
+
+def _turn(rng: np.random.Generator, tilt: float) -> np.ndarray:
+    """Return a random 2x2 transform: a tilt of up to so many degrees, a little stretch."""
+    angle = np.radians(rng.uniform(-tilt, tilt))
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.asarray(rotation * rng.uniform(0.92, 1.08, 2))
+
+
+def _darker(colour: np.ndarray, share: float) -> np.ndarray:
+    return np.asarray(colour * share + np.array([50.0, 40.0, 55.0]) * (1 - share))
+
+
+def _palette(rng: np.random.Generator, suit: str, strength: float) -> np.ndarray:
+    """Return the colour of every slot: uint8 (256, 3)."""
+    palette = np.zeros((256, 3))
+    names = [name for name in SUITS if name != suit]
+    base, other, scarf = (
+        np.array(rgb(SUITS[name]), dtype=float) for name in (suit, *rng.choice(names, 2, replace=False))
+    )
+    light = np.array(rgb("fff6e6"), dtype=float)
+    accent = (0.45 * base + 0.55 * light, _darker(base, 0.72), 0.5 * base + 0.5 * other)[rng.integers(3)]
+    palette[_SUIT] = base
+    palette[_ACCENT] = base + strength * (accent - base)
+    palette[_EDGE] = _darker(base, 0.62)
+    palette[_LIMB] = _darker(base, 0.82)
+    palette[_SCARF] = scarf
+    palette[_SCARF_EDGE] = _darker(scarf, 0.7)
+    for place, code in enumerate(HEAD_COLOURS):
+        palette[FIRST_HEAD_SLOT + place] = rgb(code)
+    return np.asarray(palette.round()).astype(np.uint8)
+
+
+def draw_object(rng: np.random.Generator, name: str, suit: str, unit: float, strength: float) -> Sprite:
+    """Draw one creature on a random body, suit pattern, tilt and side.
+
+    Args:
+        rng: Where its chance comes from.
+        name: The class, a key of `HEADS`.
+        suit: The colour of its suit, a key of `SUITS`.
+        unit: Half the length of the body, in pixels.
+        strength: Contrast of the suit's pattern: 0 is plain, 1 as designed.
+
+    Returns:
+        The sprite, cropped to the creature.
+    """
+    body = BODIES[str(rng.choice(list(BODIES)))]
+    pattern = str(rng.choice(list(PATTERNS)))
+    repeats = rng.uniform(2.6, 3.8)
+    pose = _turn(rng, 14) * (rng.choice([-1.0, 1.0]), 1.0) * unit
+    nod = _turn(rng, 12) * body.head * rng.uniform(0.95, 1.1)
+    patches = [Patch(outline, _LIMB) for outline in body.limbs]
+    patches += [Patch(body.outline, _SUIT), Patch(_scarf(body), _SCARF)]
+    patches += [Patch(patch.points @ nod.T + body.neck, patch.slot) for patch in HEADS[name]]
+    return _render(patches, pose, pattern, repeats, _palette(rng, suit, strength))
+
+
+def _scarf(body: Body) -> np.ndarray:
+    """Return an ellipse on the line from the neck to the centre of the body, across it."""
+    neck = np.array(body.neck)
+    tilt = np.degrees(np.arctan2(-neck[0], -neck[1]))
+    shift = 0.62 * neck / np.linalg.norm(neck)
+    return np.asarray(neck + body.head * (disc(0, 0, 0.95, 0.5, tilt) - shift))
+
+
+def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float, palette: np.ndarray) -> Sprite:
+    """Fill the patches from back to front on a fine grid of palette slots, then average it to pixels."""
+    fine = pose * _SUPERSAMPLING
+    outlines = [patch.points @ fine.T for patch in patches]
+    line = max(1, round(0.035 * math.sqrt(abs(np.linalg.det(fine)))))
+    corners = np.concatenate(outlines)
+    low = (np.floor((corners.min(axis=0) - line) / _SUPERSAMPLING) - 1) * _SUPERSAMPLING
+    width, height = np.ceil((corners.max(axis=0) - low + line) / _SUPERSAMPLING).astype(int) + 1
+    slots = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING), dtype=np.uint8)
+    for outline, patch in zip(outlines, patches, strict=True):
+        points = [np.round((outline - low) * (1 << _SHIFT)).astype(np.int32)]
+        cv2.fillPoly(slots, points, patch.slot, cv2.LINE_8, _SHIFT)
+        if patch.slot == _SUIT:
+            u, v = _body_grid(slots.shape, low, np.linalg.inv(fine) * repeats)
+            slots[(slots == _SUIT) & PATTERNS[pattern](u, v)] = _ACCENT
+        if patch.slot in _EDGES:
+            cv2.polylines(slots, points, True, _EDGES[patch.slot], line, cv2.LINE_8, _SHIFT)
+
+    colour, filled, face = (
+        cv2.resize(layer, (int(width), int(height)), interpolation=cv2.INTER_AREA).astype(np.float32)
+        for layer in (np.take(palette, slots, axis=0), _white(slots > 0), _white(slots >= FIRST_HEAD_SLOT))
+    )
+    light = np.linspace(1.12, 0.86, height)[:, None] + np.linspace(0.04, -0.04, width)[None]
+    shaded = np.minimum(colour * light[..., None], filled[..., None]).astype(np.float32)
+    return Sprite(shaded, filled / 255, face / 255)
+
+
+def _body_grid(shape: tuple[int, ...], low: np.ndarray, back: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coordinates of every place of a fine grid by a 2x2 transform, float32 (h, w) each."""
+    y, x = (np.arange(side, dtype=np.float32) + np.float32(start) for side, start in zip(shape, low[::-1], strict=True))
+    u, v = (row[0] * x[None] + row[1] * y[:, None] for row in back.astype(np.float32))
+    return u, v
+
+
+def _white(layer: np.ndarray) -> np.ndarray:
+    """Return 255 where a mask is true, uint8."""
+    return np.asarray(layer.view(np.uint8) * np.uint8(255))
+
+
+class Canvas:
+    """A picture under way: objects find their places from front to back, and are painted last."""
+
+    def __init__(self, ground: np.ndarray) -> None:
+        self.picture = ground.astype(np.float32)
+        self.instances = np.zeros(ground.shape[:2], dtype=np.uint8)
+        self.heads = np.zeros(ground.shape[:2], dtype=bool)
+        self.labels: list[int] = []
+        self._placed: list[tuple[Sprite, int, int]] = []
+
+    def place(self, rng: np.random.Generator, sprite: Sprite, label: int, low: float) -> None:
+        """Put a sprite behind those already there, where enough of it shows, or leave it out.
+
+        Args:
+            rng: Where its chance comes from.
+            sprite: The object.
+            label: Its mask id.
+            low: How far down it is wished to stand: 0 at the top, 1 at the bottom.
+        """
+        size = len(self.instances)
+        height, width = sprite.cover.shape
+        body = sprite.cover >= 0.5
+        head = body & (sprite.head >= 0.5)
+        least_face = _LEAST_FACE_SHOWN * np.count_nonzero(head)
+        whole = np.count_nonzero(body)
+        alone = rng.random() < _LIKES_TO_BE_ALONE
+        for attempt in range(_PLACES_TRIED):
+            down = low if attempt % 2 == 0 else rng.random()
+            top = round(down * (size - 0.9 * height) - 0.05 * height)
+            left = round(rng.random() * (size - 0.9 * width) - 0.05 * width)
+            there, here = _overlap(top, left, sprite, size)
+            free = self.instances[there] == 0
+            shown, face = body[here] & free, head[here] & free
+            least = 1.0 if alone and attempt < _PLACES_TRIED // 2 else _LEAST_SHOWN
+            if np.count_nonzero(shown) >= least * whole and np.count_nonzero(face) >= least_face:
+                self.labels.append(label)
+                self.instances[there][shown] = len(self.labels)
+                self.heads[there] |= face
+                self._placed.append((sprite, top, left))
+                return
+
+    def finish(self, rng: np.random.Generator) -> np.ndarray:
+        """Paint shadows and objects from back to front, then grain: uint8 (H, W, 3)."""
+        size = len(self.instances)
+        for sprite, top, left in reversed(self._placed):
+            self._shade(sprite, top, left)
+            there, here = _overlap(top, left, sprite, size)
+            self.picture[there] *= 1 - sprite.cover[here][..., None]
+            self.picture[there] += sprite.colour[here]
+        grain = rng.standard_normal((size, size, 1), dtype=np.float32)
+        return np.asarray(np.clip(self.picture + 2.5 * grain + 0.5, 0, 255)).astype(np.uint8)
+
+    def _shade(self, sprite: Sprite, top: int, left: int) -> None:
+        height, width = sprite.cover.shape
+        shadow: np.ndarray = np.zeros(self.instances.shape, dtype=np.float32)
+        centre = (left + width // 2, round(top + 0.94 * height))
+        cv2.ellipse(shadow, centre, (round(0.46 * width), max(2, round(0.09 * height))), 0, 0, 360, 0.45, -1)
+        shadow = np.asarray(cv2.GaussianBlur(shadow, (0, 0), 0.03 * len(shadow)))
+        self.picture *= 1 - shadow[..., None] * (1 - np.array([40, 35, 60], dtype=np.float32) / 255)
+
+
+def _overlap(top: int, left: int, sprite: Sprite, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return where a sprite lies in the picture, and which of its own pixels lie there."""
+    there, here = [], []
+    for start, side in zip((top, left), sprite.cover.shape, strict=True):
+        first, last = max(start, 0), min(start + side, size)
+        there.append(slice(first, last))
+        here.append(slice(first - start, last - start))
+    return (there[0], there[1]), (here[0], here[1])

@@ -1,0 +1,1 @@
+"""Which tags are probably wrong or missing, and what to annotate next."""

@@ -1,0 +1,114 @@
+"""What the user answered in the table of suspects, applied to the tags of the run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from igcam.core.errors import IgcamError
+from igcam.data.findings import did_you_mean
+from igcam.data.sample import Dataset
+from igcam.data.tags import write_tag_table
+
+YES, NO = ("yes", "y", "1", "true", "x"), ("no", "n", "0", "false", "")
+COLUMNS = ("image", "class", "kind", "fix")
+
+
+def apply_fixes(dataset: Dataset, fixes: str | Path, out: str | Path) -> int:
+    """Write the tags of a data set with the user's corrections as a new table `image,tags`.
+
+    A row of `fixes` is applied where its cell in the column `fix` says yes: a `wrong` tag is taken away, a
+    `missing` one added.
+
+    Args:
+        dataset: The images of the run, with their tags.
+        fixes: A table as `write_suspects` writes it, answered; further columns do not matter.
+        out: The new table; must not exist.
+
+    Returns:
+        Number of tags that were changed.
+
+    Raises:
+        IgcamError: OUT exists, the table cannot be read, or rows in it are wrong: all are named.
+    """
+    if Path(out).exists():
+        raise IgcamError(f"{out}: exists; corrected tags are only written to a new file")
+    changes = _read_fixes(dataset, Path(fixes))
+    tags = {}
+    for sample in dataset:
+        kept = set(sample.tags or ()) ^ {tag for name, tag in changes if name == sample.name}
+        tags[sample.name] = [dataset.classes[tag] for tag in sorted(kept)]
+    write_tag_table(out, tags)
+    return len(changes)
+
+
+def check_unanswered(path: Path) -> None:
+    """Make sure that no table with the user's answers is written over.
+
+    Raises:
+        IgcamError: The file has answers in its column `fix`, or is another table.
+    """
+    if not path.exists():
+        return
+    if any(_answer(row) for row in _rows(path)):
+        raise IgcamError(f"{path}: has your answers in the column fix; apply them, or choose another --out")
+
+
+def _read_fixes(dataset: Dataset, path: Path) -> set[tuple[str, int]]:
+    """Return the pairs of image and tag that are to be turned."""
+    rows = _rows(path)
+    problems: list[str] = []
+    changes: dict[tuple[str, int], int] = {}
+    held = {sample.name: sample.tags or () for sample in dataset}
+    for number, row in enumerate(rows, 2):
+        problem = _problem(row, held, dataset.classes)
+        if problem is None and _answer(row) in YES:
+            pair = (_cell(row, "image"), dataset.classes.index(_cell(row, "class")))
+            if pair in changes:
+                problem = f"says the same as row {changes[pair]}"
+            changes.setdefault(pair, number)
+        if problem is not None:
+            problems.append(f"row {number}: {problem}")
+    if problems:
+        raise IgcamError.from_lines(f"{path}: {len(problems)} rows are wrong:", problems)
+    if not changes:
+        raise IgcamError(f"{path}: no row says yes in the column fix, so there is nothing to apply")
+    return set(changes)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise IgcamError(f"{path}: cannot be read: {reason}") from error
+    absent = [name for name in COLUMNS if not rows or name not in rows[0]]
+    if absent:
+        raise IgcamError(f"{path}: must have rows and the columns {', '.join(COLUMNS)}; lacks {', '.join(absent)}")
+    return rows
+
+
+def _problem(row: Mapping[str, str], held: Mapping[str, tuple[int, ...]], classes: tuple[str, ...]) -> str | None:
+    name, label, kind = (_cell(row, column) for column in ("image", "class", "kind"))
+    if _answer(row) not in YES + NO:
+        return f"fix must be yes, no or empty, got '{_cell(row, 'fix')}'"
+    if name not in held:
+        return f"the run has no image '{name}'{did_you_mean(name, list(held))}"
+    if label not in classes:
+        return f"the run has no class '{label}'{did_you_mean(label, classes)}"
+    if kind not in ("wrong", "missing"):
+        return f"kind must be wrong or missing, got '{kind}'"
+    tagged = classes.index(label) in held[name]
+    if tagged != (kind == "wrong"):
+        return f"'{name}' is {'' if tagged else 'not '}tagged with {label}, so that cannot be {kind}"
+    return None
+
+
+def _cell(row: Mapping[str, str], column: str) -> str:
+    return (row[column] or "").strip()
+
+
+def _answer(row: Mapping[str, str]) -> str:
+    return _cell(row, "fix").casefold()

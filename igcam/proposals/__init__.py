@@ -1,0 +1,1 @@
+"""Class-agnostic segments of an image and how much each looks like an object."""

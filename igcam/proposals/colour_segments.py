@@ -1,0 +1,72 @@
+"""Segments of even colour at several scales, by the graph-based method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.core.errors import IgcamError, check_ranges
+from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, smaller, tidy
+
+
+@dataclass(frozen=True)
+class ColourSegmentOptions:
+    """How large even segments grow."""
+
+    scales: tuple[float, ...] = (50.0, 100.0, 200.0, 400.0, 800.0)
+    """The larger, the larger a segment must be before it stands against its neighbour."""
+    smoothing: float = 0.8
+    """Standard deviation of the Gaussian before, in pixels."""
+    side: int = 160
+    """The photo's longer side is brought to at most this many pixels."""
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
+    """Sizes, duplicates, number."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, smoothing=(0, math.inf), side=(8, 4096))
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
+
+
+def colour_segments(
+    image: Image, feature: NDArray[np.floating] | None = None, options: ColourSegmentOptions | None = None
+) -> Segments:
+    """Cut a photo into segments of even colour, coarse scales first; a `Proposer`.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        feature: Not used.
+        options: Defaults to `ColourSegmentOptions()`.
+
+    Source:
+        Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation", IJCV 2004.
+    """
+    options = options or ColourSegmentOptions()
+    small = smaller(image, options.side)
+    stacks = [one_hot(graph_labels(small, scale, options.smoothing)) for scale in sorted(options.scales, reverse=True)]
+    return tidy(np.concatenate(stacks), None, options.segments)
+
+
+def graph_labels(image: Image, scale: float, smoothing: float = 0.8, least: int = 20) -> NDArray[np.int32]:
+    """Return region numbers 0..R-1, int32 (H, W), of a photo cut in CIE Lab.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        scale: How large regions are; observed, not a size.
+        smoothing: Standard deviation of the Gaussian before, in pixels.
+        least: Pixels of the smallest region.
+    """
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
+    cutter = cv2.ximgproc.segmentation.createGraphSegmentation(smoothing, scale, least)
+    labels = cutter.processImage(lab)
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
+
+
+def one_hot(labels: NDArray[np.integer]) -> Masks:
+    """Return bool (R, rows, columns), each region's pixels, from numbers 0..R-1 of (rows, columns)."""
+    masks: Masks = labels == np.arange(int(labels.max()) + 1)[:, None, None]
+    return masks

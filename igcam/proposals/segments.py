@@ -1,0 +1,159 @@
+"""Object proposals behind one protocol: any callable that cuts a photo into class-agnostic segments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.core.errors import check_ranges
+
+Array = NDArray[np.float32]
+Masks = NDArray[np.bool_]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """Which segments are kept."""
+
+    least_area: float = 0.01
+    """Share of the image below which a segment is no object."""
+    most_area: float = 0.9
+    """Share of the image above which it is none."""
+    overlap: float = 0.9
+    """Of two segments whose intersection over union is above this, the later one is a duplicate."""
+    most: int = 300
+    """Segments an image, the first ones; best first where a kind has scores."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, least_area=(0, 1), most_area=(0, 1), overlap=(0, 1), most=(1, math.inf))
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The proposals of one image, without duplicates."""
+
+    masks: Masks
+    """bool (P, rows, columns) over the whole photo, at its size or a smaller one."""
+    scores: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32 (P,): how object-like each is by its own kind, larger is better; empty where the kind has none."""
+
+    def __post_init__(self) -> None:
+        if self.masks.ndim != 3 or self.masks.dtype != np.bool_:
+            raise ValueError(f"masks: must be bool (P, rows, columns), got {self.masks.dtype} {self.masks.shape}")
+        if self.scores.shape not in ((0,), (len(self.masks),)):
+            raise ValueError(f"scores: must be ({len(self.masks)},) or empty, got {self.scores.shape}")
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+
+class Proposer(Protocol):
+    """A kind of proposals."""
+
+    def __call__(self, image: Image, feature: NDArray[np.floating] | None) -> Segments:
+        """Cut one photo into segments.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+            feature: Float (D, h, w): a network's features of the whole photo; None where there are none.
+
+        Raises:
+            ValueError: An array has another shape, or a kind that goes by features was given none.
+        """
+        ...
+
+
+def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | None = None) -> Segments:
+    """Keep the segments of a fit size, the best of each group of near duplicates, and not too many.
+
+    Args:
+        masks: bool (P, rows, columns).
+        scores: float32 (P,), which order them; None keeps the order given.
+        options: Defaults to `SegmentOptions()`.
+    """
+    options = options or SegmentOptions()
+    area = masks.mean(axis=(1, 2))
+    fit = np.flatnonzero((area >= options.least_area) & (area <= options.most_area) & (area > 0))
+    if scores is not None:
+        fit = fit[np.argsort(-scores[fit], kind="stable")]
+    kept = fit[without_duplicates(masks[fit], options.overlap, options.most)]
+    return Segments(masks[kept], np.zeros(0, np.float32) if scores is None else scores[kept])
+
+
+def without_duplicates(masks: Masks, overlap: float, most: int) -> NDArray[np.intp]:
+    """Return the indices of the first segment of each group of near duplicates, at most `most`, in order."""
+    if not len(masks):
+        return np.zeros(0, np.intp)
+    similar = overlaps(masks, masks) > overlap
+    kept: list[int] = []
+    dropped = np.zeros(len(masks), bool)
+    for index in range(len(masks)):
+        if dropped[index]:
+            continue
+        kept.append(index)
+        dropped |= similar[index]
+        if len(kept) == most:
+            break
+    return np.array(kept, np.intp)
+
+
+def overlaps(first: Masks, second: Masks) -> Array:
+    """Return the intersection over union of each of P segments with each of Q, float32 (P, Q); 0 for two empty."""
+    if not len(first) or not len(second):
+        return np.zeros((len(first), len(second)), np.float32)
+    one, other = (masks.reshape(len(masks), masks[0].size).astype(np.float32) for masks in (first, second))
+    common = one @ other.T
+    union = one.sum(axis=1)[:, None] + other.sum(axis=1) - common
+    return np.asarray(common / np.maximum(union, 1), np.float32)
+
+
+def components(mask: NDArray[np.integer], least: int = 1) -> Masks:
+    """Return the connected pieces of uint8 (rows, columns) where it has several, bool (P, rows, columns).
+
+    Args:
+        mask: What is not 0 counts; corners connect.
+        least: Smallest piece, in places.
+    """
+    count, numbered, facts, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8))
+    kept = [part for part in range(1, count) if facts[part, cv2.CC_STAT_AREA] >= least]
+    pieces: Masks = numbered == np.array(kept, np.int32).reshape(-1, 1, 1)
+    return pieces if count > 2 else pieces[:0]
+
+
+def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> Segments:
+    """Join several kinds of one image to one, in turns, so that an upper number cuts all of them alike.
+
+    Args:
+        parts: Each at any size; the largest one is that of the answer.
+        options: Defaults to `SegmentOptions()`.
+    """
+    size = max((part.masks.shape[1:] for part in parts), key=lambda shape: shape[0] * shape[1])
+    turns = [(place, index) for index, part in enumerate(parts) for place in range(len(part))]
+    stacks = [enlarged(part.masks, *size) for part in parts]
+    masks = [stacks[index][place] for place, index in sorted(turns)]
+    return tidy(np.stack(masks) if masks else np.zeros((0, *size), bool), None, options)
+
+
+def enlarged(masks: Masks, rows: int, columns: int) -> Masks:
+    """Resize segments to (P, rows, columns) by the nearest place."""
+    if masks.shape[1:] == (rows, columns) or not len(masks):
+        return masks if len(masks) else np.zeros((0, rows, columns), bool)
+    size = (columns, rows)
+    return np.stack([cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in masks])
+
+
+def smaller(image: Image, side: int) -> Image:
+    """Return a photo whose longer side is at most `side` pixels, averaged over areas."""
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

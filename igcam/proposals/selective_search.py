@@ -1,0 +1,125 @@
+"""Selective search: regions of colour merge by colour, texture, size and fit; every node is a proposal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.core.errors import IgcamError, check_ranges
+from igcam.proposals.colour_segments import graph_labels
+from igcam.proposals.merging import merge_regions, neighbours, nodes
+from igcam.proposals.segments import Image, SegmentOptions, Segments, smaller, tidy
+
+Array = NDArray[np.float32]
+BINS = 25
+"""Of a colour channel's histogram."""
+ORIENTATIONS, STRENGTHS = 8, 10
+"""Of a texture channel's histogram."""
+
+
+@dataclass(frozen=True)
+class SelectiveSearchOptions:
+    """Where merging begins, and what is kept."""
+
+    scales: tuple[float, ...] = (50.0, 150.0)
+    """Of the graph-based segments to begin with; one tree each."""
+    side: int = 160
+    """The photo's longer side is brought to at most this many pixels."""
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
+    """Sizes, duplicates, number."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, side=(8, 4096))
+        if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
+            raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
+
+
+def selective_search(
+    image: Image, feature: NDArray[np.floating] | None = None, options: SelectiveSearchOptions | None = None
+) -> Segments:
+    """Return the nodes of trees of merged regions, large ones first; a `Proposer`.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        feature: Not used.
+        options: Defaults to `SelectiveSearchOptions()`.
+
+    Source:
+        Uijlings, van de Sande, Gevers and Smeulders, "Selective search for object recognition", IJCV 2013,
+        section 3.2, with the sum of all four similarities; here the masks themselves are proposals, and
+        texture is counted by the gradient's direction and strength.
+    """
+    options = options or SelectiveSearchOptions()
+    small = smaller(image, options.side)
+    found = []
+    for scale in options.scales:
+        labels = graph_labels(small, scale)
+        regions = _Regions(small, labels)
+        merges = merge_regions(np.where(neighbours(labels), regions.likeness(), -np.inf), regions.merge)
+        found += [nodes(labels, merges), labels == np.arange(len(regions.area))[:, None, None]]
+    masks = np.concatenate(found)
+    order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
+    return tidy(masks[order], None, options.segments)
+
+
+class _Regions:
+    """Histograms, areas and boxes of regions, and how alike they are."""
+
+    def __init__(self, image: Image, labels: NDArray[np.int32]) -> None:
+        count = int(labels.max()) + 1
+        self.pixels = labels.size
+        self.area = np.bincount(labels.ravel(), minlength=count).astype(np.float32)
+        self.colour = _histograms(labels, _colour_bins(image), BINS) / (3 * self.area[:, None])
+        self.texture = _histograms(labels, _texture_bins(image), ORIENTATIONS * STRENGTHS) / (3 * self.area[:, None])
+        rows, columns = np.indices(labels.shape)
+        self.low = np.full((count, 2), max(labels.shape))
+        self.high = np.zeros((count, 2), int)
+        for axis, place in enumerate((rows, columns)):
+            np.minimum.at(self.low[:, axis], labels.ravel(), place.ravel())
+            np.maximum.at(self.high[:, axis], labels.ravel(), place.ravel() + 1)
+
+    def to_all(self, index: int) -> Array:
+        """Return the similarity of one region to all, float32 (R,)."""
+        colour = np.minimum(self.colour[index], self.colour).sum(axis=1)
+        texture = np.minimum(self.texture[index], self.texture).sum(axis=1)
+        area = self.area[index] + self.area
+        sides = np.maximum(self.high[index], self.high) - np.minimum(self.low[index], self.low)
+        box = sides.prod(axis=1)
+        return np.asarray(colour + texture + (1 - area / self.pixels) + (1 - (box - area) / self.pixels), np.float32)
+
+    def likeness(self) -> Array:
+        return np.stack([self.to_all(index) for index in range(len(self.area))])
+
+    def merge(self, first: int, second: int) -> Array:
+        one, other = self.area[[first, second]]
+        for histogram in (self.colour, self.texture):
+            histogram[first] = (one * histogram[first] + other * histogram[second]) / (one + other)
+        self.area[first] = one + other
+        self.low[first] = np.minimum(self.low[first], self.low[second])
+        self.high[first] = np.maximum(self.high[first], self.high[second])
+        return self.to_all(first)
+
+
+def _histograms(labels: NDArray[np.int32], bins: NDArray[np.int64], count: int) -> Array:
+    """Count bins (H, W, 3) by region and channel, float32 (R, 3 * count)."""
+    regions = int(labels.max()) + 1
+    index = (labels[..., None].astype(np.int64) * 3 + np.arange(3)) * count + bins
+    return np.bincount(index.ravel(), minlength=regions * 3 * count).reshape(regions, -1).astype(np.float32)
+
+
+def _colour_bins(image: Image) -> NDArray[np.int64]:
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab).astype(np.int64)
+    return lab * BINS // 256
+
+
+def _texture_bins(image: Image) -> NDArray[np.int64]:
+    smooth = cv2.GaussianBlur(image.astype(np.float32) / 255, (0, 0), 1.0)
+    across, down = (cv2.Scharr(smooth, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    angle = np.arctan2(down, across) / (2 * np.pi) % 1
+    # Gradients of photos are rarely above a tenth of the largest possible one: bins grow with their root.
+    strength = np.sqrt(np.clip(np.hypot(across, down) / 16, 0, 1))
+    oriented = (angle * ORIENTATIONS).astype(np.int64).clip(0, ORIENTATIONS - 1)
+    return oriented * STRENGTHS + (strength * STRENGTHS).astype(np.int64).clip(0, STRENGTHS - 1)

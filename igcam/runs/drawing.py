@@ -1,0 +1,141 @@
+"""From a coarse probability map to the mask of a photo: sharpen, CRF, and the stages in between."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.supervision.constraints import Evidence, constrain
+from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
+from igcam.refine.pyramid import PyramidOptions, sharpen
+from igcam.refine.stack import best_class, resized
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How masks are drawn from maps."""
+
+    sharpen: PyramidOptions | None = None
+    """None leaves the multi-scale boundary enhancement out."""
+    crf: CRFParameters | None = None
+    """None leaves the CRF out."""
+    crf_side: int = 0
+    """Longer side in pixels of the photos that the CRF's widths are for; other photos get them in proportion to
+    theirs. 0 takes the widths as they are."""
+    least_probability: float = 0.1
+    """Classes that are nowhere as probable as this are not refined; matters without tags only."""
+
+
+def render(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
+    evidence: Evidence | None = None,
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield the mask after each step with its name: `plain`, then `sharpen` and `crf` where they are on.
+
+    A step is computed when it is asked for, so that the caller can time it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
+        options: What to do.
+        deep: Float (D, h', w'), features for the first level of the pyramid.
+        evidence: Cues on a grid of (H, W) places, kept after every step.
+
+    Yields:
+        Name and uint8 (H, W) mask with ids 0..C.
+    """
+    for name, labels, probability in refined(image, scores, options, deep, evidence):
+        yield name, labels[best_class(probability)]
+
+
+def refined(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
+    evidence: Evidence | None = None,
+) -> Iterator[tuple[str, NDArray[np.uint8], Array]]:
+    """Yield the soft masks that `render` takes the best class of.
+
+    Yields:
+        Name of the step, ids uint8 (K,), and their probabilities, float32 (K, H, W).
+    """
+    height, width = image.shape[:2]
+    labels, probability = present_classes(scores, options.least_probability)
+    said = None if evidence is None else evidence.of(labels)
+    full = _kept(resized(probability, height, width), said)
+    yield "plain", labels, full
+    if options.sharpen is not None:
+        # A small photo can be smaller than its map.
+        coarse = resized(probability, min(height, scores.shape[1]), min(width, scores.shape[2]))
+        full = sharpen(image, coarse, options=options.sharpen, deep=deep)[-1].probability
+        if full.shape[1:] != (height, width):
+            full = resized(full, height, width)
+        full = _kept(full, said)
+        yield "sharpen", labels, full
+    if options.crf is not None:
+        crf = options.crf.scaled(max(height, width) / options.crf_side) if options.crf_side else options.crf
+        yield "crf", labels, _kept(dense_crf(image, np.clip(full, 0, 1), crf), said)
+
+
+def _kept(probability: Array, evidence: Evidence | None) -> Array:
+    return probability if evidence is None else constrain(probability, evidence)
+
+
+def present_classes(scores: NDArray[np.floating], least_probability: float) -> tuple[NDArray[np.uint8], Array]:
+    """Return what is worth refining: the background and the classes that are somewhere so probable.
+
+    Args:
+        scores: Float (C + 1, h, w), not negative, background first.
+        least_probability: Classes that reach it nowhere are left out; the strongest never is.
+
+    Returns:
+        Ids, uint8 (K,), and their scores, float32 (K, h, w), summing to one at each place.
+    """
+    strongest = scores.reshape(len(scores), -1).max(axis=1)
+    labels = np.flatnonzero(strongest >= min(least_probability, float(strongest.max())))
+    present: NDArray[np.uint8] = np.union1d(0, labels).astype(np.uint8)
+    kept = np.asarray(scores[present], np.float32)
+    # What no class claims is background.
+    kept[0] += kept.sum(axis=0) == 0
+    probability: Array = kept / kept.sum(axis=0)
+    return present, probability
+
+
+def final_mask(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
+) -> NDArray[np.uint8]:
+    """Return the mask after the last step of `render`."""
+    labels, probability = final_map(image, scores, options, deep)
+    mask: NDArray[np.uint8] = labels[best_class(probability)]
+    return mask
+
+
+def final_map(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    options: RenderOptions,
+    deep: NDArray[np.floating] | None = None,
+) -> tuple[NDArray[np.uint8], Array]:
+    """Return ids and probabilities after the last step of `refined`."""
+    # Only the last is kept in memory.
+    ((_, labels, probability),) = deque(refined(image, scores, options, deep), maxlen=1)
+    return labels, probability
+
+
+def render_options(stages: Sequence[str], pyramid: PyramidOptions, crf: str, crf_side: int = 0) -> RenderOptions:
+    """Return the options for the stages that are on; `crf` names a preset."""
+    preset = CRF_PRESETS[crf] if "crf" in stages else None
+    return RenderOptions(pyramid if "sharpen" in stages else None, preset, crf_side)

@@ -1,0 +1,223 @@
+"""The run folder: what was asked, what is done, and what came out of it."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from igcam.core.version import __version__
+from igcam.data.sample import Dataset
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
+from igcam.runs.dataset_file import dataset_to_plain
+from igcam.runs.options import FitOptions, from_plain, to_plain
+
+ZEROS = 1 << 20
+"""Bytes that are written at a time where space is taken."""
+
+
+class RunFolder:
+    """A folder with the state of one run.
+
+        run.json           method, seed, options, classes
+        samples.json       images, tags, truth
+        environment.json   versions
+        log.txt            what happened when
+        features/          pooled and reduced features
+        stages/NAME/       arrays, heads, masks and metrics of each stage; stage.json says that it is done
+        masks/             the masks of the last stage
+        metrics.json       the metrics of all stages
+
+    Every file is written under a temporary name and then renamed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def begin(cls, path: str | Path, options: FitOptions, dataset: Dataset) -> RunFolder:
+        """Open a new folder, or one that holds the same run.
+
+        A run of which no stage is done yet may be begun anew with other options.
+
+        Raises:
+            IgcamError: It holds another run, whose options that differ are named, or other files.
+        """
+        run = cls(path)
+        asked = {
+            "version": __version__,
+            "method": options.method,
+            "seed": options.seed,
+            "options": to_plain(options),
+            "classes": list(dataset.classes),
+            "images": len(dataset),
+        }
+        samples = dataset_to_plain(dataset)
+        if run.file("run.json").exists() and any(run.path.glob("stages/*/stage.json")):
+            run._check_same(asked, samples)
+        else:
+            if run._has_other_files():
+                raise IgcamError(f"{path}: must be new, empty or a run folder, but has other files")
+            write_json(run.file("samples.json"), samples)
+            write_json(run.file("environment.json"), environment())
+            write_json(run.file("run.json"), asked)
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run.
+
+        Raises:
+            IgcamError: There is none.
+        """
+        run = cls(path)
+        if not run.file("run.json").is_file():
+            raise IgcamError(f"{path}: is not a run folder: it has no run.json")
+        return run
+
+    def file(self, *parts: str) -> Path:
+        """Return the path of a file in the folder."""
+        return self.path.joinpath(*parts)
+
+    @property
+    def options(self) -> FitOptions:
+        """The options that the run was begun with."""
+        return from_plain(FitOptions, self._asked("options", dict), str(self.file("run.json")))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, without background."""
+        classes = self._asked("classes", list)
+        if not classes or not all(isinstance(name, str) for name in classes):
+            raise IgcamError(f"{self.file('run.json')}: classes must be names, got {shortened(classes)}")
+        return tuple(classes)
+
+    @property
+    def version(self) -> str:
+        """The version of this library that it was begun with."""
+        return str(self._asked("version", str))
+
+    def done_file(self, stage: str) -> Path:
+        """Return the path of the file whose presence says that a stage has ended."""
+        return self.file("stages", stage, "stage.json")
+
+    def is_done(self, stage: str) -> bool:
+        """Tell whether a stage has ended."""
+        return self.done_file(stage).is_file()
+
+    def finish(self, stage: str, seconds: float, **facts: Any) -> None:
+        """Mark a stage as done, with its time and other facts."""
+        write_json(self.done_file(stage), {"stage": stage, "seconds": seconds, **facts})
+        self.log(f"{stage}: done in {seconds:.1f} s")
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """Return what `finish` wrote of a stage."""
+        file = self.done_file(stage)
+        facts = read_json(file)
+        if not isinstance(facts, dict):
+            raise IgcamError(f"{file}: must be a JSON object, got {shortened(facts)}")
+        return facts
+
+    def log(self, line: str) -> None:
+        """Add a line with the time to log.txt."""
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        file = self.file("log.txt")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(f"{now} {line}\n")
+        except OSError as error:
+            raise IgcamError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+    def _asked(self, name: str, kind: type[Any]) -> Any:
+        """Return what run.json has under a name."""
+        file = self.file("run.json")
+        content = read_json(file)
+        value = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(value, kind):
+            raise IgcamError(f"{file}: is not of a run: {name} must be a {kind.__name__}, got {shortened(value)}")
+        return value
+
+    def _has_other_files(self) -> bool:
+        """Tell whether there is anything but what a run leaves that was killed as it began."""
+        if self.file("run.json").exists() or not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            return True
+        return any(
+            file.name not in ("samples.json", "environment.json") and file.suffix != ".part"
+            for file in self.path.iterdir()
+        )
+
+    def _check_same(self, asked: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
+        # Options that came later have their defaults in older runs.
+        options = to_plain(self.options)
+        held = {**read_json(self.file("run.json")), "options": options}
+        differing = [
+            f"{name}: {shortened(ours)} here, {shortened(theirs)} asked"
+            for name, ours, theirs in differences(held, asked)
+            if name != "version"
+        ]
+        if not differing and read_json(self.file("samples.json")) != samples:
+            differing = ["the images, tags, cues or true masks differ"]
+        if differing:
+            raise IgcamError.from_lines(f"{self.path}: holds another run; choose another --out:", differing)
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions that a result depends on."""
+    return {
+        "igcam": __version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def open_memory_map(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """Create a float16 .npy of this shape to be filled in place; call it by a temporary name.
+
+    Raises:
+        IgcamError: The disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array: NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+        # Space that is there: filling holes of a file on a full disk would end the process.
+        with path.open("r+b") as stream:
+            start, end = path.stat().st_size - array.nbytes, path.stat().st_size
+            stream.seek(start)
+            for place in range(start, end, ZEROS):
+                stream.write(bytes(min(ZEROS, end - place)))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return array
+
+
+def differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Return the dotted names of what differs in two nested dictionaries, with both values; None for what lacks."""
+    if isinstance(held, dict) and isinstance(asked, dict):
+        return [
+            found
+            for key in sorted(held.keys() | asked.keys())
+            for found in differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if held == asked else [(name, held, asked)]
+
+
+def shortened(value: Any) -> str:
+    """Return how a value is written, in 60 characters at most."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

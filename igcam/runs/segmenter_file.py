@@ -1,0 +1,107 @@
+"""A segmenter as a folder: segmenter.safetensors with all weights, and segmenter.json, which says what they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, read_tensors, write_json, write_tensors
+from igcam.models.backbone import BackboneOptions, build_backbone
+from igcam.models.image_prior import PhotoEvidence
+from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
+from igcam.models.image_prior import Tagger
+from igcam.models.weights import has_v1_strides, use_v1_strides
+from igcam.runs.options import from_plain, to_plain
+
+WEIGHTS = "segmenter.safetensors"
+DESCRIPTION = "segmenter.json"
+
+
+@dataclass(frozen=True)
+class SegmenterFacts:
+    """What is to be known of a segmenter besides its weights."""
+
+    classes: tuple[str, ...]
+    """Names, without background."""
+    backbone: BackboneOptions
+    """The network, without a source of weights."""
+    v1_strides: bool
+    """Whether the network's strides were moved, see `igcam.models.weights.use_v1_strides`."""
+    segmenter: SegmenterOptions
+    """The decoder."""
+    tag_evidence: float
+    """How far what the photo says as a whole counts; 0 where it is not asked."""
+    object_evidence: float
+    """How far all that is like a place counts; 0 where it is not asked."""
+    size: int
+    """Side of the square that photos are squashed to."""
+    flip: bool
+    """Whether the mirrored view is averaged in."""
+
+
+def facts_of(
+    segmenter: Segmenter, backbone: BackboneOptions, classes: Sequence[str], size: int, flip: bool
+) -> SegmenterFacts:
+    """Return the facts of a segmenter that was built on this backbone."""
+    kept = segmenter.encoder.backbone
+    return SegmenterFacts(
+        tuple(classes),
+        replace(backbone, weights=None, pretrained=False, levels=kept.levels),
+        has_v1_strides(kept.network),
+        segmenter.options,
+        0.0 if segmenter.evidence is None else segmenter.evidence.share,
+        0.0 if segmenter.evidence is None else segmenter.evidence.object_share,
+        size,
+        flip,
+    )
+
+
+def write_segmenter(folder: Path, segmenter: Segmenter, facts: SegmenterFacts) -> None:
+    """Write both files; segmenter.json comes last and says that it is whole."""
+    write_tensors(folder / WEIGHTS, segmenter.state_dict())
+    write_json(folder / DESCRIPTION, to_plain(facts))
+
+
+def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
+    """Read what `write_segmenter` wrote, in evaluation mode, on the CPU.
+
+    Raises:
+        IgcamError: A file is missing, damaged, or not of a segmenter.
+    """
+    folder = Path(folder)
+    description = folder / DESCRIPTION
+    plain = read_json(description)
+    if not isinstance(plain, dict):
+        raise IgcamError(f"{description}: must be a JSON object")
+    missing = [name for name in SegmenterFacts.__dataclass_fields__ if name not in plain]
+    if missing:
+        raise IgcamError(f"{description}: is not of a segmenter: no {', '.join(missing)}")
+    facts = from_plain(SegmenterFacts, plain, str(description))
+    tensors = read_tensors(folder / WEIGHTS)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            backbone = build_backbone(facts.backbone)
+        if facts.v1_strides:
+            use_v1_strides(backbone.network)
+        segmenter = Segmenter(Encoder(backbone, facts.segmenter.most_components), facts.segmenter, len(facts.classes))
+        if facts.tag_evidence:
+            segmenter.evidence = _evidence(tensors, facts)
+        segmenter.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        # Torch lists every tensor in a line of its own.
+        reason = " ".join(str(error).split())[:200]
+        raise IgcamError(f"{folder / WEIGHTS}: does not fit {DESCRIPTION}: {reason}") from error
+    return segmenter.eval(), facts
+
+
+def _evidence(tensors: Mapping[str, Tensor], facts: SegmenterFacts) -> PhotoEvidence:
+    def head(name: str) -> Tagger:
+        return Tagger(tensors[f"evidence.{name}.weight"], tensors[f"evidence.{name}.bias"])
+
+    objects = head("objects") if facts.object_evidence > 0 else None
+    return PhotoEvidence(head("tagger"), facts.tag_evidence, objects, facts.object_evidence)
