@@ -73,7 +73,7 @@ def controlled(options: FitOptions, control: str) -> FitOptions:
         shuffled = replace(whole.igcam.reweight, shuffled=True, places=False)
         return replace(whole, igcam=replace(whole.igcam, reweight=shuffled))
     guide = whole.igcam.guide
-    guide = replace(guide, coverage=replace(guide.coverage, shuffled=True))
+    guide = replace(guide, objectness=replace(guide.objectness, shuffled=True))
     return replace(whole, igcam=replace(whole.igcam, guide=guide))
 
 

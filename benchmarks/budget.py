@@ -57,8 +57,8 @@ def run() -> None:
 def drawn(points: Sequence[Point]) -> str:
     """Return the figure as SVG: hours of annotation, in logarithms, against mIoU; masks are joined by a line."""
     hours = [point[1] for point in points]
-    least, most = min(hours) / 1.15, max(hours) * 1.15
-    first, last = math.log(least), math.log(most)
+    minimum, maximum = min(hours) / 1.15, max(hours) * 1.15
+    first, last = math.log(minimum), math.log(maximum)
     room = WIDTH - LEFT - RIGHT
     chart = Chart(
         WIDTH,
@@ -66,13 +66,13 @@ def drawn(points: Sequence[Point]) -> str:
         [point[2] for point in points],
         lambda hour: LEFT + room * (math.log(hour) - first) / (last - first),
     )
-    masks = [chart.place(hour, score) for mode, hour, score in points if by_mask(mode)]
+    masks = [chart.position(hour, score) for mode, hour, score in points if by_mask(mode)]
     parts = [chart.line(sorted(masks), MASKS)]
     for mode, hour, score in points:
-        x, y = chart.place(hour, score)
+        x, y = chart.position(hour, score)
         parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{MASKS if by_mask(mode) else OTHERS}"/>')
         parts.append(f'<text x="{x}" y="{y - 9}" text-anchor="middle">{mode}</text>')
-    marks = {hour: f"{hour:g} h" for hour in (2.5, 5, 10, 20, 30) if least <= hour <= most}
+    marks = {hour: f"{hour:g} h" for hour in (2.5, 5, 10, 20, 30) if minimum <= hour <= maximum}
     return chart.drawn(parts, marks, 2, "hours to annotate all training images")
 
 

@@ -28,7 +28,7 @@ class Chart:
         """The lowest and the highest score of the scale."""
         return math.floor(min(self.scores)), math.ceil(max(self.scores))
 
-    def place(self, hour: float, score: float) -> tuple[float, float]:
+    def position(self, hour: float, score: float) -> tuple[float, float]:
         """Return where a point lies, pixels from the left and from the top."""
         low, high = self.scale
         room = self.height - BOTTOM - TOP
@@ -55,11 +55,11 @@ class Chart:
             f'<rect width="{self.width}" height="{self.height}" fill="white"/>',
         ]
         for score in range(low, high + 1, step):
-            _, y = self.place(next(iter(hours)), score)
+            _, y = self.position(next(iter(hours)), score)
             frame.append(f'<line x1="{LEFT}" x2="{self.width - RIGHT}" y1="{y}" y2="{y}" stroke="#ddd"/>')
             frame.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{score}</text>')
         for hour, text in hours.items():
-            x, _ = self.place(hour, low)
+            x, _ = self.position(hour, low)
             frame.append(f'<text x="{x}" y="{self.height - BOTTOM + 20}" text-anchor="middle">{text}</text>')
         titles = [
             f'<text x="{self.width / 2}" y="{self.height - 8}" text-anchor="middle">{below}</text>',

@@ -64,7 +64,7 @@ def one_mode(animals: Animals, mode: str, seed: int, values: Values) -> None:
     run_of_mode, _ = fitted(animals, mode, animals.options(seed))
     add = adder(values, seed)
     add(f"{mode}/head/val/notags", *animals.on_val(run_of_mode))
-    quick = DistillOptions(seed=seed, epochs=1, least_steps=10)
+    quick = DistillOptions(seed=seed, epochs=1, min_steps=10)
     chosen = quick if animals.arguments.quick else DistillOptions(seed=seed)
     folder = distill(run_of_mode, chosen, bank=animals.arguments.bank, progress=progress())
     masks = run_of_mode.file("val-segmenter")

@@ -23,13 +23,13 @@ from torch import Tensor
 from igcam.data.sample import Dataset
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.models.image_prior import add_evidence
+from igcam.models.image_prior import add_prior
 from igcam.refine.stack import best_class, resized
 from igcam.runs.backbone_file import open_backbone
 from igcam.runs.features import mean_level
 from igcam.runs.folder import RunFolder
 from igcam.runs.inputs import open_bank
-from igcam.runs.trained import Learnt
+from igcam.runs.trained import TrainedHeads
 from igcam.supervision.pseudo_labels import restrict_to_tags
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
@@ -52,8 +52,8 @@ def taken_out(logits: Tensor, tags: NDArray[np.floating], bias: float = 0.0) -> 
 RULES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "none": lambda logits, evidence: logits,
     "added": added,
-    "half": lambda logits, evidence: add_evidence(logits, evidence, 0.5),
-    "joined": lambda logits, evidence: add_evidence(logits, evidence, 1.0),
+    "half": lambda logits, evidence: add_prior(logits, evidence, 0.5),
+    "joined": lambda logits, evidence: add_prior(logits, evidence, 1.0),
 }
 KNOWN: dict[str, Callable[[Tensor, NDArray[np.floating]], NDArray[np.floating]]] = {
     "given": lambda logits, tags: restrict_to_tags(torch.softmax(logits, 1).numpy(), tags),
@@ -63,7 +63,7 @@ KNOWN: dict[str, Callable[[Tensor, NDArray[np.floating]], NDArray[np.floating]]]
 NOTES = {
     "none": "every place for itself",
     "added": "half of the photo's logits are added to those of its places",
-    "half": "igcam.models.image_prior.add_evidence with a share of 0.5",
+    "half": "igcam.models.image_prior.add_prior with a share of 0.5",
     "joined": "the same with a share of 1",
     "objects": "the same, and all that is like a place joins it: igcam.models.image_prior, the default",
     "given": "objects of untagged classes are given to the tagged ones, which is done everywhere",
@@ -114,7 +114,7 @@ def split(dataset: Dataset, fold: int) -> tuple[Dataset, Dataset]:
 
 def found(animals: Animals, run: RunFolder, held: Dataset) -> Iterator[tuple[str, Confusion]]:
     """Yield what was found in the photos held out, by features of the photo and rule; `known` knows their tags."""
-    learnt, bank = Learnt.open(run), open_bank(run, open_backbone(run, run.options), animals.arguments.bank)
+    learnt, bank = TrainedHeads.open(run), open_bank(run, open_backbone(run, run.options), animals.arguments.bank)
     classes = len(held.classes)
     totals: dict[str, Confusion] = {}
     for sample, present in zip(held, held.tag_matrix(), strict=True):

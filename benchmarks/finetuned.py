@@ -135,7 +135,7 @@ def one_mode(animals: Animals, mode: str, seed: int) -> None:
     source, folder = RunFolder.open(run_path(animals, mode, seed)), file.parent
     options = replace(FINETUNED, seed=seed)
     if animals.arguments.quick:
-        options = replace(options, size=64, epochs=1, least_steps=1)
+        options = replace(options, size=64, epochs=1, min_steps=1)
     start = time.perf_counter()
     workers = cores_each(animals.arguments.jobs)
     distill(source, options, out=folder / "segmenter", workers=workers, progress=progress())

@@ -98,10 +98,10 @@ def part_of_run(animals: Animals, mode: str) -> RunFolder:
     kept = np.arange(len(dataset)) % FOLD != 0
     asked = read_json(source.file("run.json"))
     # The run's head for objects has seen those that are held out.
-    write_json(part.file("run.json"), {**asked, "options": {**asked["options"], "object_evidence": 0.0}})
+    write_json(part.file("run.json"), {**asked, "options": {**asked["options"], "object_prior": 0.0}})
     write_json(part.file("samples.json"), dataset_to_plain(dataset.subset(np.array(dataset.names)[kept].tolist())))
     stage = source.options.learning_stages[-1]
-    write_array(part.file("stages", stage, "trust.npy"), read_array(source.file("stages", stage, "trust.npy"))[kept])
+    write_array(part.file("stages", stage, "confidence.npy"), read_array(source.file("stages", stage, "confidence.npy"))[kept])
     tagger = fit_tagger(
         read_array(source.file("stages", "features", "pooled.npy"))[kept], dataset.tag_matrix()[kept], 0
     )
@@ -117,9 +117,9 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     if file.exists():
         return
     part, folder = part_of_run(animals, mode), file.parent
-    options = replace(FINETUNED, **CANDIDATES[name], tag_evidence=1.0)  # type: ignore[arg-type]
+    options = replace(FINETUNED, **CANDIDATES[name], tag_prior=1.0)  # type: ignore[arg-type]
     if animals.arguments.quick:
-        options = replace(options, size=64, epochs=1, least_steps=1)
+        options = replace(options, size=64, epochs=1, min_steps=1)
     workers = cores_each(animals.arguments.jobs)
     distill(part, options, out=folder / "segmenter", bank=animals.arguments.bank, workers=workers, progress=progress())
     held_out = held_out_of(animals.train, animals.arguments.quick)

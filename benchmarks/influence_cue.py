@@ -115,12 +115,12 @@ def rows_of(values: Values, counts: Mapping[float, int]) -> list[Row]:
     """
     rows = [Row.from_values(name, found, "mIoU" if name.endswith("gain") else "%") for name, found in values.items()]
     prices = [0.0, *(count * PRICE for count in counts.values())]
-    for place, share in enumerate(SHARES, start=1):
-        curves = mean_curves(values, SHARES[:place])
-        seconds = seconds_to_reach(curves["random"][place], curves["chosen"], prices)
+    for position, share in enumerate(SHARES, start=1):
+        curves = mean_curves(values, SHARES[:position])
+        seconds = seconds_to_reach(curves["random"][position], curves["chosen"], prices)
         if seconds is not None:
             note = "price of the same mIoU, chosen / random, on the curves of the means over seeds"
-            rows.append(Row(f"cue/{100 * share:g}/seconds-ratio", seconds / prices[place], "x", note=note))
+            rows.append(Row(f"cue/{100 * share:g}/seconds-ratio", seconds / prices[position], "x", note=note))
     return rows
 
 
@@ -128,10 +128,10 @@ def seconds_to_reach(wanted: float, points: Sequence[float], prices: Sequence[fl
     """Return the price at which a curve, straight between its points, first reaches a score, or None."""
     if points[0] >= wanted:
         return prices[0]
-    for place in range(1, len(points)):
-        if points[place] >= wanted:
-            share = (wanted - points[place - 1]) / (points[place] - points[place - 1])
-            return prices[place - 1] + share * (prices[place] - prices[place - 1])
+    for position in range(1, len(points)):
+        if points[position] >= wanted:
+            share = (wanted - points[position - 1]) / (points[position] - points[position - 1])
+            return prices[position - 1] + share * (prices[position] - prices[position - 1])
     return None
 
 
@@ -143,7 +143,7 @@ def drawn(curves: Curves, counts: Mapping[float, int]) -> str:
     chart = Chart(WIDTH, HEIGHT, every, lambda hour: LEFT + 15 + room * hour / hours[-1])
     parts = []
     for how, colour in HOWS.items():
-        points = [chart.place(hour, score) for hour, score in zip(hours, curves[how], strict=True)]
+        points = [chart.position(hour, score) for hour, score in zip(hours, curves[how], strict=True)]
         parts.append(chart.line(points, colour))
         parts += [f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"/>' for x, y in points]
         parts.append(f'<text x="{points[-1][0] + 10}" y="{points[-1][1] + 4}" fill="{colour}">{how}</text>')

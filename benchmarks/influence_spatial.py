@@ -46,11 +46,11 @@ def spatial_rows(
         flat = maps(own[row]).astype(np.float64) * scale
         spatial = spatial_influence(flat, exact.residual[row], directions)
         errors.append(np.abs(spatial.sum(axis=(1, 2)) - influence[row]).max() / np.abs(influence[row]).max())
-        places = spatial.sum(axis=0).ravel()
-        hidden = round(SHARE * len(places))
-        worst = np.argsort(-places)[:hidden]
-        for drawn, results in ((worst, harmful), (random.choice(len(places), hidden, replace=False), by_chance)):
-            kept = np.setdiff1d(np.arange(len(places)), drawn)
+        locations = spatial.sum(axis=0).ravel()
+        hidden = round(SHARE * len(locations))
+        worst = np.argsort(-locations)[:hidden]
+        for drawn, results in ((worst, harmful), (random.choice(len(locations), hidden, replace=False), by_chance)):
+            kept = np.setdiff1d(np.arange(len(locations)), drawn)
             changed = train.copy()
             changed[row] = flat.reshape(len(flat), -1)[:, kept].mean(axis=1)
             retrained = fit_linear_head(changed, tags[own], PENALTY)

@@ -106,11 +106,11 @@ def add_weights(animals: Animals, seed: int, values: Values) -> None:
 def weighted(options: FitOptions, weights: str) -> FitOptions:
     """Return the options with some of the weights: a key of `REGAINING`, or `none`."""
     shuffled = weights == "shuffled"
-    doubt = replace(options.igcam.doubt, share=float(weights in ("all", "tags", "shuffled")), shuffled=shuffled)
+    noisy_tags = replace(options.igcam.noisy_tags, share=float(weights in ("all", "tags", "shuffled")), shuffled=shuffled)
     on = weights in ("all", "images", "shuffled")
-    chosen = replace(options.igcam.reweight, images=on, places=on and not shuffled, shuffled=shuffled)
+    chosen = replace(options.igcam.reweight, images=on, locations=on and not shuffled, shuffled=shuffled)
     stages = ("classify", "guide", "reweight")
-    return replace(options, igcam=replace(options.igcam, doubt=doubt, reweight=chosen, stages=stages))
+    return replace(options, igcam=replace(options.igcam, noisy_tags=noisy_tags, reweight=chosen, stages=stages))
 
 
 def with_tags(dataset: Dataset, tags: np.ndarray) -> Dataset:

@@ -32,9 +32,9 @@ from igcam.data.formats.coco import coco_cues, read_coco
 from igcam.data.images import load_image
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.proposals.boundary_prior import border_distance, spread
+from igcam.proposals.boundary_prior import border_distance, propagate
 from igcam.proposals.normalised_cut import normalised_cut, sides
-from igcam.proposals.objectness import evidence_coverage
+from igcam.proposals.objectness import object_score_of_map
 from igcam.proposals.segments import Image, Masks, Proposer, SegmentOptions, Segments, enlarged, joined, overlaps, tidy
 from igcam.refine.dense_affinity import dense_affinity
 from igcam.refine.stack import resized
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = dataset.names[:: arguments.every]
     recall(add, "proposals", animals(dataset.subset(names).samples, feature))
     recall(add, "proposals/tiny-coco", coco(arguments.data / "tiny-coco", arguments.every, labeller, feature))
-    coverage(add, folder, dataset, feature, arguments.every)
+    objectness(add, folder, dataset, feature, arguments.every)
     add("seconds", time.perf_counter() - start, "s")
     ledger = run_ledger(folder.options, dataset, split="see the ids", split_size=len(names), tags_at_inference=True)
     ledger = replace(ledger, method="class-agnostic proposals", stages=(), threshold_rule="see the ids")
@@ -154,7 +154,7 @@ def recall(add: Callable[..., None], prefix: str, photos: Iterator[Photo]) -> No
         for kind in names:
             start = time.process_time()
             if kind == "all":
-                made[kind] = joined([made[part] for part in TOGETHER], SegmentOptions(most=600))
+                made[kind] = joined([made[part] for part in TOGETHER], SegmentOptions(maximum=600))
             else:
                 made[kind] = KINDS[kind](image, feature)
             found, spent = made[kind], time.process_time() - start
@@ -172,7 +172,7 @@ def recall(add: Callable[..., None], prefix: str, photos: Iterator[Photo]) -> No
         add(f"{prefix}/{kind}/seconds", seconds[kind] / total, "s", "of processor time an image, one thread")
 
 
-def coverage(
+def objectness(
     add: Callable[..., None], folder: RunFolder, dataset: object, feature: Callable[[Path], Array], every: int
 ) -> None:
     """Score the targets, before any CRF, by the distance from the border alone and by evidence, on all photos.
@@ -188,18 +188,18 @@ def coverage(
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         affinity = dense_affinity(level, small)
         strongest = activation.max(axis=0)
-        around = spread(affinity, activation)
-        covered = {
+        around = propagate(affinity, activation)
+        object_score = {
             "border-distance": border_distance(affinity, height, width),
-            "evidence": evidence_coverage(image, level, strongest),
+            "evidence": object_score_of_map(image, level, strongest),
         }
         for kind, propose in FURTHER.items():
-            covered[f"evidence-and-{kind}"] = evidence_coverage(
+            object_score[f"evidence-and-{kind}"] = object_score_of_map(
                 image, level, strongest, None, propose(image, level).masks
             )
         truth = sample.truth.read()
-        for name, values in covered.items():
-            target = from_activation(activation, values, spread=around)
+        for name, values in object_score.items():
+            target = from_activation(activation, values, propagate=around)
             labels = resized(target, *truth.shape).argmax(axis=0).astype(np.uint8)
             counts = confusion(truth, labels, len(dataset.classes))  # type: ignore[attr-defined]
             for key in (name, f"{name}/{'odd' if index % 2 else 'even'}"):

@@ -206,7 +206,7 @@ def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
 
     def work(index: int) -> tuple[list[tuple[str, Tally]], NDArray[np.int64]]:
         image = load_image(seeds.dataset.samples[index].image)
-        labels, kept = present_classes(seeds.maps[index], RenderOptions().least_probability)
+        labels, kept = present_classes(seeds.maps[index], RenderOptions().min_probability)
         deep = seeds.features(seeds.reduced[:, index])
         source = seeds.dataset.samples[index].truth
         truth = np.zeros(image.shape[:2], np.uint8) if source is None else source.read()

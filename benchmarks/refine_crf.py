@@ -58,12 +58,12 @@ def exact(image: NDArray[np.uint8], unary: NDArray[np.float64], parameters: CRFP
         norm = 1 / np.sqrt(kernel.sum(axis=1))
         message += weight * norm[:, None] * kernel * norm
     energy = -unary.reshape(classes, -1)
-    belief = np.exp(energy) / np.exp(energy).sum(axis=0)
+    posterior = np.exp(energy) / np.exp(energy).sum(axis=0)
     for _ in range(parameters.iterations):
-        logits = energy + belief @ message
-        belief = np.exp(logits - logits.max(axis=0))
-        belief /= belief.sum(axis=0)
-    return belief.reshape(unary.shape)
+        logits = energy + posterior @ message
+        posterior = np.exp(logits - logits.max(axis=0))
+        posterior /= posterior.sum(axis=0)
+    return posterior.reshape(unary.shape)
 
 
 def peer(add: Callable[..., None], photos: list[Photo]) -> None:

@@ -43,12 +43,12 @@ def near_edges(truth: NDArray[np.uint8], near: float = NEAR) -> NDArray[np.bool_
     return close
 
 
-def best_coarse_map(image: NDArray[np.uint8], truth: NDArray[np.uint8], places: int) -> NDArray[np.uint8]:
+def best_coarse_map(image: NDArray[np.uint8], truth: NDArray[np.uint8], locations: int) -> NDArray[np.uint8]:
     """Return the mask of the truth shrunk to so many places a side and enlarged bilinearly."""
     whole = np.where(truth == IGNORE, 0, truth)
     ids = np.unique(whole)
     layers = [(whole == index).astype(np.float32) for index in ids]
-    small = np.stack([cv2.resize(layer, (places, places), interpolation=cv2.INTER_AREA) for layer in layers])
+    small = np.stack([cv2.resize(layer, (locations, locations), interpolation=cv2.INTER_AREA) for layer in layers])
     return np.asarray(ids[enlarge(image, small).argmax(axis=0)], np.uint8)
 
 

@@ -18,7 +18,7 @@ from animals import Animals, arguments, call, print_rows
 from numpy.typing import NDArray
 
 from igcam.core.files import read_array
-from igcam.methods.igcam.first_labels import CoverageOptions, first_targets
+from igcam.methods.igcam.first_labels import ObjectnessOptions, first_pseudo_labels
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.training.head import HeadOptions
 from igcam.metrics.confusion import Confusion, confusion, scores
@@ -44,9 +44,9 @@ GUARDS: dict[str, RoundOptions] = {
     "averaging": with_head(averaging=0.98),
     "class-balance": with_head(class_balance=0.5),
     "disagreement": replace(USUAL, disagreement=0.8),
-    "tag-consistency": replace(USUAL, least_share=0.01),
-    "no-crf": replace(USUAL, retarget=replace(USUAL.retarget, size=0)),
-    "even-trust": replace(USUAL, retarget=replace(USUAL.retarget, trust_floor=1)),
+    "tag-consistency": replace(USUAL, min_share=0.01),
+    "no-crf": replace(USUAL, pseudo_labels=replace(USUAL.pseudo_labels, size=0)),
+    "even-trust": replace(USUAL, pseudo_labels=replace(USUAL.pseudo_labels, min_confidence=1)),
     "no-foreground-model": USUAL,
 }
 """The defaults, and one thing changed at a time."""
@@ -70,19 +70,19 @@ def run(given: argparse.Namespace) -> None:
         folder = animals.learn("cam", animals.train, replace(options, method="cam"))
         inputs = open_inputs(folder, animals.train, open_bank(folder, open_backbone(folder, options), given.bank))
         maps = read_array(folder.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
-        coverage = CoverageOptions()
-        alone = replace(coverage, foreground=replace(coverage.foreground, share=0))
+        objectness = ObjectnessOptions()
+        alone = replace(objectness, foreground=replace(objectness.foreground, share=0))
         score = scorer(animals)
         begun = {
-            name: first_targets(inputs, maps, chosen, USUAL.retarget.marks)
-            for name, chosen in (("usual", coverage), ("no-foreground-model", alone))
+            name: first_pseudo_labels(inputs, maps, chosen, USUAL.pseudo_labels.marks)
+            for name, chosen in (("usual", objectness), ("no-foreground-model", alone))
         }
         for name, targets in begun.items():
             values.setdefault(f"rounds/{name}/0/miou", []).append(score(targets))
         for guard in given.guards.split(","):
             watcher = Watcher(guard, score)
             first = begun.get(guard, begun["usual"])
-            guided = learn(inputs, first, replace(GUARDS[guard], rounds=given.rounds, settled=1), watch=watcher)
+            guided = learn(inputs, first, replace(GUARDS[guard], rounds=given.rounds, converged=1), watch=watcher)
             for number, ((miou, objects), agreement) in enumerate(
                 zip(watcher.found, guided.agreement, strict=True), start=1
             ):

@@ -151,7 +151,7 @@ def constant_background(
         if side is not None:
             truth = np.asarray(cv2.resize(truth, (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
         stack = np.concatenate([np.full((1, *activation.shape[1:]), level, np.float32), activation])
-        mask = final_mask(np.zeros((*truth.shape, 3), np.uint8), stack, RenderOptions(least_probability=0))
+        mask = final_mask(np.zeros((*truth.shape, 3), np.uint8), stack, RenderOptions(min_probability=0))
         total = total + confusion(truth, mask, len(dataset.classes))
         bands += boundary_counts(truth, mask, len(dataset.classes))
     return 100 * scores(total).miou, 100 * boundary_iou(bands).miou

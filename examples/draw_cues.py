@@ -25,7 +25,7 @@ from igcam.data.synthetic.simulate import SimulatedKind, SimulateOptions, simula
 from igcam.data.true_objects import TrueObject
 from igcam.reporting import mask_overlay, overlay_sheet
 from igcam.reporting.overlay import class_colours
-from igcam.supervision import DrawnImage
+from igcam.supervision import AnnotatedImage
 
 SIZE, GRID = 288, 24
 """Sides of the scenes and of the grid of places."""
@@ -107,15 +107,15 @@ def drawn_on(photo: Picture, cues: Sequence[Cue]) -> Picture:
 
 def known_places(photo: Picture, cues: Sequence[Cue]) -> Picture:
     """Colour the places that are certain, background in black, and darken those that no class can have."""
-    evidence = DrawnImage(tuple(cues), SIZE, SIZE, len(COLOURS) - 1).at(GRID, GRID)
-    boxed = {box.label for box in evidence.boxes}
-    open_to = evidence.allowed[sorted(boxed)].max(axis=0) if boxed else np.ones((GRID, GRID), np.float32)
+    constraint = AnnotatedImage(tuple(cues), SIZE, SIZE, len(COLOURS) - 1).at(GRID, GRID)
+    boxed = {box.label for box in constraint.boxes}
+    open_to = constraint.allowed[sorted(boxed)].max(axis=0) if boxed else np.ones((GRID, GRID), np.float32)
     certain = COLOURS.copy()
     certain[0] = 0
-    colours = np.tensordot(evidence.probability, certain.astype(np.float32), (0, 0))
+    colours = np.tensordot(constraint.probability, certain.astype(np.float32), (0, 0))
     faded = 0.5 * photo.astype(np.float32) + 110
     faded *= 0.35 + 0.65 * _enlarged(open_to)[..., None]
-    opacity = 0.8 * _enlarged(evidence.trust)[..., None]
+    opacity = 0.8 * _enlarged(constraint.confidence)[..., None]
     return np.asarray((faded * (1 - opacity) + _enlarged(colours) * opacity).clip(0, 255), np.uint8)
 
 

@@ -23,7 +23,7 @@ def draw(run: RunFolder, output: Path, pictures: int = 4) -> None:
     dataset = read_dataset_file(run.file("samples.json"))
     maps, targets = (
         read_array(run.file("stages", stage, name), mmap=True)
-        for stage, name in (("classify", "maps.npy"), ("guide", "targets.npy"))
+        for stage, name in (("classify", "maps.npy"), ("guide", "pseudo_labels.npy"))
     )
     rows = []
     for index, sample in enumerate(dataset.samples[:pictures]):

@@ -43,8 +43,8 @@ def main() -> None:
     readings = read_tags(average, tags, maps.__getitem__)
     evidence, found = readings[0].evidence, joint_suspicion(readings)
     fitted = cross_fit(average, tags, PENALTY)
-    places = evidence.logits if evidence.places is None else evidence.places
-    clear = [float(np.median(column[tag == 1])) for column, tag in zip(places.T, tags.T, strict=True)]
+    locations = evidence.logits if evidence.locations is None else evidence.locations
+    clear = [float(np.median(column[tag == 1])) for column, tag in zip(locations.T, tags.T, strict=True)]
     rows, names = [], []
     for kind, given in (("wrong", 1), ("missing", 0)):
         order = np.argsort(-np.where(tags == given, found.log_odds, -np.inf), axis=None)[:3]

@@ -53,17 +53,17 @@ class Case:
     """Ids of the classes of the map, uint8 (K,)."""
     coarse: Array
     """float32 (K, GRID, GRID): the true mask, blurred."""
-    place: tuple[int, int]
+    position: tuple[int, int]
     """Row and column of a place of the fine grid that lies on an object."""
 
     @classmethod
-    def of(cls, index: int, place: tuple[int, int]) -> Case:
+    def of(cls, index: int, position: tuple[int, int]) -> Case:
         """Make a scene of the built-in data set."""
         scene = make_scene(index, options=OPTIONS)
         labels = np.unique(scene.mask)
         shares = np.stack([cv2.resize((scene.mask == k).astype(np.float32), (GRID, GRID)) for k in labels])
         blurred = np.stack([cv2.GaussianBlur(layer, (0, 0), 1.0) for layer in shares])
-        return cls(scene.image, scene.mask, labels, blurred / blurred.sum(axis=0), place)
+        return cls(scene.image, scene.mask, labels, blurred / blurred.sum(axis=0), position)
 
     def mask(self, probability: Array) -> Picture:
         """Lay the best classes of a map of any size over the photo."""
@@ -79,7 +79,7 @@ class Case:
 
     def marked(self, picture: Picture) -> Picture:
         """Draw a ring around the place."""
-        row, column = ((2 * at + 1) * SIZE // (2 * FINE) for at in self.place)
+        row, column = ((2 * at + 1) * SIZE // (2 * FINE) for at in self.position)
         ringed = cv2.circle(picture.copy(), (column, row), 7, (255, 255, 255), 3, cv2.LINE_AA)
         return np.asarray(cv2.circle(ringed, (column, row), 7, (20, 20, 20), 1, cv2.LINE_AA), np.uint8)
 
@@ -88,7 +88,7 @@ def affinities(case: Case) -> Row:
     """Show how alike a place is to all others, and a pixel to its neighbours."""
     small = np.asarray(cv2.resize(case.photo, (FINE, FINE), interpolation=cv2.INTER_AREA), np.uint8)
     flat = np.ones((1, FINE, FINE), np.float32)
-    row, column = case.place
+    row, column = case.position
     pictures = [case.marked(case.photo)]
     for colour, reach in ((0.0, 4.0), (20.0, 1e6), (20.0, 4.0)):
         options = DenseAffinityOptions(power=0, colour=colour, reach=reach)
@@ -149,7 +149,7 @@ SCENES = ((1, (19, 23)), (4, (9, 15)), (13, (20, 8)))
 
 def draw(folder: Path, scenes: tuple[tuple[int, tuple[int, int]], ...] = SCENES) -> None:
     """Write all sheets."""
-    cases = [Case.of(index, place) for index, place in scenes]
+    cases = [Case.of(index, position) for index, position in scenes]
     levels = sharpen(cases[0].photo, cases[0].coarse)
     steps = ["coarse map", "dense level", *(f"stride {level.stride}" for level in levels[1:])]
     sheets: dict[str, tuple[list[Row], list[str]]] = {

@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
     # For real photos leave the options out, or change the few that matter.
     tiny = BackboneOptions("resnet10t", output_stride=8, pretrained=False, levels=(-2, -1))
     options = igcam.FitOptions(backbone=tiny, size=64, components=(32, 32))
-    options = with_setting(options, "igcam.guide.learn.head.least_steps=30", "igcam.reweight.learn.head.least_steps=30")
+    options = with_setting(options, "igcam.guide.learn.head.min_steps=30", "igcam.reweight.learn.head.min_steps=30")
     run = igcam.fit(dataset.with_cues(drawn), folder / "runs" / "mine", options)
 
     igcam.label(dataset, run, folder / "masks", use_tags=False)

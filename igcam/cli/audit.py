@@ -17,7 +17,7 @@ def audit(
     run: FinishedRun,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; default: RUN/audit.")] = None,
     bank: RunBank = None,
-    most: Annotated[int, typer.Option(min=1, help="How many suspicious tags to list.")] = 200,
+    maximum: Annotated[int, typer.Option(min=1, help="How many suspicious tags to list.")] = 200,
     pictures: Annotated[int, typer.Option(help="How many of them to show with pictures, 0 to 100.")] = 30,
     fixes: Annotated[
         Path | None,
@@ -57,7 +57,7 @@ def audit(
     if budget is not None:
         proposals = propose_cues(opened, budget, kinds=tuple(kind or RESOLVED), costs=_costs(cost or []))
     with progress_bars(console) as progress:
-        found = run_audit(opened, bank=bank, most=most, progress=progress)
+        found = run_audit(opened, bank=bank, maximum=maximum, progress=progress)
     write_suspects(out / "suspects.csv", found.suspects)
     if budget is not None:
         write_proposals(out / "next-cues.csv", found.dataset, proposals)

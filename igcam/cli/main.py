@@ -179,7 +179,7 @@ def export(
     cues: Cues = None,
     shape: Annotated[str, typer.Option(help="polygon or mask, for coco and label-studio.")] = "polygon",
     simplify: Annotated[float, typer.Option(help="Pixels that polygons may be off; 0 is exact.")] = 0.0,
-    least: Annotated[int, typer.Option(min=0, help="Pixels of the smallest object; smaller ones are left out.")] = 0,
+    minimum: Annotated[int, typer.Option(min=0, help="Pixels of the smallest object; smaller ones are left out.")] = 0,
     link: Annotated[bool, typer.Option("--link", help="Hard links in place of copies of photos.")] = False,
 ) -> None:
     """Write masks and photos in the format of another tool; boxes and masks of --cues say what is one object."""
@@ -187,7 +187,7 @@ def export(
     from igcam.commands.export import open_masks
     from igcam.data.export_item import ExportOptions
 
-    options = ExportOptions(shape=shape, tolerance=simplify, least_area=least, link=link)  # type: ignore[arg-type]
+    options = ExportOptions(shape=shape, tolerance=simplify, min_area=minimum, link=link)  # type: ignore[arg-type]
     folder, dataset = open_masks(masks, images, run, _names(classes), cues)
     with progress_bars(console) as progress:
         exported = run_export(folder, dataset, out, format, options, progress=progress)

@@ -20,7 +20,7 @@ from igcam.data.sample import Dataset
 from igcam.influence import HeadChanges, HeadInfluence
 from igcam.label_quality.readings import joint_suspicion, read_tags
 from igcam.label_quality.suspicion import Suspicion
-from igcam.label_quality.tag_scores import AuditOptions, TagEvidence
+from igcam.label_quality.tag_scores import AuditOptions, TagScores
 from igcam.models.linear_head import CrossFit, cross_fit
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.features import mean_level
@@ -52,11 +52,11 @@ class Suspect:
     """Out-of-fold logit of the class for the whole image."""
     neighbours: float
     """Log odds of the class among the most similar images."""
-    places: float
+    locations: float
     """Out-of-fold logit of the top tenth of the places."""
     change: float
     """Predicted change of the tag loss of other images when this one tag is turned; below zero it helps them."""
-    evidence: Maps
+    scores: Maps
     """float32 (h, w): out-of-fold logit of the class at each place."""
     influence: Maps
     """float32 (h, w): spatial influence of the image on the class's loss of other images; positive harms."""
@@ -80,7 +80,7 @@ def audit(
     run: str | Path | RunFolder,
     *,
     bank: str | Path | None = None,
-    most: int = 200,
+    maximum: int = 200,
     options: AuditOptions | None = None,
     progress: Progress = no_progress,
 ) -> Audit:
@@ -97,8 +97,8 @@ def audit(
         IgcamError: The run is not finished, or photos cannot be read.
     """
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    if most < 1:
-        raise IgcamError(f"most: must be at least 1, got {most}")
+    if maximum < 1:
+        raise IgcamError(f"most: must be at least 1, got {maximum}")
     labeller = Labeller.open(run, Path(bank) if bank else run.file("bank"))
     dataset = read_dataset_file(run.file("samples.json"))
     options = options or AuditOptions(folds=min(AuditOptions().folds, len(dataset)), seed=run.options.seed)
@@ -110,12 +110,12 @@ def audit(
         return mean_level(labeller.bank, dataset.samples[index].image)
 
     readings = read_tags(pooled, tags, feature_map, options)
-    evidence, found = readings[0].evidence, joint_suspicion(readings)
-    order = np.argsort(-found.log_odds, axis=None, kind="stable")[:most]
+    scores, found = readings[0].scores, joint_suspicion(readings)
+    order = np.argsort(-found.log_odds, axis=None, kind="stable")[:maximum]
     pairs = np.stack(np.unravel_index(order, tags.shape), axis=1)
-    suspects = _suspects(dataset, labeller, pooled, tags, evidence, found, pairs, options, progress)
-    places = evidence.logits if evidence.places is None else evidence.places
-    typical = np.array([np.median(column[tag > 0.5]) for column, tag in zip(places.T, tags.T, strict=True)])
+    suspects = _suspects(dataset, labeller, pooled, tags, scores, found, pairs, options, progress)
+    locations = scores.logits if scores.locations is None else scores.locations
+    typical = np.array([np.median(column[tag > 0.5]) for column, tag in zip(locations.T, tags.T, strict=True)])
     return Audit(dataset, found, typical, tuple(suspects))
 
 
@@ -125,7 +125,7 @@ def write_suspects(path: str | Path, suspects: tuple[Suspect, ...]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, item in enumerate(suspects, 1):
-        numbers = (item.probability, item.score, item.logit, item.neighbours, item.places, item.change)
+        numbers = (item.probability, item.score, item.logit, item.neighbours, item.locations, item.change)
         writer.writerow([rank, item.name, item.label, item.kind, *(f"{number:.6g}" for number in numbers), ""])
     write_text(path, stream.getvalue())
 
@@ -135,14 +135,14 @@ def _suspects(
     labeller: Labeller,
     pooled: Array,
     tags: Array,
-    evidence: TagEvidence,
+    scores: TagScores,
     found: Suspicion,
     pairs: NDArray[np.int64],
     options: AuditOptions,
     progress: Progress,
 ) -> list[Suspect]:
     """Look closely at these pairs of image and class, (k, 2)."""
-    classifier = labeller.learnt.classifier
+    classifier = labeller.trained.classifier
     features = pooled * classifier.scale
     fitted = cross_fit(features, tags, classifier.head.l2, options.folds, options.seed)
     changes = held_out_changes(features, tags, fitted, pairs)
@@ -155,7 +155,7 @@ def _suspects(
     for done, ((image, c), change) in enumerate(zip(pairs.tolist(), changes.tolist(), strict=True)):
         head = fitted.heads[fitted.fold[image]]
         seen = np.tensordot(head.weight[c].astype(np.float32), maps(image), 1) + np.float32(head.bias[c])
-        places = np.nan if evidence.places is None else float(evidence.places[image, c])
+        locations = np.nan if scores.locations is None else float(scores.locations[image, c])
         odds = float(found.log_odds[image, c])
         suspects.append(
             Suspect(
@@ -165,9 +165,9 @@ def _suspects(
                 "wrong" if tags[image, c] else "missing",
                 float(expit(odds)),
                 odds,
-                float(evidence.logits[image, c]),
-                float(evidence.neighbours[image, c]),
-                places,
+                float(scores.logits[image, c]),
+                float(scores.neighbours[image, c]),
+                locations,
                 change,
                 seen,
                 fitted.spatial(image, maps(image))[c].astype(np.float32),
@@ -187,7 +187,7 @@ def held_out_changes(features: Array, tags: Array, fitted: CrossFit, pairs: NDAr
         on = fitted.fold != k
         exact = HeadInfluence(features[on], tags[on], head.weight, head.bias, head.l2)
         trained = np.flatnonzero(on[pairs[:, 0]])
-        place = np.cumsum(on) - 1
-        own = np.stack([place[pairs[trained, 0]], pairs[trained, 1]], axis=1)
+        position = np.cumsum(on) - 1
+        own = np.stack([position[pairs[trained, 0]], pairs[trained, 1]], axis=1)
         total[trained] += HeadChanges(exact, features[~on], tags[~on]).flip_tags(own) / (len(fitted.heads) - 1)
     return total

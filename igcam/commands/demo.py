@@ -18,16 +18,16 @@ from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.scenes import SceneOptions, write_scenes
 from igcam.data.synthetic.simulate import simulate_cues
-from igcam.methods.igcam.first_labels import CoverageOptions
+from igcam.methods.igcam.first_labels import ObjectnessOptions
 from igcam.methods.igcam.guide import GuideOptions
 from igcam.methods.igcam.method import IgcamOptions
-from igcam.methods.igcam.pseudo_labels import RetargetOptions
+from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.reweight import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.training.finetune import FinetuneOptions
 from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
-from igcam.proposals.objectness import EvidenceOptions
+from igcam.proposals.objectness import ObjectScoreOptions
 from igcam.refine.dense_affinity import DenseAffinityOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
@@ -51,7 +51,7 @@ def demo_options(seed: int) -> FitOptions:
     # A small network that has seen tags alone groups heads at best: colours tell the objects here.
     colours = DenseAffinityOptions(power=0, colour=14)
     # What it has learnt of a few masks carries less far than with a large network.
-    rounds = RoundOptions(rounds=1, mask_share=0.25, retarget=RetargetOptions(size=128))
+    rounds = RoundOptions(rounds=1, mask_weight=0.25, pseudo_labels=PseudoLabelOptions(size=128))
     network = {"channels": [32, 64, 96, 128], "stem_width": 16}
     return FitOptions(
         regime="finetune",
@@ -65,9 +65,9 @@ def demo_options(seed: int) -> FitOptions:
         ),
         igcam=IgcamOptions(
             guide=GuideOptions(
-                coverage=CoverageOptions(
-                    evidence=EvidenceOptions(segment_share=0, border_width=0.9, places=colours),
-                    places=colours,
+                objectness=ObjectnessOptions(
+                    object_score=ObjectScoreOptions(segment_weight=0, border_width=0.9, affinity=colours),
+                    affinity=colours,
                     foreground_level=0.3,
                 ),
                 learn=replace(rounds, rounds=2),

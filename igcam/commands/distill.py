@@ -25,13 +25,13 @@ from igcam.methods.training.devices import open_accelerator
 from igcam.methods.training.loading import Examples
 from igcam.methods.training.segmenter import Training, train
 from igcam.models.bank import FeatureBank
-from igcam.models.image_prior import PhotoEvidence, fit_tagger
+from igcam.models.image_prior import ImagePrior, fit_tagger
 from igcam.models.segmenter import Segmenter
 from igcam.models.views import to_pixels
 from igcam.runs.dataset_file import have_cues, read_dataset_file
 from igcam.runs.features import views_of
 from igcam.runs.folder import RunFolder
-from igcam.runs.models_file import read_evidence
+from igcam.runs.models_file import read_image_prior
 from igcam.runs.options import to_plain
 from igcam.runs.segmenter_file import facts_of, write_segmenter
 from igcam.supervision.pseudo_labels import restrict_to_tags
@@ -154,9 +154,9 @@ class _Distillation:
         if not self.accelerator.is_main_process:
             return
         self.segmenter.decoder.favour_classes(self.options.foreground_bias)
-        share = self.options.tag_evidence or 0.0
+        share = self.options.tag_prior or 0.0
         if share > 0:
-            self.segmenter.evidence = self._evidence(share).to(self.accelerator.device)
+            self.segmenter.prior = self._prior(share).to(self.accelerator.device)
         size, flip = self.options.size, self.run.options.flip
         facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
         write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
@@ -165,17 +165,17 @@ class _Distillation:
         self.run.log(f"distill: done in {self.seconds:.1f} s, in {self.state.path}")
 
     @torch.inference_mode()
-    def _evidence(self, share: float) -> PhotoEvidence:
+    def _prior(self, share: float) -> ImagePrior:
         """Return what the run's photos say as a whole; by a new tagger where the backbone has learnt."""
         if self.options.regime == "frozen":
-            return read_evidence(self.run, share)
+            return read_image_prior(self.run, share)
         backbone, pooled = self.segmenter.encoder.backbone, []
         for done, image in enumerate(self.images, start=1):
             views = [view.apply(load_image(image)) for view in self.bank.views]
             levels = backbone(to_pixels(np.stack(views), self.accelerator.device))
             pooled.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
             self.progress("fit the tagger", done, len(self.images))
-        return PhotoEvidence(fit_tagger(np.stack(pooled), self.dataset.tag_matrix(), self.options.seed), share)
+        return ImagePrior(fit_tagger(np.stack(pooled), self.dataset.tag_matrix(), self.options.seed), share)
 
     def _new(self, round_: int) -> Segmenter:
         """Return a segmenter with a new decoder, the same in every process."""
@@ -196,13 +196,13 @@ class _Distillation:
     def _examples(self, round_: int) -> Examples:
         options = self.options
         teacher: list[Path | None] = [None] * len(self.images)
-        if round_ > 0 and options.teacher_share > 0:
+        if round_ > 0 and options.teacher_weight > 0:
             # Masks of images with cues agree with these, which the teacher need not.
             teacher = [
                 None if drawn else self.state.prediction(round_ - 1, name)
                 for name, drawn in zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
             ]
-        masks = Masks(self.masks, len(self.run.classes), _trust(self.run), teacher, options.teacher_share)
+        masks = Masks(self.masks, len(self.run.classes), _confidence(self.run), teacher, options.teacher_weight)
         masks = replace(masks, weights=masks.balanced(options.class_balance))
         if options.regime == "frozen":
             return FrozenExamples(masks, self.images, self.bank, options.seed)
@@ -241,10 +241,10 @@ class _Distillation:
 
 def _resolved(options: DistillOptions, run: RunFolder) -> DistillOptions:
     """Return the options with what the run decides in place of what was left open."""
-    share = options.tag_evidence
+    share = options.tag_prior
     if share is None:
-        share = run.options.evidence_share if options.regime == "frozen" else 0.0
-    return replace(options, size=options.size or run.options.size, tag_evidence=share)
+        share = run.options.tag_prior_weight if options.regime == "frozen" else 0.0
+    return replace(options, size=options.size or run.options.size, tag_prior=share)
 
 
 def _digest(masks: list[Path], run: RunFolder) -> str:
@@ -261,7 +261,7 @@ def _digest(masks: list[Path], run: RunFolder) -> str:
     return content.hexdigest()
 
 
-def _trust(run: RunFolder) -> NDArray[np.float16] | None:
+def _confidence(run: RunFolder) -> NDArray[np.float16] | None:
     """Return the trust of the last stage that has learnt, (N, h, w), mapped; None for a plain CAM."""
     stages = run.options.learning_stages
-    return read_array(run.file("stages", stages[-1], "trust.npy"), mmap=True) if stages else None
+    return read_array(run.file("stages", stages[-1], "confidence.npy"), mmap=True) if stages else None

@@ -94,8 +94,8 @@ def open_masks(
     if photos is not None:
         dataset = read_photos(photos, None, classes)
     else:
-        learnt = read_dataset_file(RunFolder.open(run or masks).file("samples.json"))
-        dataset = Dataset(tuple(classes), tuple(Sample(sample.name, sample.image) for sample in learnt))
+        trained = read_dataset_file(RunFolder.open(run or masks).file("samples.json"))
+        dataset = Dataset(tuple(classes), tuple(Sample(sample.name, sample.image) for sample in trained))
     return masks, dataset if cues is None else dataset.with_cues(read_cues(cues, dataset))
 
 
@@ -148,7 +148,7 @@ def export(
             writer = WRITERS[format](out, chosen.classes, options)
 
             def work(sample: Sample) -> tuple[int, bool]:
-                return _one(out, masks, sample, facts[sample.name][0], chosen.classes, writer, options.least_area)
+                return _one(out, masks, sample, facts[sample.name][0], chosen.classes, writer, options.min_area)
 
             objects = lost = 0
             for done, (count, unknown) in enumerate(threads.map(work, chosen), start=1):
@@ -245,7 +245,7 @@ def _one(
     facts: ImageFacts,
     classes: tuple[str, ...],
     writer: Writer,
-    least_area: int,
+    min_area: int,
 ) -> tuple[int, bool]:
     """Write one image unless it is there; return its number of objects, and whether it has unknown pixels."""
     part = _part(out, sample.name)
@@ -255,7 +255,7 @@ def _one(
     except (IgcamError, KeyError, TypeError, ValueError):  # not there, or damaged
         pass
     mask = MaskFile(masks / f"{sample.name}.png", class_lookup(len(classes))).read()
-    objects = [item for item in split_objects(mask, sample.cues) if item.area >= least_area]
+    objects = [item for item in split_objects(mask, sample.cues) if item.area >= min_area]
     item = ExportItem(sample.name, sample.image, facts, mask, objects)
     kept = {"record": writer.write(item), "objects": len(item.objects), "unknown": item.unknown > 0}
     write_json(part, kept)

@@ -18,7 +18,13 @@ from igcam.data.sample import Dataset
 from igcam.methods.background import BackgroundOptions, with_background
 from igcam.methods.classify import Classifier, ClassifyOptions, classify, tagged_activations
 from igcam.methods.igcam.guide import guide
-from igcam.methods.igcam.noisy_tags import DoubtOptions, as_believed, believe, believed_activations, undisputed
+from igcam.methods.igcam.noisy_tags import (
+    NoisyTagOptions,
+    agreement,
+    posterior_activations,
+    tag_posterior,
+    weighted_by_posterior,
+)
 from igcam.methods.igcam.object_features import object_features
 from igcam.methods.igcam.reweight import reweight
 from igcam.methods.igcam.rounds import Guided
@@ -31,7 +37,7 @@ from igcam.runs.folder import RunFolder
 from igcam.runs.inputs import open_bank, open_inputs
 from igcam.runs.models_file import read_classifier, write_classifier, write_head, write_tagger
 from igcam.runs.options import FitOptions
-from igcam.runs.reuse import take_over
+from igcam.runs.reuse import reuse_stages
 from igcam.runs.stage_masks import write_stage_masks
 from igcam.runs.stage_metrics import write_stage_metrics
 from igcam.supervision.pseudo_labels import from_activation
@@ -78,7 +84,7 @@ def fit(
     run = RunFolder.begin(out, options, dataset)
     run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
     if source is not None:
-        take_over(run, source, dataset, bank=bank is None)
+        reuse_stages(run, source, dataset, bank=bank is None)
     step = _Steps(run)
     backbone = run_backbone(run, options, dataset, step, progress)
     features = open_bank(run, backbone.to(usual_device()), bank)
@@ -113,8 +119,8 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
     if "guide" in options.stages:
         _check_map_size(options, inputs)
     classifier = _classify(run, inputs, method.classify, method.background, step)
-    if options.method == "igcam" and options.igcam.doubt.share > 0:
-        inputs = _doubt(run, inputs, method.classify, options.igcam.doubt, step)
+    if options.method == "igcam" and options.igcam.noisy_tags.weight > 0:
+        inputs = _doubt(run, inputs, method.classify, options.igcam.noisy_tags, step)
     if not run.is_done("tagger"):
         with step("tagger"):
             write_tagger(
@@ -130,12 +136,12 @@ def _map_stages(run: RunFolder, options: FitOptions, dataset: Dataset, inputs: I
                 if name == "guide":
                     guided = guide(inputs, _activations(run, inputs), options.igcam.guide)
                 else:
-                    base = _coverage_by_activation(run, inputs) if probabilities is None else probabilities
+                    base = _labels_by_activation(run, inputs) if probabilities is None else probabilities
                     guided = reweight(inputs, classifier, base, options.igcam.reweight)
                 _write_guided(run, name, guided)
                 facts.update(curve=guided.curve, agreement=guided.agreement)
         probabilities = read_array(run.file("stages", name, "maps.npy")).astype(np.float32)
-    if probabilities is not None and options.object_share > 0 and not run.is_done("objects"):
+    if probabilities is not None and options.object_prior_weight > 0 and not run.is_done("objects"):
         with step("objects"):
             means, classes = object_features(inputs, probabilities)
             file = run.file("stages", "objects", "tagger.safetensors")
@@ -156,41 +162,41 @@ def _classify(
     return read_classifier(head_file)
 
 
-def _doubt(run: RunFolder, inputs: Inputs, heads: ClassifyOptions, options: DoubtOptions, step: _Steps) -> Inputs:
+def _doubt(run: RunFolder, inputs: Inputs, heads: ClassifyOptions, options: NoisyTagOptions, step: _Steps) -> Inputs:
     """Return the inputs with beliefs, once these and the activation maps of what is believed are written."""
-    file = run.file("stages", "doubt", "beliefs.npy")
+    file = run.file("stages", "doubt", "posterior.npy")
     if not run.is_done("doubt"):
         with step("doubt"):
-            belief = believe(inputs, options)
-            write_array(file, belief)
+            posterior = tag_posterior(inputs, options)
+            write_array(file, posterior)
             # Heads that have learnt wrong tags point at wrong places.
-            taught = classify(replace(inputs, tags=belief), heads)
-            write_array(_doubted_maps(run), believed_activations(inputs, taught, belief, options.least))
-    belief = read_array(file)
-    return replace(inputs, belief=belief, image_trust=undisputed(belief, options.disputed))
+            taught = classify(replace(inputs, tags=posterior), heads)
+            write_array(_noisy_tag_maps(run), posterior_activations(inputs, taught, posterior, options.min_posterior))
+    posterior = read_array(file)
+    return replace(inputs, posterior=posterior, image_confidence=agreement(posterior, options.disputed_weight))
 
 
-def _doubted_maps(run: RunFolder) -> Path:
+def _noisy_tag_maps(run: RunFolder) -> Path:
     return run.file("stages", "doubt", "activations.npy")
 
 
 def _activations(run: RunFolder, inputs: Inputs) -> Array:
     """Return the activation maps of all classes that are tagged, or believed where tags are doubted."""
-    if inputs.belief is not None:
-        return read_array(_doubted_maps(run)).astype(np.float32)
+    if inputs.posterior is not None:
+        return read_array(_noisy_tag_maps(run)).astype(np.float32)
     return read_array(run.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
 
 
-def _coverage_by_activation(run: RunFolder, inputs: Inputs) -> Array:
+def _labels_by_activation(run: RunFolder, inputs: Inputs) -> Array:
     """Return what stands in for guided probabilities where the guide stage is off: the activation alone."""
     resized = (inputs.at_map_size(maps) for maps in _activations(run, inputs))
-    return as_believed(inputs, np.stack([from_activation(maps, maps.max(axis=0)) for maps in resized]))
+    return weighted_by_posterior(inputs, np.stack([from_activation(maps, maps.max(axis=0)) for maps in resized]))
 
 
 def _write_guided(run: RunFolder, name: str, guided: Guided) -> None:
     folder = run.file("stages", name)
-    write_array(folder / "targets.npy", guided.targets)
-    write_array(folder / "trust.npy", guided.trust)
+    write_array(folder / "pseudo_labels.npy", guided.targets)
+    write_array(folder / "confidence.npy", guided.confidence)
     write_array(folder / "maps.npy", guided.probabilities.astype(np.float16))
     write_head(folder / "head.safetensors", guided.head)
 
@@ -206,7 +212,7 @@ def _check_tags(dataset: Dataset) -> None:
 
 def _check_map_size(options: FitOptions, inputs: Inputs) -> None:
     height, width = inputs.grouping(0).shape[1:]
-    needed = options.igcam.guide.coverage.evidence.clusters.cut.cuts + 2
+    needed = options.igcam.guide.objectness.object_score.clusters.cut.cuts + 2
     if height * width < needed:
         raise IgcamError(
             f"size: gives feature maps of {height} x {width} places with {options.size} pixels, "

@@ -24,7 +24,7 @@ from igcam.runs.features import views_of
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard
 from igcam.runs.stage_masks import mask_options
-from igcam.runs.trained import Learnt
+from igcam.runs.trained import TrainedHeads
 
 Array = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ class Labeller:
     """A finished run with its feature bank, ready to give maps of further photos."""
 
     bank: FeatureBank
-    learnt: Learnt
+    trained: TrainedHeads
 
     @classmethod
     def open(cls, run: RunFolder, bank: Path) -> Labeller:
@@ -46,10 +46,10 @@ class Labeller:
         Raises:
             IgcamError: The run is not finished.
         """
-        learnt = Learnt.open(run)
-        options = learnt.options
+        trained = TrainedHeads.open(run)
+        options = trained.options
         backbone = open_backbone(run, options).to(usual_device())
-        return cls(FeatureBank(bank, backbone, views_of(options.size, options.flip)), learnt)
+        return cls(FeatureBank(bank, backbone, views_of(options.size, options.flip)), trained)
 
     def scores(self, levels: Sequence[Sequence[Tensor]], tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
         """Return the scores of one photo, float32 (C + 1, h, w), and its features, float32 (D, h, w).
@@ -60,7 +60,7 @@ class Labeller:
         """
         views = [[level.float()[None] for level in view] for view in levels]
         flips = [view.flip for view in self.bank.views]
-        scores, deep = self.learnt.scores(views, flips, None if tags is None else tags[None])
+        scores, deep = self.trained.scores(views, flips, None if tags is None else tags[None])
         return scores[0], deep[0]
 
 
@@ -135,9 +135,9 @@ def label(
     groups = [todo[start : start + BATCH] for start in range(0, len(todo), BATCH)]
     workers = workers or default_workers()
     with shared_cores(workers):
-        for place, found in enumerate(in_parallel(work, groups, workers)):
+        for position, found in enumerate(in_parallel(work, groups, workers)):
             problems += found
-            progress("label", min((place + 1) * BATCH, len(todo)), len(todo))
+            progress("label", min((position + 1) * BATCH, len(todo)), len(todo))
     if problems:
         raise IgcamError.from_lines(f"{out}: {len(problems)} photos cannot be labelled:", problems)
     return list(files.values())

@@ -15,7 +15,7 @@ from igcam.core.files import read_array, read_json, write_text
 from igcam.data.sample import Dataset
 from igcam.label_quality.next_cue import RESOLVED, CuePrices, Proposal, map_uncertainty, next_cues, rarity
 from igcam.metrics.ledger import ANNOTATION_SECONDS
-from igcam.models.rooted import rooted
+from igcam.models.power_normalisation import power_normalised
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 from igcam.runs.stage_masks import MAP_STAGES
@@ -43,7 +43,7 @@ def propose_cues(
     prices = cue_prices(kinds, costs or {})
     pooled = read_array(run.file("stages", "features", "pooled.npy"))
     need = _uncertainty(run) * rarity(read_dataset_file(run.file("samples.json")).tag_matrix())
-    return next_cues(need, rooted(pooled).features, budget, prices, _drawn(run, prices))
+    return next_cues(need, power_normalised(pooled).features, budget, prices, _drawn(run, prices))
 
 
 def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:

@@ -21,7 +21,7 @@ from igcam.models.backbone import Backbone
 from igcam.runs.backbone_file import open_backbone
 from igcam.runs.folder import RunFolder
 from igcam.runs.segmenter_file import read_segmenter
-from igcam.runs.trained import Learnt
+from igcam.runs.trained import TrainedHeads
 
 TOLERANCE = 1e-4
 """Logits of the file may differ from those of torch by so much of their largest, or it is not written."""
@@ -52,16 +52,16 @@ class HeadNetwork(nn.Module):
         learnt: What the run has learnt; it has a head.
     """
 
-    def __init__(self, backbone: Backbone, learnt: Learnt) -> None:
+    def __init__(self, backbone: Backbone, trained: TrainedHeads) -> None:
         super().__init__()
-        self.backbone, self.reduction, self.head = backbone, learnt.reduction, learnt.head
-        self.evidence = learnt.evidence
+        self.backbone, self.reduction, self.head = backbone, trained.reduction, trained.head
+        self.prior = trained.prior
 
     def forward(self, images: Tensor) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), as `label` has them without tags and for one view."""
         levels = self.backbone(images)
         logits = self.head(self.reduction(levels))  # type: ignore[misc]
-        joined: Tensor = self.evidence(logits, levels[-1])
+        joined: Tensor = self.prior(logits, levels[-1])
         return joined
 
 
@@ -92,9 +92,9 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
     sizes = [max(multiple, side // multiple * multiple) for side in (size, size // 2, size * 3 // 4)]
     facts = {"classes": json.dumps(run.classes), "size": str(size), "multiple": str(multiple)}
     content = _exported(network, sizes, facts, str(out))
-    first, half, most = sizes
+    first, half, maximum = sizes
     odd = (1, half + multiple, first - multiple if first > multiple else first)
-    difference = _difference(network, content, [(1, first, half), (2, half, most), (1, most, first), odd])
+    difference = _difference(network, content, [(1, first, half), (2, half, maximum), (1, maximum, first), odd])
     if not difference <= TOLERANCE:
         raise IgcamError(f"{out}: is not written: its logits would differ from torch's by {difference:.2g}")
     write_bytes(out, content)
@@ -108,11 +108,11 @@ def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
     if (model or usual_model(run)) == "segmenter":
         segmenter, facts = read_segmenter(run.file("segmenter"))
         return AtImageSize(segmenter).eval(), facts.size, segmenter.encoder.backbone.multiple
-    learnt = Learnt.open(run)
-    if learnt.head is None:
+    trained = TrainedHeads.open(run)
+    if trained.head is None:
         raise IgcamError(f"{run.path}: has no head, as plain CAM learns none: nothing to export")
-    backbone = open_backbone(run, learnt.options)
-    return AtImageSize(HeadNetwork(backbone, learnt)).eval(), learnt.options.size, backbone.multiple
+    backbone = open_backbone(run, trained.options)
+    return AtImageSize(HeadNetwork(backbone, trained)).eval(), trained.options.size, backbone.multiple
 
 
 def _exported(network: nn.Module, sizes: list[int], facts: dict[str, str], out: str) -> bytes:

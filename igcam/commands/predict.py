@@ -172,9 +172,9 @@ class PhotoPredictor:
             return found
 
         with shared_cores(workers):
-            for place, found in enumerate(in_parallel(work, groups, workers)):
+            for position, found in enumerate(in_parallel(work, groups, workers)):
                 problems += found
-                progress("predict", min((place + 1) * size, len(todo)), len(todo))
+                progress("predict", min((position + 1) * size, len(todo)), len(todo))
         files = tuple(file for file in (_file(out, sample) for sample in dataset) if file.exists())
         return Predicted(self.model, files, tuple(problems))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MOST_MAPPED = -1, -4
+_TRIM_THRESHOLD, _MAX_MAPPED = -1, -4
 """Of mallopt(3)."""
 
 
@@ -26,4 +26,4 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:
         return False
-    return bool(mallopt(_MOST_MAPPED, 0) and mallopt(_TRIM_THRESHOLD, -1))
+    return bool(mallopt(_MAX_MAPPED, 0) and mallopt(_TRIM_THRESHOLD, -1))

@@ -56,13 +56,13 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
         limits.restore_original_limits()
 
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 """Threads by default at most, as each holds a batch of photos."""
 
 
 def default_workers() -> int:
-    """Return one thread a core that this process may use, up to `MOST_WORKERS`."""
-    return min(available_cores(), MOST_WORKERS)
+    """Return one thread a core that this process may use, up to `MAX_WORKERS`."""
+    return min(available_cores(), MAX_WORKERS)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from igcam.data.sample import Sample
 
 __all__ = ["Finding", "check_folder", "has_errors"]
 
-LEAST_SIDE = 16
+MIN_SIDE = 16
 """Shorter side in pixels below which a photo is an error."""
 
 SMALL_SIDE = 64
@@ -77,8 +77,8 @@ def _check_sample(sample: Sample, classes: Sequence[str]) -> Iterator[Finding]:
 
 def _check_image(file: str, facts: ImageFacts) -> Iterator[Finding]:
     size = f"{facts.width} x {facts.height} pixels"
-    if min(facts.height, facts.width) < LEAST_SIDE:
-        yield Finding("error", file, "tiny", f"has {size}; the shorter side must have at least {LEAST_SIDE}")
+    if min(facts.height, facts.width) < MIN_SIDE:
+        yield Finding("error", file, "tiny", f"has {size}; the shorter side must have at least {MIN_SIDE}")
     elif min(facts.height, facts.width) < SMALL_SIDE:
         yield Finding("warning", file, "small", f"has only {size}")
     if facts.orientation != 1:

@@ -29,7 +29,7 @@ class Cue:
     """Mask id: 0 = background, 1..C = a class; None only for a mask of the whole image."""
     instance: str | int | None = None
     """Cues of one image with the same instance show the same object; None = not said."""
-    trust: float = 1.0
+    confidence: float = 1.0
     """How far the cue is believed, 0 to 1."""
     seconds: float | None = None
     """Time that it took to draw; None = not measured."""

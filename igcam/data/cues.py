@@ -187,8 +187,8 @@ def _to_record(cue: Cue, classes: Sequence[str], folder: Path, stored: Path) -> 
         record |= _mask_to_record(cue, folder, stored)
     if cue.instance is not None:
         record["instance"] = cue.instance
-    if cue.trust != 1:
-        record["trust"] = cue.trust
+    if cue.confidence != 1:
+        record["trust"] = cue.confidence
     if cue.seconds is not None:
         record["seconds"] = cue.seconds
     return record

@@ -35,7 +35,7 @@ class ExportOptions:
     """How COCO and Label Studio get objects: as polygons, or as run-length codes."""
     tolerance: float = 0.0
     """Pixels that polygons may be away from the edge, to have fewer corners; 0 is exact."""
-    least_area: int = 0
+    min_area: int = 0
     """Pixels that an object has at least; smaller ones are left out. Masks of classes keep them."""
     link: bool = False
     """Hard links in place of copies, for photos that need no change; both are then one file."""
@@ -45,7 +45,7 @@ class ExportOptions:
     """What Label Studio finds photos by: this, and the path of the photo below OUT/images."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, tolerance=(0, 100), least_area=(0, math.inf))
+        check_ranges(self, tolerance=(0, 100), min_area=(0, math.inf))
         if self.shape not in ("polygon", "mask"):
             raise IgcamError(f"shape must be polygon or mask, got {self.shape}")
         if not self.split or not self.split.replace("-", "").replace("_", "").isalnum():

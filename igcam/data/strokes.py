@@ -22,7 +22,7 @@ Points = tuple[tuple[float, float], ...]
 
 _CORE = 0.25
 """Share of the largest distance to the border that a scribble keeps, so that it leaves out legs and tails."""
-_MOST_PLACES = 3000
+_MAX_LOCATIONS = 3000
 """About how many places the search for the line looks at."""
 
 
@@ -41,8 +41,8 @@ def click(region: Region, rng: np.random.Generator, centring: float = 4.0) -> tu
     inner = depths >= 2 if depths.max() >= 2 else depths > 0
     rows, columns = np.nonzero(inner)
     weights = depths[inner] ** centring
-    place = rng.choice(len(rows), p=weights / weights.sum())
-    return float(columns[place]) + 0.5, float(rows[place]) + 0.5
+    position = rng.choice(len(rows), p=weights / weights.sum())
+    return float(columns[position]) + 0.5, float(rows[position]) + 0.5
 
 
 def box(region: Region, rng: np.random.Generator, jitter: float = 0.0) -> tuple[float, float, float, float]:
@@ -106,8 +106,8 @@ def _middle_line(depths: Vector, reach: float, rng: np.random.Generator) -> Vect
     core = depths >= max(reach, _CORE * float(depths.max()), 1.0)
     # Every how many pixels the way may turn: coarse to be quick, but a step must not leave the region.
     safe = np.sqrt(2) * (float(depths[core].min()) - reach)
-    step = max(1, int(min(safe, np.sqrt(core.sum() / _MOST_PLACES))))
-    row, column = (place % step for place in divmod(int(depths.argmax()), depths.shape[1]))
+    step = max(1, int(min(safe, np.sqrt(core.sum() / _MAX_LOCATIONS))))
+    row, column = (position % step for position in divmod(int(depths.argmax()), depths.shape[1]))
     core, depths = core[row::step, column::step], depths[row::step, column::step]
     way = _way_between_ends(core, depths, rng)
     rows, columns = np.nonzero(core)
@@ -137,8 +137,8 @@ def _way_between_ends(core: Region, depths: Vector, rng: np.random.Generator) ->
     _, parts = connected_components(by_length, directed=False)
     largest = np.flatnonzero(parts == np.bincount(parts).argmax())
 
-    def farthest(place: int) -> int:
-        away = dijkstra(by_length, directed=False, indices=place)
+    def farthest(position: int) -> int:
+        away = dijkstra(by_length, directed=False, indices=position)
         return int(largest[away[largest].argmax()])
 
     first = farthest(int(rng.choice(largest)))

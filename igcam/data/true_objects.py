@@ -80,21 +80,21 @@ class ObjectMask:
     """The true mask of its image."""
     instance: int
     """Number of the object."""
-    least_share: float
+    min_share: float
     """As for `find_objects`."""
 
     def read(self) -> NDArray[np.uint8]:
         """Return uint8 (H, W): 1 on the object, 0 elsewhere."""
-        found = {found.instance: found for found in find_objects(self.truth, self.least_share)}
+        found = {found.instance: found for found in find_objects(self.truth, self.min_share)}
         return found[self.instance].region.astype(np.uint8)
 
 
-def find_objects(truth: MaskSource, least_share: float = 0.001) -> list[TrueObject]:
+def find_objects(truth: MaskSource, min_share: float = 0.001) -> list[TrueObject]:
     """Return the objects of a true mask.
 
     Truth that knows its objects (COCO, `InstanceMask`) gives all of them. Of class ids alone each connected
     part of a class is an object, corners joined, numbered from 1 by class and then from top to bottom. Parts
-    below `least_share` of the image's area are specks and left out, but for the largest of a class that has
+    below `min_share` of the image's area are specks and left out, but for the largest of a class that has
     no others, so that every class is found.
     """
     if isinstance(truth, ObjectSource):
@@ -105,10 +105,10 @@ def find_objects(truth: MaskSource, least_share: float = 0.001) -> list[TrueObje
         label = tag_to_mask_id(tag)
         _, parts = cv2.connectedComponents((mask == label).astype(np.uint8), connectivity=8)
         numbers, first, areas = np.unique(parts[parts > 0], return_index=True, return_counts=True)
-        least = min(least_share * mask.size, areas.max())
+        minimum = min(min_share * mask.size, areas.max())
         # OpenCV promises no order of the parts.
         for number in numbers[np.argsort(first)]:
-            if areas[number - 1] >= least:
+            if areas[number - 1] >= minimum:
                 found.append(TrueObject(label, len(found) + 1, parts == number))
     return found
 

@@ -15,7 +15,7 @@ from igcam.influence.design import checked_features, checked_l2, row_space, with
 from igcam.influence.head import HeadVector
 
 Array = NDArray[np.float64]
-MOST_PARAMETERS = 16_384
+MAX_PARAMETERS = 16_384
 """Side of the Hessian from which on it would take more than 2 GB."""
 
 
@@ -170,8 +170,8 @@ class SoftmaxInfluence:
         rows, shares = self._space.rows, self._probability
         classes, width = shares.shape[1], rows.shape[1]
         side = classes * width
-        if side > MOST_PARAMETERS:
-            raise IgcamError(f"features: the Hessian of a softmax head has {side} rows, at most {MOST_PARAMETERS} fit")
+        if side > MAX_PARAMETERS:
+            raise IgcamError(f"features: the Hessian of a softmax head has {side} rows, at most {MAX_PARAMETERS} fit")
         hessian = np.zeros((classes, width, classes, width))
         for k in range(classes):
             for m in range(k + 1):

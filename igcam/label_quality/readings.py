@@ -11,14 +11,14 @@ from scipy.special import expit, logit
 
 from igcam.influence.design import checked_tags
 from igcam.label_quality.suspicion import Suspicion
-from igcam.label_quality.tag_scores import AuditOptions, TagEvidence, tag_evidence
+from igcam.label_quality.tag_scores import AuditOptions, TagScores, score_tags
 
 
 @dataclass(frozen=True)
 class Reading:
     """What was found when the tags were read once."""
 
-    evidence: TagEvidence
+    scores: TagScores
     """Of the first reading it has not seen an image's own tags in any way."""
     suspicion: Suspicion
     """What it says of the tags that were given."""
@@ -40,7 +40,7 @@ def read_tags(
     Args:
         average: (n, D), average-pooled features.
         tags: (n, C), 0 or 1.
-        feature_map: As in `tag_evidence`; asked for every image in every reading.
+        feature_map: As in `tag_prior`; asked for every image in every reading.
         options: Defaults to `AuditOptions()`.
         readings: At least 1.
 
@@ -52,11 +52,11 @@ def read_tags(
         raise ValueError(f"readings: must be at least 1, got {readings}")
     given = checked_tags("tags", tags, len(np.asarray(average)))
     found: list[Reading] = []
-    believed = given
+    posterior = given
     for _ in range(readings):
-        evidence = tag_evidence(average, believed, feature_map, options)
-        found.append(Reading(evidence, evidence.suspicion(given)))
-        believed = found[-1].suspicion.belief(given)
+        scores = score_tags(average, posterior, feature_map, options)
+        found.append(Reading(scores, scores.suspicion(given)))
+        posterior = found[-1].suspicion.posterior(given)
     return found
 
 

@@ -13,7 +13,7 @@ from scipy.special import expit
 from igcam.influence.design import checked_features, checked_tags
 
 Array = NDArray[np.float64]
-LEAST_RATE, MOST_RATE = 1e-4, 0.4
+MIN_RATE, MAX_RATE = 1e-4, 0.4
 RIDGE = 1.0
 """Penalty on slopes, in images: it only matters for tiny sets."""
 
@@ -33,7 +33,7 @@ class Suspicion:
     slopes: Array
     """float64 (k,): how much each kind of evidence counts, in its standard deviations; never negative."""
 
-    def belief(self, tags: ArrayLike, share: float = 1.0) -> Array:
+    def posterior(self, tags: ArrayLike, share: float = 1.0) -> Array:
         """Return how far each class is believed, float64 (n, C): |tag - share P(the tag is wrong)|.
 
         Args:
@@ -43,7 +43,7 @@ class Suspicion:
         return np.asarray(np.abs(np.asarray(tags, np.float64) - share * expit(self.log_odds)))
 
 
-def suspicion(evidence: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
+def suspicion(scores: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
     """Weigh kinds of evidence for the classes, and tell for each tag the odds that it is wrong.
 
     With z = sum_k slope_k e_k + intercept_c the class is in the image with probability sigmoid(z), and the
@@ -57,7 +57,7 @@ def suspicion(evidence: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
     tag more often than one that is not gains it, equal evidence speaks louder for a missing tag.
 
     Args:
-        evidence: Scores (n, C) that are higher where a class is more likely, from predictions that have not
+        scores: Arrays (n, C) that are higher where a class is more likely, from predictions that have not
             seen the image's own tags; at least one.
         tags: (n, C), 0 or 1.
 
@@ -68,38 +68,38 @@ def suspicion(evidence: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
     """
     tags = checked_tags("tags", tags, len(np.asarray(tags)))
     count, classes = tags.shape
-    scores = np.stack([checked_features("evidence", item, classes) for item in evidence])
-    if scores.shape[1] != count:
-        raise ValueError(f"evidence: must have {count} rows as the tags, got {scores.shape[1]}")
-    kinds = len(scores)
-    scores = scores / np.maximum(scores.std(axis=(1, 2), keepdims=True), 1e-12)
+    stacked = np.stack([checked_features("scores", item, classes) for item in scores])
+    if stacked.shape[1] != count:
+        raise ValueError(f"scores: must have {count} rows as the tags, got {stacked.shape[1]}")
+    kinds = len(stacked)
+    stacked = stacked / np.maximum(stacked.std(axis=(1, 2), keepdims=True), 1e-12)
 
     def objective(vector: Array) -> tuple[float, Array]:
         slopes, intercepts, (lost, added) = vector[:kinds], vector[kinds:-2], vector[-2:]
-        present = expit(np.tensordot(slopes, scores, 1) + intercepts)
+        present = expit(np.tensordot(slopes, stacked, 1) + intercepts)
         kept = 1 - lost - added
         named = np.clip(added + kept * present, 1e-12, 1 - 1e-12)
         value = -(tags * np.log(named) + (1 - tags) * np.log1p(-named)).sum()
         pull = (1 - tags) / (1 - named) - tags / named
         inner = pull * kept * present * (1 - present)
         penalty = RIDGE * np.concatenate([slopes, 0.01 * intercepts])
-        gradient = np.concatenate([(inner * scores).sum(axis=(1, 2)), inner.sum(axis=0)]) + penalty
+        gradient = np.concatenate([(inner * stacked).sum(axis=(1, 2)), inner.sum(axis=0)]) + penalty
         # One imagined wrong tag of each kind keeps the rates off zero.
         rates = np.array([-(pull * present).sum() - 1 / lost, (pull * (1 - present)).sum() - 1 / added])
         value += (penalty * vector[:-2]).sum() / 2 - np.log(lost * added)
         return float(value), np.concatenate([gradient, rates])
 
     start = np.concatenate([np.ones(kinds), -np.ones(classes), [0.05, 0.02]])
-    bounds = [(0, None)] * kinds + [(None, None)] * classes + [(LEAST_RATE, MOST_RATE)] * 2
+    bounds = [(0, None)] * kinds + [(None, None)] * classes + [(MIN_RATE, MAX_RATE)] * 2
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000}).x
     slopes, intercepts, (lost, added) = found[:kinds], found[kinds:-2], found[-2:]
-    logits = np.tensordot(slopes, scores, 1) + intercepts
+    logits = np.tensordot(slopes, stacked, 1) + intercepts
     wrong = np.log(added / (1 - lost)) - logits
     missing = np.log(lost / (1 - added)) + logits
     return Suspicion(np.where(tags > 0.5, wrong, missing), expit(logits), float(lost), float(added), slopes)
 
 
-def neighbour_evidence(features: ArrayLike, tags: ArrayLike, neighbours: int = 10, chunk: int = 1024) -> Array:
+def neighbour_scores(features: ArrayLike, tags: ArrayLike, neighbours: int = 10, chunk: int = 1024) -> Array:
     """Return the log odds, float64 (n, C), of a class among the most similar other images.
 
     Similarity is the cosine; a neighbour counts by exp(10 (cosine - 1)), and the class's share of all images

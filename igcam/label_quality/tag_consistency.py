@@ -9,7 +9,7 @@ Array = NDArray[np.float32]
 
 
 def keep_every_tag(
-    probability: NDArray[np.floating], tags: NDArray[np.floating], least: float, most: float = 20.0
+    probability: NDArray[np.floating], tags: NDArray[np.floating], minimum: float, maximum: float = 20.0
 ) -> Array:
     """Raise each tagged class that is the most probable one almost nowhere, until it is so in a share of the places.
 
@@ -26,12 +26,12 @@ def keep_every_tag(
         float32 (K, h, w), summing to one.
     """
     result = np.asarray(probability, np.float32).copy()
-    wanted = round(least * result[0].size)
+    wanted = round(minimum * result[0].size)
     for label in 1 + np.flatnonzero(tags) if wanted else ():
         others = np.delete(result, label, axis=0).max(axis=0)
         # By what each place falls short of being of this class.
         short = np.sort((others / np.maximum(result[label], 1e-12)).ravel())[wanted - 1]
-        if 1 <= short <= most:
+        if 1 <= short <= maximum:
             # A little more than even, so that it is the most probable one there.
             result[label] *= short * np.float32(1.001)
             result /= result.sum(axis=0)

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from igcam.core.errors import IgcamError, check_ranges
 from igcam.influence.design import checked_tags
-from igcam.label_quality.suspicion import Suspicion, neighbour_evidence, suspicion
+from igcam.label_quality.suspicion import Suspicion, neighbour_scores, suspicion
 from igcam.models.linear_head import cross_fitted_heads, cross_fitted_logits, feature_scale
 from igcam.models.penalty import best_penalty, rotated
-from igcam.models.rooted import rooted
+from igcam.models.power_normalisation import power_normalised
 
 Array = NDArray[np.float64]
 TOP_SHARE = 0.1
@@ -43,30 +43,30 @@ class AuditOptions:
 
 
 @dataclass(frozen=True)
-class TagEvidence:
+class TagScores:
     """What speaks for a class in an image, without its own tags."""
 
     logits: Array
     """float64 (n, C): out-of-fold logits of the image, mean over the splits."""
     neighbours: Array
     """float64 (n, C): log odds of the class among the most similar images."""
-    places: Array | None
+    locations: Array | None
     """float64 (n, C): out-of-fold logits of the places, mean over the top tenth of them."""
     penalty: float
     """L2 penalty of the heads."""
 
     def suspicion(self, tags: ArrayLike) -> Suspicion:
         """Weigh the evidence against the tags."""
-        kinds = [self.logits, self.neighbours, *([] if self.places is None else [self.places])]
+        kinds = [self.logits, self.neighbours, *([] if self.locations is None else [self.locations])]
         return suspicion(kinds, tags)
 
 
-def tag_evidence(
+def score_tags(
     average: ArrayLike,
     tags: ArrayLike,
     feature_map: Callable[[int], ArrayLike] | None = None,
     options: AuditOptions | None = None,
-) -> TagEvidence:
+) -> TagScores:
     """Return out-of-fold evidence for every class in every image.
 
     The head of the whole image sees average-pooled features beside those averaged over their top tenth of
@@ -87,12 +87,12 @@ def tag_evidence(
     average = np.asarray(average, np.float64)
     tags = checked_tags("tags", tags, len(average))
     plain = average * feature_scale(average)
-    roots = rooted(average).features
-    places, joined = None, roots
+    roots = power_normalised(average).features
+    locations, joined = None, roots
     if feature_map is not None:
         maps = (np.asarray(feature_map(index), np.float32) for index in range(len(average)))
-        top, places = _over_places(maps, plain, tags, feature_scale(average), options)
-        joined = np.hstack([roots, rooted(top).features]) / math.sqrt(2)
+        top, locations = _over_locations(maps, plain, tags, feature_scale(average), options)
+        joined = np.hstack([roots, power_normalised(top).features]) / math.sqrt(2)
     joined = rotated(joined)
     penalty = best_penalty(joined, tags, options.penalties, options.folds, options.seed)
     logits = np.mean(
@@ -102,7 +102,7 @@ def tag_evidence(
         ],
         axis=0,
     )
-    return TagEvidence(logits, neighbour_evidence(roots, tags, options.neighbours), places, penalty)
+    return TagScores(logits, neighbour_scores(roots, tags, options.neighbours), locations, penalty)
 
 
 def top_mean(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -111,16 +111,16 @@ def top_mean(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(np.partition(values, values.shape[1] - kept, axis=1)[:, -kept:].mean(axis=1))
 
 
-def _over_places(
+def _over_locations(
     maps: Iterable[NDArray[np.float32]], plain: Array, tags: Array, scale: float, options: AuditOptions
 ) -> tuple[Array, Array]:
     """Return top-pooled features (n, D) and out-of-fold logits of the top places (n, C), in one pass."""
     penalty = best_penalty(plain, tags, options.penalties, options.folds, options.seed)
     fold, heads = cross_fitted_heads(plain, tags, penalty, options.folds, options.seed)
-    top, places = np.empty(plain.shape), np.empty(tags.shape)
+    top, locations = np.empty(plain.shape), np.empty(tags.shape)
     for index, feature in enumerate(maps):
         flat = feature.reshape(len(feature), -1)
         head = heads[fold[index]]
         top[index] = top_mean(flat)
-        places[index] = top_mean((head.weight * scale).astype(np.float32) @ flat) + head.bias
-    return top, places
+        locations[index] = top_mean((head.weight * scale).astype(np.float32) @ flat) + head.bias
+    return top, locations

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def guidance_loss(logits: Tensor, target: Tensor, trust: Tensor) -> Tensor:
+def guidance_loss(logits: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
     """Return the mean cross-entropy of the places, weighed by their trust.
 
     Background is a class of the softmax, so that for an untagged class every place is an exact negative and
@@ -23,10 +23,10 @@ def guidance_loss(logits: Tensor, target: Tensor, trust: Tensor) -> Tensor:
     Raises:
         ValueError: Shapes differ.
     """
-    if logits.shape != target.shape or trust.shape != (logits.shape[0], *logits.shape[2:]):
+    if logits.shape != target.shape or confidence.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(
             f"logits, target, trust: must be (N, K, h, w) twice and (N, h, w), "
-            f"got {tuple(logits.shape)}, {tuple(target.shape)}, {tuple(trust.shape)}"
+            f"got {tuple(logits.shape)}, {tuple(target.shape)}, {tuple(confidence.shape)}"
         )
-    places = -(F.log_softmax(logits, dim=1) * target).sum(dim=1)
-    return (places * trust).sum() / trust.sum().clamp(min=1e-6)
+    locations = -(F.log_softmax(logits, dim=1) * target).sum(dim=1)
+    return (locations * confidence).sum() / confidence.sum().clamp(min=1e-6)

@@ -24,7 +24,7 @@ class DistillOptions:
     """Side of the square that photos are squashed to; 0 takes the run's."""
     epochs: int = 20
     """Passes over the images, in each round."""
-    least_steps: int = 200
+    min_steps: int = 200
     """Fewer images get more passes, until so many updates are made."""
     batch_size: int = 16
     """Images an update, over all processes together."""
@@ -46,9 +46,9 @@ class DistillOptions:
     """Taken from the background's logit after training, as for the head of a run."""
     rounds: int = 1
     """In each further round the teacher's predictions, restricted to the tags, take part in the targets."""
-    teacher_share: float = 0.5
+    teacher_weight: float = 0.5
     """Their share of the targets of images without cues; the rest are the masks of the run."""
-    tag_evidence: float | None = None
+    tag_prior: float | None = None
     """How far what is told from the whole photo decides to which class its objects belong; null takes the run's. In the
     finetune regime null takes 0: a tagger is fitted to the backbone after it has learnt, on photos that it knows by
     then, and is too sure of others."""
@@ -64,14 +64,14 @@ class DistillOptions:
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
             raise IgcamError(f"regime must be one of {', '.join(REGIMES)}, got {self.regime!r}")
-        check_ranges(self, epochs=(1, math.inf), least_steps=(0, math.inf), batch_size=(1, math.inf))
+        check_ranges(self, epochs=(1, math.inf), min_steps=(0, math.inf), batch_size=(1, math.inf))
         check_ranges(self, accumulate=(1, math.inf), learning_rate=(0, math.inf), backbone_rate=(0, math.inf))
         check_ranges(self, weight_decay=(0, math.inf), averaging=(0, 0.9999), class_balance=(0, 1))
-        check_ranges(self, foreground_bias=(-20, 20), rounds=(1, 100), teacher_share=(0, 1), colour=(0, 0.99))
+        check_ranges(self, foreground_bias=(-20, 20), rounds=(1, 100), teacher_weight=(0, 1), colour=(0, 0.99))
         check_ranges(self, seed=(0, 2**32 - 1))
         if self.size != 0:
             check_ranges(self, size=(32, 4096))
-        if self.tag_evidence is not None:
-            check_ranges(self, tag_evidence=(0, math.inf))
+        if self.tag_prior is not None:
+            check_ranges(self, tag_prior=(0, math.inf))
         if not 0 < self.scale[0] <= self.scale[1]:
             raise IgcamError(f"scale must be 0 < low <= high, got {self.scale}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from igcam.core.progress import Progress, no_progress
 from igcam.proposals.segments import Masks
 from igcam.refine.stack import resized
-from igcam.supervision.constraints import DrawnImage, Evidence
+from igcam.supervision.constraints import AnnotatedImage, CueConstraint
 
 Array = NDArray[np.float32]
 
@@ -39,11 +39,11 @@ class Inputs:
     """Index, size -> uint8 (size, size, 3): the photo squashed to a square."""
     proposals: Callable[[int, Array], Masks | None] = no_proposals
     """Index, what `grouping` gives -> bool (P, rows, columns): further proposals for the photo, of any size."""
-    drawn: Mapping[int, DrawnImage] = field(default_factory=dict)
+    annotated: Mapping[int, AnnotatedImage] = field(default_factory=dict)
     """Index -> cues of those images that have some."""
-    belief: Array | None = None
+    posterior: Array | None = None
     """float32 (N, C) in 0..1: how probable it is that each class is in each image; None believes the tags."""
-    image_trust: Array | None = None
+    image_confidence: Array | None = None
     """float32 (N,) in 0..1: how far the targets of each image count, if they are not drawn; None for one."""
     seed: int = 0
     """Seeds the heads and the folds."""
@@ -58,17 +58,17 @@ class Inputs:
     @property
     def allowed(self) -> Array:
         """How far each class may be predicted in each image, float32 (N, C): the beliefs, or else the tags."""
-        return self.tags if self.belief is None else self.belief
+        return self.tags if self.posterior is None else self.posterior
 
-    def evidence(self, index: int, size: tuple[int, int] | None = None) -> Evidence | None:
+    def constraint(self, index: int, size: tuple[int, int] | None = None) -> CueConstraint | None:
         """Return what the cues of an image say on a grid of `size` (rows, columns), by default that of the maps."""
-        drawn = self.drawn.get(index)
-        return None if drawn is None else drawn.at(*(size or self.map_size))
+        annotated = self.annotated.get(index)
+        return None if annotated is None else annotated.at(*(size or self.map_size))
 
     @property
     def masked(self) -> NDArray[np.bool_]:
         """Which images have their whole mask given, bool (N,)."""
-        return np.array([index in self.drawn and self.drawn[index].whole for index in range(len(self.tags))], bool)
+        return np.array([index in self.annotated and self.annotated[index].whole for index in range(len(self.tags))], bool)
 
     def at_map_size(self, maps: NDArray[np.floating]) -> Array:
         """Return maps (K, h', w') of any level at the size of the reduced maps, float32 (K, h, w)."""

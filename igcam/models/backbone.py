@@ -32,7 +32,7 @@ _ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True, "strict_img_size": False}
 PASS_PIXELS = 384 * 384
 """Pixels of images in one pass on a CPU: what more of them give does not stay in its caches, and in memory that the
 system hands out anew each time; eight images at once took half as long again as one by one."""
-MOST_A_PASS = 1024
+MAX_A_PASS = 1024
 """Images in one pass on a GPU."""
 
 
@@ -186,7 +186,7 @@ class Backbone(nn.Module):
 
 def images_a_pass(height: int, width: int, device: torch.device) -> int:
     """Return how many images of a size a network takes at a time when it predicts."""
-    return max(1, PASS_PIXELS // (height * width)) if device.type == "cpu" else MOST_A_PASS
+    return max(1, PASS_PIXELS // (height * width)) if device.type == "cpu" else MAX_A_PASS
 
 
 def passes(images: Tensor) -> Sequence[Tensor]:

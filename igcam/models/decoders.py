@@ -150,7 +150,7 @@ def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
     if len(stages) < count:
         raise IgcamError(f"decoder {name}: needs {count} stages of stride 4 or more, the network has {len(stages)}")
     if strides[stages[0]] == strides[stages[-1]]:
-        return tuple(stages[round((place + 1) * len(stages) / count) - 1] for place in range(count))
+        return tuple(stages[round((location + 1) * len(stages) / count) - 1] for location in range(count))
     joined = DECODERS[name].joined
     return tuple(sorted({*stages[: count - joined], *stages[-joined:]})) if joined > 1 else tuple(stages[-count:])
 
@@ -179,9 +179,9 @@ class BinnedMean(nn.Module):
     def _weights(self, feature: Tensor, axis: int) -> Tensor:
         """Return what each place counts in each bin, (bins, h) or (bins, w): a bin is rounded outwards."""
         side = feature.shape[axis]
-        place = torch.arange(side, device=feature.device)
+        location = torch.arange(side, device=feature.device)
         first = torch.arange(self.bins, device=feature.device)[:, None]
-        inside = (place >= first * side // self.bins) & (place < ((first + 1) * side + self.bins - 1) // self.bins)
+        inside = (location >= first * side // self.bins) & (location < ((first + 1) * side + self.bins - 1) // self.bins)
         weights = inside.to(feature.dtype)
         return weights / weights.sum(dim=1, keepdim=True)
 

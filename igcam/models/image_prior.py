@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from igcam.models.linear_head import fit_linear_head
 from igcam.models.penalty import best_penalty
-from igcam.models.rooted import rooted, signed_root
+from igcam.models.power_normalisation import power_normalised, signed_sqrt
 
 PENALTIES = (0.01, 0.003, 0.001)
 """L2 penalties to choose from; features have a mean square norm of one hundred."""
@@ -35,7 +35,7 @@ class Tagger(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return raw logits, float (..., C), of the last level's mean over places, float (..., D)."""
-        return F.linear(signed_root(pooled), self.weight, self.bias)
+        return F.linear(signed_sqrt(pooled), self.weight, self.bias)
 
 
 def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: int) -> Tagger:
@@ -46,13 +46,13 @@ def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: i
         tags: (n, C) of 0 and 1, or how far each is believed.
         seed: Of the folds.
     """
-    features, mean, scale = rooted(pooled)
+    features, mean, scale = power_normalised(pooled)
     head = fit_linear_head(features, tags, best_penalty(features, tags, PENALTIES, FOLDS, seed))
     weight = head.weight * scale
     return Tagger(torch.from_numpy(weight).float(), torch.from_numpy(head.bias - weight @ mean).float())
 
 
-def add_evidence(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
+def add_prior(logits: Tensor, prior: Tensor, share: float) -> Tensor:
     """Let what the whole photo says of each class decide what the objects in it are.
 
     With place logits z (background z_0), photo logits e and the share s,
@@ -71,12 +71,12 @@ def add_evidence(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
     Returns:
         float (N, C + 1, h, w); the background's logit stays as it is.
     """
-    said = evidence[:, :, None, None]
+    said = prior[:, :, None, None]
     joined = turned(logits, said, share)
     return torch.cat([joined[:, :1], joined[:, 1:] + share * F.logsigmoid(said)], dim=1)
 
 
-def turned(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
+def turned(logits: Tensor, prior: Tensor, share: float) -> Tensor:
     """Let evidence decide to which class a place belongs if it is of an object, but not whether it is.
 
     Args:
@@ -88,7 +88,7 @@ def turned(logits: Tensor, evidence: Tensor, share: float) -> Tensor:
         float (N, C + 1, h, w): z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k), k = 1..C.
     """
     objects = logits[:, 1:]
-    moved = objects + share * evidence
+    moved = objects + share * prior
     kept = torch.logsumexp(objects, 1, keepdim=True) - torch.logsumexp(moved, 1, keepdim=True)
     return torch.cat([logits[:, :1], moved + kept], dim=1)
 
@@ -97,21 +97,21 @@ BLOCK = 2
 """Places, in rows and columns, that are looked at as one."""
 
 
-class PhotoEvidence(nn.Module):
+class ImagePrior(nn.Module):
     """Two linear heads on means of a photo's features, whose logits join those of its places.
 
     Args:
-        tagger: Asks the mean over all places, see `igcam.models.image_prior.add_evidence`.
+        tagger: Asks the mean over all places, see `igcam.models.image_prior.add_prior`.
         share: How far it counts.
         objects: Asks for each place the mean over the places of objects that are like it, so that the places of an
             object decide together; None leaves this out.
-        object_share: How far it counts.
+        object_prior_weight: How far it counts.
     """
 
-    def __init__(self, tagger: Tagger, share: float, objects: Tagger | None = None, object_share: float = 0.0) -> None:
+    def __init__(self, tagger: Tagger, share: float, objects: Tagger | None = None, object_prior_weight: float = 0.0) -> None:
         super().__init__()
         self.tagger, self.share = tagger, share
-        self.objects, self.object_share = objects, object_share
+        self.objects, self.object_prior_weight = objects, object_prior_weight
 
     def forward(self, logits: Tensor, features: Tensor) -> Tensor:
         """Join what the photo says to the logits of its places.
@@ -123,14 +123,14 @@ class PhotoEvidence(nn.Module):
         Returns:
             Raw logits, float (N, C + 1, h, w).
         """
-        joined = add_evidence(logits, self.tagger(features.mean(dim=(2, 3))), self.share)
+        joined = add_prior(logits, self.tagger(features.mean(dim=(2, 3))), self.share)
         if self.objects is None:
             return joined
         object_ = _at(1 - torch.softmax(logits, dim=1)[:, :1], features.shape[2:])
         # Blocks of places say the same in a fifth of the time.
         blocks, of_object = _blocks(features), _blocks(object_)
         said = self.objects(object_means(blocks, of_object[:, 0])).transpose(1, 2).unflatten(2, blocks.shape[2:])
-        return turned(joined, _at(said, logits.shape[2:]), self.object_share)
+        return turned(joined, _at(said, logits.shape[2:]), self.object_prior_weight)
 
 
 def object_means(features: Tensor, objects: Tensor) -> Tensor:
@@ -146,10 +146,10 @@ def object_means(features: Tensor, objects: Tensor) -> Tensor:
     Returns:
         float (N, h * w, D).
     """
-    places = features.flatten(2).transpose(1, 2)
-    unit = F.normalize(places, dim=2)
+    locations = features.flatten(2).transpose(1, 2)
+    unit = F.normalize(locations, dim=2)
     alike = (unit @ unit.transpose(1, 2)).clamp(min=0) * objects.flatten(1).unsqueeze(1)
-    return alike @ places / alike.sum(dim=2, keepdim=True).clamp(min=1e-6)
+    return alike @ locations / alike.sum(dim=2, keepdim=True).clamp(min=1e-6)
 
 
 def _blocks(maps: Tensor) -> Tensor:

@@ -58,14 +58,14 @@ class Reduction:
         )
 
 
-def sample_places(level: NDArray[np.floating], most: int, random: np.random.Generator) -> NDArray[np.float32]:
+def sample_locations(level: NDArray[np.floating], maximum: int, random: np.random.Generator) -> NDArray[np.float32]:
     """Return the channels of random places of a map (D, h, w), float32 (m, D), m at most `most`."""
     flat = level.reshape(len(level), -1)
-    chosen = np.sort(random.choice(flat.shape[1], min(most, flat.shape[1]), replace=False))
+    chosen = np.sort(random.choice(flat.shape[1], min(maximum, flat.shape[1]), replace=False))
     return flat[:, chosen].T.astype(np.float32)
 
 
-def fit_reduction(places: Sequence[NDArray[np.floating]], components: Sequence[int]) -> Reduction:
+def fit_reduction(locations: Sequence[NDArray[np.floating]], components: Sequence[int]) -> Reduction:
     """Fit principal components to a sample of places.
 
     Args:
@@ -73,13 +73,13 @@ def fit_reduction(places: Sequence[NDArray[np.floating]], components: Sequence[i
         components: Most components to keep, one a level.
     """
     means, projections = [], []
-    for sample, most in zip(places, components, strict=True):
+    for sample, maximum in zip(locations, components, strict=True):
         values = torch.from_numpy(np.asarray(sample, np.float32))
         mean = values.mean(dim=0)
         centred = values - mean
         covariance = (centred.T @ centred).double() / len(values)
         spectrum, vectors = torch.linalg.eigh(covariance)
-        keep = min(most, covariance.shape[0])
+        keep = min(maximum, covariance.shape[0])
         spectrum, vectors = spectrum.flip(0)[:keep], vectors.flip(1)[:, :keep]
         scale = spectrum.clamp(min=0).mean().sqrt().clamp(min=1e-6)
         means.append(mean)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from igcam.core.errors import IgcamError, check_ranges
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
-from igcam.models.image_prior import PhotoEvidence
+from igcam.models.image_prior import ImagePrior
 from igcam.models.reduction import Reduction
 
 
@@ -45,7 +45,7 @@ class SegmenterOptions:
                 )
 
     @property
-    def most_components(self) -> tuple[int, ...]:
+    def max_components(self) -> tuple[int, ...]:
         """Most channels of each reduced level."""
         return DECODERS[self.decoder].components if self.components is None else self.components
 
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
     def __init__(self, backbone: Backbone, components: Sequence[int]) -> None:
         super().__init__()
         self.backbone = backbone
-        self.channels = tuple(min(most, own) for most, own in zip(components, backbone.channels, strict=True))
+        self.channels = tuple(min(maximum, own) for maximum, own in zip(components, backbone.channels, strict=True))
         self.projections = nn.ModuleList(
             nn.Conv2d(own, kept, 1) for own, kept in zip(backbone.channels, self.channels, strict=True)
         )
@@ -110,7 +110,7 @@ class Segmenter(nn.Module):
         classes: Number of classes C, without background.
     """
 
-    evidence: PhotoEvidence | None
+    prior: ImagePrior | None
     """What the photo says as a whole, by the last level; None for nothing."""
 
     def __init__(self, encoder: Encoder, options: SegmenterOptions, classes: int) -> None:
@@ -118,7 +118,7 @@ class Segmenter(nn.Module):
         self.encoder = encoder
         self.options = options
         self.decoder = Decoder(options.decoder, encoder.channels, classes, options.width, options.dropout)
-        self.evidence = None
+        self.prior = None
 
     def train(self, mode: bool = True) -> Segmenter:
         """Switch to training or evaluation; the statistics of the backbone's norms stay as they are."""
@@ -139,6 +139,6 @@ class Segmenter(nn.Module):
         levels = self.encoder.backbone(images)
         reduced = self.encoder.project(levels)
         logits: Tensor = self.decoder(reduced)
-        if self.evidence is not None:
-            logits = self.evidence(logits, levels[-1])
+        if self.prior is not None:
+            logits = self.prior(logits, levels[-1])
         return logits, reduced[-1]

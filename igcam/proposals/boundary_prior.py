@@ -36,7 +36,7 @@ def border_distance(affinity: Array, height: int, width: int, deviation: float =
     return np.asarray(np.exp(-(connectivity**2) / (2 * deviation**2)).reshape(height, width), np.float32)
 
 
-def spread(affinity: Array, maps: NDArray[np.floating]) -> Array:
+def propagate(affinity: Array, maps: NDArray[np.floating]) -> Array:
     """Return maps (K, h, w) averaged over the places that are alike, float32 of the same shape."""
     flat = np.asarray(maps, np.float32).reshape(len(maps), -1)
     mean: Array = (flat @ affinity) / affinity.sum(axis=1)

@@ -51,7 +51,7 @@ def colour_segments(
     return tidy(np.concatenate(stacks), None, options.segments)
 
 
-def graph_labels(image: Image, scale: float, smoothing: float = 0.8, least: int = 20) -> NDArray[np.int32]:
+def graph_labels(image: Image, scale: float, smoothing: float = 0.8, minimum: int = 20) -> NDArray[np.int32]:
     """Return region numbers 0..R-1, int32 (H, W), of a photo cut in CIE Lab.
 
     Args:
@@ -61,7 +61,7 @@ def graph_labels(image: Image, scale: float, smoothing: float = 0.8, least: int 
         least: Pixels of the smallest region.
     """
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
-    cutter = cv2.ximgproc.segmentation.createGraphSegmentation(smoothing, scale, least)
+    cutter = cv2.ximgproc.segmentation.createGraphSegmentation(smoothing, scale, minimum)
     labels = cutter.processImage(lab)
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
 

@@ -20,13 +20,13 @@ class FeatureClusterOptions:
 
     cut: NormalisedCutOptions = field(default_factory=NormalisedCutOptions)
     """Likeness of two places; each side of its first cuts alone is a segment too."""
-    most_parts: int = 8
+    max_parts: int = 8
     """The image is cut into 2, 3, ... this many parts."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, most_parts=(2, 64))
+        check_ranges(self, max_parts=(2, 64))
 
 
 def feature_clusters(
@@ -73,12 +73,12 @@ def partitions(affinity: Array, height: int, width: int, options: FeatureCluster
         Ng, Jordan and Weiss, "On spectral clustering", NIPS 2001, with eigenvectors as in Shi and Malik, 2000.
     """
     options = options or FeatureClusterOptions()
-    most = min(options.most_parts, height * width - 2)
-    cuts = smoothest_cuts(affinity, max(most - 1, options.cut.cuts))
+    maximum = min(options.max_parts, height * width - 2)
+    cuts = smoothest_cuts(affinity, max(maximum - 1, options.cut.cuts))
     flat = np.stack([side for cut in cuts[: options.cut.cuts] for side in sides(cut)])
     found = [side.reshape(height, width) for side in flat if side.any()]
     constant = np.full((1, height * width), (height * width) ** -0.5, np.float32)
-    for count in range(2, most + 1):
+    for count in range(2, maximum + 1):
         directions = np.concatenate([constant, cuts[: count - 1]]).T
         directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         labels = k_means(directions, count).reshape(height, width)

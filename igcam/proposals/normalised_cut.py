@@ -22,13 +22,13 @@ class NormalisedCutOptions:
 
     power: float = 2.0
     """The cosine of two features, cut off at zero, is raised to this power."""
-    reach: float = 8.0
+    radius: float = 8.0
     """Standard deviation of the Gaussian of their distance, in places of a 24 x 24 map; scales with others."""
     cuts: int = 3
     """Number of eigenvectors after the constant one."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, power=(0, math.inf), reach=(1e-3, math.inf), cuts=(1, 64))
+        check_ranges(self, power=(0, math.inf), radius=(1e-3, math.inf), cuts=(1, 64))
 
 
 def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions | None = None) -> Array:
@@ -59,7 +59,7 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
 def cut_affinity(feature: NDArray[np.floating], options: NormalisedCutOptions | None = None) -> Array:
     """Return the affinity that is cut, float32 (h * w, h * w), positive, of a feature (D, h, w)."""
     options = options or NormalisedCutOptions()
-    affinity = dense_affinity(feature, None, DenseAffinityOptions(power=options.power, reach=options.reach))
+    affinity = dense_affinity(feature, None, DenseAffinityOptions(power=options.power, radius=options.radius))
     # A little of everything keeps places that are like no other from being cut off alone.
     return affinity + np.float32(1e-5)
 

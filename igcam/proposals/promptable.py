@@ -45,7 +45,7 @@ class ConceptSegmenter(Protocol):
 class GateOptions:
     """Which answers of a segmenter are believed, and how far."""
 
-    least_contrast: float = 0.1
+    min_contrast: float = 0.1
     """Mean activation inside minus that outside, below which an answer is dropped."""
     full_contrast: float = 0.4
     """The contrast from which on the activation map takes nothing off the trust."""
@@ -53,7 +53,7 @@ class GateOptions:
     """Sizes, duplicates, number; of duplicates the one with the most trust stays."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, least_contrast=(-1, 1), full_contrast=(1e-3, 1))
+        check_ranges(self, min_contrast=(-1, 1), full_contrast=(1e-3, 1))
 
 
 def prompted_segments(
@@ -118,9 +118,9 @@ def gated(
     """
     options = options or GateOptions()
     contrasts = contrast(masks, activation)
-    kept = contrasts >= options.least_contrast
-    trust = np.clip(certainty, 0, 1) * np.clip(contrasts / options.full_contrast, 0, 1)
-    return tidy(masks[kept], np.asarray(trust[kept], np.float32), options.segments)
+    kept = contrasts >= options.min_contrast
+    confidence = np.clip(certainty, 0, 1) * np.clip(contrasts / options.full_contrast, 0, 1)
+    return tidy(masks[kept], np.asarray(confidence[kept], np.float32), options.segments)
 
 
 def contrast(masks: Masks, activation: NDArray[np.floating]) -> Array:

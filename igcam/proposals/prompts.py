@@ -17,22 +17,22 @@ Array = NDArray[np.float32]
 class PromptOptions:
     """Where to point."""
 
-    least_peak: float = 0.5
+    min_peak: float = 0.5
     """Activation below which a peak is none."""
     peak_distance: float = 0.15
     """Peaks nearer to a higher one than this share of the image's sides are left out."""
-    most_points: int = 5
+    max_points: int = 5
     """Points an activation map, the highest peaks."""
     box_level: float = 0.3
     """Boxes go around connected places above this activation."""
-    least_box: float = 0.01
+    min_box: float = 0.01
     """Share of the image below which such places get no box."""
-    most_boxes: int = 5
+    max_boxes: int = 5
     """Boxes an activation map, around the largest."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, least_peak=(0, 1), peak_distance=(0, 1), most_points=(0, 1000))
-        check_ranges(self, box_level=(0, 1), least_box=(0, 1), most_boxes=(0, 1000))
+        check_ranges(self, min_peak=(0, 1), peak_distance=(0, 1), max_points=(0, 1000))
+        check_ranges(self, box_level=(0, 1), min_box=(0, 1), max_boxes=(0, 1000))
 
 
 def peak_points(activation: NDArray[np.floating], options: PromptOptions | None = None) -> Array:
@@ -46,12 +46,12 @@ def peak_points(activation: NDArray[np.floating], options: PromptOptions | None 
     height, width = activation.shape
     values = np.asarray(activation, np.float32)
     top = values >= cv2.dilate(values, np.ones((3, 3), np.uint8))
-    rows, columns = np.nonzero(top & (values >= options.least_peak) & (values > 0))
+    rows, columns = np.nonzero(top & (values >= options.min_peak) & (values > 0))
     order = np.argsort(-values[rows, columns], kind="stable")
     found = np.stack([(columns[order] + 0.5) / width, (rows[order] + 0.5) / height], axis=1)
     kept: list[NDArray[np.floating]] = []
     for point in found:
-        if len(kept) == options.most_points:
+        if len(kept) == options.max_points:
             break
         if all(np.linalg.norm(point - other) >= options.peak_distance for other in kept):
             kept.append(point)
@@ -73,8 +73,8 @@ def active_boxes(activation: NDArray[np.floating], options: PromptOptions | None
     active = (np.asarray(activation) > options.box_level).astype(np.uint8)
     _, _, facts, _ = cv2.connectedComponentsWithStats(active)
     facts = facts[1:]
-    facts = facts[facts[:, cv2.CC_STAT_AREA] >= options.least_box * height * width]
-    facts = facts[np.argsort(-facts[:, cv2.CC_STAT_AREA], kind="stable")][: options.most_boxes]
+    facts = facts[facts[:, cv2.CC_STAT_AREA] >= options.min_box * height * width]
+    facts = facts[np.argsort(-facts[:, cv2.CC_STAT_AREA], kind="stable")][: options.max_boxes]
     left, top, across, down = facts[:, :4].T
     boxes = np.stack([left / width, top / height, (left + across) / width, (top + down) / height], axis=1)
     return boxes.astype(np.float32)

@@ -22,17 +22,17 @@ Image = NDArray[np.uint8]
 class SegmentOptions:
     """Which segments are kept."""
 
-    least_area: float = 0.01
+    min_area: float = 0.01
     """Share of the image below which a segment is no object."""
-    most_area: float = 0.9
+    max_area: float = 0.9
     """Share of the image above which it is none."""
     overlap: float = 0.9
     """Of two segments whose intersection over union is above this, the later one is a duplicate."""
-    most: int = 300
+    max_count: int = 300
     """Segments an image, the first ones; best first where a kind has scores."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, least_area=(0, 1), most_area=(0, 1), overlap=(0, 1), most=(1, math.inf))
+        check_ranges(self, min_area=(0, 1), max_area=(0, 1), overlap=(0, 1), max_count=(1, math.inf))
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | No
     """
     options = options or SegmentOptions()
     area = masks.mean(axis=(1, 2))
-    fit = np.flatnonzero((area >= options.least_area) & (area <= options.most_area) & (area > 0))
+    fit = np.flatnonzero((area >= options.min_area) & (area <= options.max_area) & (area > 0))
     if scores is not None:
         fit = fit[np.argsort(-scores[fit], kind="stable")]
-    kept = fit[without_duplicates(masks[fit], options.overlap, options.most)]
+    kept = fit[without_duplicates(masks[fit], options.overlap, options.max_count)]
     return Segments(masks[kept], np.zeros(0, np.float32) if scores is None else scores[kept])
 
 
-def without_duplicates(masks: Masks, overlap: float, most: int) -> NDArray[np.intp]:
+def without_duplicates(masks: Masks, overlap: float, maximum: int) -> NDArray[np.intp]:
     """Return the indices of the first segment of each group of near duplicates, at most `most`, in order."""
     if not len(masks):
         return np.zeros(0, np.intp)
@@ -99,7 +99,7 @@ def without_duplicates(masks: Masks, overlap: float, most: int) -> NDArray[np.in
             continue
         kept.append(index)
         dropped |= similar[index]
-        if len(kept) == most:
+        if len(kept) == maximum:
             break
     return np.array(kept, np.intp)
 
@@ -114,7 +114,7 @@ def overlaps(first: Masks, second: Masks) -> Array:
     return np.asarray(common / np.maximum(union, 1), np.float32)
 
 
-def components(mask: NDArray[np.integer], least: int = 1) -> Masks:
+def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
     """Return the connected pieces of uint8 (rows, columns) where it has several, bool (P, rows, columns).
 
     Args:
@@ -122,7 +122,7 @@ def components(mask: NDArray[np.integer], least: int = 1) -> Masks:
         least: Smallest piece, in places.
     """
     count, numbered, facts, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8))
-    kept = [part for part in range(1, count) if facts[part, cv2.CC_STAT_AREA] >= least]
+    kept = [part for part in range(1, count) if facts[part, cv2.CC_STAT_AREA] >= minimum]
     pieces: Masks = numbered == np.array(kept, np.int32).reshape(-1, 1, 1)
     return pieces if count > 2 else pieces[:0]
 
@@ -135,9 +135,9 @@ def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> 
         options: Defaults to `SegmentOptions()`.
     """
     size = max((part.masks.shape[1:] for part in parts), key=lambda shape: shape[0] * shape[1])
-    turns = [(place, index) for index, part in enumerate(parts) for place in range(len(part))]
+    turns = [(position, index) for index, part in enumerate(parts) for position in range(len(part))]
     stacks = [enlarged(part.masks, *size) for part in parts]
-    masks = [stacks[index][place] for place, index in sorted(turns)]
+    masks = [stacks[index][position] for position, index in sorted(turns)]
     return tidy(np.stack(masks) if masks else np.zeros((0, *size), bool), None, options)
 
 

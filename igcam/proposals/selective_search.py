@@ -77,9 +77,9 @@ class _Regions:
         rows, columns = np.indices(labels.shape)
         self.low = np.full((count, 2), max(labels.shape))
         self.high = np.zeros((count, 2), int)
-        for axis, place in enumerate((rows, columns)):
-            np.minimum.at(self.low[:, axis], labels.ravel(), place.ravel())
-            np.maximum.at(self.high[:, axis], labels.ravel(), place.ravel() + 1)
+        for axis, position in enumerate((rows, columns)):
+            np.minimum.at(self.low[:, axis], labels.ravel(), position.ravel())
+            np.maximum.at(self.high[:, axis], labels.ravel(), position.ravel() + 1)
 
     def to_all(self, index: int) -> Array:
         """Return the similarity of one region to all, float32 (R,)."""

@@ -36,15 +36,15 @@ class CRFParameters:
     """Its weight; 0 leaves it out."""
     iterations: int = 10
     """Mean-field updates."""
-    settled: float = 0.0
+    converged: float = 0.0
     """Updates end before that once no pixel's belief moves by more than this; 0 does all of them, as comparisons
     with other code need."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            least = "above 0" if name.endswith(("width", "colour")) else "at least 0"
-            if not (np.isfinite(value) and (value > 0 or (value == 0 and least == "at least 0"))):
-                raise ValueError(f"{name}: must be {least}, got {value}")
+            minimum = "above 0" if name.endswith(("width", "colour")) else "at least 0"
+            if not (np.isfinite(value) and (value > 0 or (value == 0 and minimum == "at least 0"))):
+                raise ValueError(f"{name}: must be {minimum}, got {value}")
 
     def scaled(self, factor: float) -> CRFParameters:
         """Return the parameters for an image resized by `factor`: both widths in pixels change with it."""
@@ -133,7 +133,7 @@ def dense_crf_from_unary(
         if costs is not None:
             energy = to_blocks(-costs @ from_blocks(energy, classes))
         before, belief = belief, _softmax(energy, log_unary, classes)
-        if parameters.settled > 0 and np.abs(belief - before).max() <= parameters.settled:
+        if parameters.converged > 0 and np.abs(belief - before).max() <= parameters.converged:
             break
     return from_blocks(belief, classes).reshape(classes, height, width)
 

@@ -59,7 +59,7 @@ def dense_crf_tensors(
         if costs is not None:
             message = -costs @ (message + sum(weight * lattice.filter(uniform) for weight, lattice in kernels))
         before, belief = belief, (log_unary + message).softmax(dim=0)
-        if parameters.settled > 0 and (belief - before).abs().max() <= parameters.settled:
+        if parameters.converged > 0 and (belief - before).abs().max() <= parameters.converged:
             break
     return belief.reshape(probability.shape)
 

@@ -25,11 +25,11 @@ class DenseAffinityOptions:
     """The cosine of two features, cut off at zero, is raised to this power; 0 leaves the features out."""
     colour: float = 20.0
     """Standard deviation of the difference in colour, in units of CIE Lab; 0 leaves the colours out."""
-    reach: float = 8.0
+    radius: float = 8.0
     """Standard deviation of the Gaussian of the distance, in places of a 24 x 24 map; scales with others."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, power=(0, math.inf), reach=(1e-3, math.inf))
+        check_ranges(self, power=(0, math.inf), radius=(1e-3, math.inf))
         if not (self.colour == 0 or self.colour >= 0.01):
             raise IgcamError(f"colour must be 0 or at least 0.01, got {self.colour}")
 
@@ -58,7 +58,7 @@ def dense_affinity(
     if feature.ndim != 3 or not np.isfinite(feature).all():
         raise ValueError(f"feature: must be finite (D, h, w), got {feature.dtype} {feature.shape}")
     height, width = feature.shape[1:]
-    coordinates = _places(height, width) / np.float32(options.reach)
+    coordinates = _locations(height, width) / np.float32(options.radius)
     if options.colour > 0 and image is not None:
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise ValueError(f"image: must be uint8 ({height}, {width}, 3), got {image.dtype} {image.shape}")
@@ -88,7 +88,7 @@ def _unit(feature: NDArray[np.floating]) -> Array:
     return unit
 
 
-def _places(height: int, width: int) -> Array:
+def _locations(height: int, width: int) -> Array:
     """Return rows and columns, (2, n), in places of a 24 x 24 map."""
     grid = np.mgrid[:height, :width].reshape(2, -1)
     return (grid * np.array([[24 / height], [24 / width]])).astype(np.float32)

@@ -25,7 +25,7 @@ class DenseLevelOptions:
     side: int = 48
     """Most rows and columns of the grid, which has twice those of the map; time and memory grow with its fourth
     power. 0 leaves this level out, and so do maps that are finer."""
-    affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=8, reach=12))
+    affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=8, radius=12))
     """Likeness of two places, by features and colours."""
     near: float = 1.5
     """The reach where there are no features: colours alone mislead across a photo."""
@@ -65,7 +65,7 @@ def dense_level(
     )
     small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
     if feature is None:
-        by_colour = replace(options.affinity, power=0, reach=options.near)
+        by_colour = replace(options.affinity, power=0, radius=options.near)
         affinity = dense_affinity(np.ones((1, rows, columns), np.float32), small, by_colour)
     else:
         affinity = dense_affinity(resized(feature, rows, columns), small, options.affinity)

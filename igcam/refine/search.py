@@ -66,9 +66,9 @@ def search(
         if example.mask is not None:
             return np.stack([_table(example.mask, answer, classes) for answer in answers])
         votes = np.stack([(answers == label).sum(axis=0) for label in range(classes)])
-        undisputed = votes.max(axis=0) == len(answers)
+        agreement = votes.max(axis=0) == len(answers)
         others = [(votes - (answer == np.arange(classes)[:, None, None])).argmax(axis=0) for answer in answers]
-        measures = [np.where(undisputed, UNKNOWN, other) for other in others]
+        measures = [np.where(agreement, UNKNOWN, other) for other in others]
         return np.stack([_table(*pair, classes) for pair in zip(measures, answers, strict=True)])
 
     total = sum(in_parallel(count, judged or range(len(examples)), workers), np.zeros((), np.int64))

@@ -18,10 +18,10 @@ from igcam.reporting.overlay import heat_overlay, signed_overlay, thumbnail
 from igcam.reporting.pictures import data_uri
 from igcam.reporting.words import count, duration, listed
 
-MOST_PICTURES = 100
+MAX_PICTURES = 100
 _ALL_BYTES = 2_400_000
-_MOST_BYTES = 60_000
-_MOST_ROWS = 200
+_MAX_BYTES = 60_000
+_MAX_ROWS = 200
 
 
 def write_audit_page(
@@ -39,8 +39,8 @@ def write_audit_page(
     Raises:
         IgcamError: The page cannot be written, or pictures is out of range.
     """
-    if not 0 <= pictures <= MOST_PICTURES:
-        raise IgcamError(f"pictures: must be 0 to {MOST_PICTURES}, got {pictures}")
+    if not 0 <= pictures <= MAX_PICTURES:
+        raise IgcamError(f"pictures: must be 0 to {MAX_PICTURES}, got {pictures}")
     page = document(
         f"{title}: audit",
         _header(title, audit),
@@ -83,7 +83,7 @@ def _pictures_section(audit: Audit, pictures: int) -> Markup | None:
     shown = audit.suspects[:pictures]
     if not shown:
         return None
-    limit = min(_MOST_BYTES, _ALL_BYTES // (3 * len(shown)))
+    limit = min(_MAX_BYTES, _ALL_BYTES // (3 * len(shown)))
     articles, problems = [], []
     for rank, suspect in enumerate(shown, 1):
         try:
@@ -103,11 +103,11 @@ def _pictures_section(audit: Audit, pictures: int) -> Markup | None:
 def _article(rank: int, suspect: Suspect, audit: Audit, limit: int) -> Markup:
     photo = thumbnail(load_image(audit.dataset.samples[suspect.image].image), 400)
     clear = audit.typical[audit.dataset.classes.index(suspect.label)]
-    evidence = np.clip(suspect.evidence / max(clear, suspect.evidence.max() / 2, 1e-6), 0, 1)
+    scores = np.clip(suspect.scores / max(clear, suspect.scores.max() / 2, 1e-6), 0, 1)
     reach = float(np.quantile(np.abs(suspect.influence), 0.98)) or 1.0
     panels = (
         ("Photo", f"Photo {suspect.name}", photo),
-        (f"Where {suspect.label} is seen", "Evidence at each place", heat_overlay(photo, evidence)),
+        (f"Where {suspect.label} is seen", "CueConstraint at each place", heat_overlay(photo, scores)),
         ("Influence", "Influence of each place", signed_overlay(photo, suspect.influence / reach)),
     )
     figures = []
@@ -129,12 +129,12 @@ def _words(suspect: Suspect) -> str:
     effect = "falls" if suspect.change < 0 else "rises"
     return (
         f"Whole image {suspect.logit:+.1f}, similar images {suspect.neighbours:+.1f}, top places "
-        f"{suspect.places:+.1f}; {turned} the loss of other images {effect} by {abs(suspect.change):.4f}."
+        f"{suspect.locations:+.1f}; {turned} the loss of other images {effect} by {abs(suspect.change):.4f}."
     )
 
 
 def _list_section(audit: Audit, pictures: int) -> Markup | None:
-    rest = list(enumerate(audit.suspects, 1))[pictures : pictures + _MOST_ROWS]
+    rest = list(enumerate(audit.suspects, 1))[pictures : pictures + _MAX_ROWS]
     rows = [(f"{rank}", item.name, item.label, item.kind, _percent(item.probability)) for rank, item in rest]
     return _table("More of them", ("", "Image", "Class", "Tag is", "Probability"), rows) if rows else None
 

@@ -121,7 +121,7 @@ def share_bar(iou: float, false_positive: float, false_negative: float, start: f
     return element("svg", *parts, class_="shares", aria_hidden="true", **box)
 
 
-def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
+def nice_ticks(low: float, high: float, maximum: int = 5) -> list[float]:
     """Return round numbers at equal steps that enclose a range: at least two and about `most`.
 
     Raises:
@@ -134,7 +134,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     # A level line gets room of its own, so that rounding is no slope.
     if span <= 1e-6 * size or size < 1e-9:
         span = 0.1 * size if size >= 1e-9 else 1.0
-    rough = span / (most - 1)
+    rough = span / (maximum - 1)
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

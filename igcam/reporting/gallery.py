@@ -10,7 +10,7 @@ from igcam.reporting.run_data import RunData
 from igcam.reporting.words import percent
 
 _ALL_BYTES = 2_400_000
-_MOST_BYTES = 60_000
+_MAX_BYTES = 60_000
 
 
 def gallery_section(run: RunData, pictures: int) -> Markup | None:
@@ -32,7 +32,7 @@ def gallery_section(run: RunData, pictures: int) -> Markup | None:
     drawn = [row for _, rows in groups for row in rows]
     if not drawn and not problems:
         return None
-    limit = min(_MOST_BYTES, _ALL_BYTES // max(1, sum(len(row.panels) for row in drawn)))
+    limit = min(_MAX_BYTES, _ALL_BYTES // max(1, sum(len(row.panels) for row in drawn)))
     blocks = [
         element("div", element("h3", title), *(_row(row, run, limit) for row in rows), class_="group")
         for title, rows in groups
@@ -66,7 +66,7 @@ def _legend(run: RunData, drawn: list[PictureRow]) -> Markup:
     items = [_class_key(run, label) for label in labels]
     if "Activation map" in titles:
         items.append(element("li", element("span", class_="swatch heat"), "activation, weak to strong"))
-    if "Guidance target" in titles and run.trust is not None:
+    if "Guidance target" in titles and run.confidence is not None:
         items.append(element("li", element("span", class_="swatch hatch"), "target with little trust"))
     if any(row.unknown for row in drawn):
         items.append(element("li", element("span", class_="swatch blank"), "not scored"))

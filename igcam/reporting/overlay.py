@@ -82,7 +82,7 @@ def signed_overlay(photo: Picture, values: NDArray[np.floating]) -> Picture:
 
 
 def probability_overlay(
-    photo: Picture, probability: NDArray[np.floating], trust: NDArray[np.floating] | None = None
+    photo: Picture, probability: NDArray[np.floating], confidence: NDArray[np.floating] | None = None
 ) -> Picture:
     """Lay class probabilities over their photo in the classes' colours; distrusted places are hatched.
 
@@ -96,12 +96,12 @@ def probability_overlay(
     colours = class_colours(len(probability) - 1)[1:].astype(np.float32)
     mixed = shares @ colours / np.maximum(total, 1e-6)[..., None]
     overlaid = _blend(_light(photo), mixed, 0.7 * total.clip(0, 1))
-    if trust is None:
+    if confidence is None:
         return overlaid
     rows, columns = np.indices(photo.shape[:2])
     period = max(6, photo.shape[1] // 36)
     hatch = (rows + columns) % period < period / 3
-    return _blend(overlaid, np.float32(235), 0.6 * hatch * (1 - _resize(trust, photo).clip(0, 1)))
+    return _blend(overlaid, np.float32(235), 0.6 * hatch * (1 - _resize(confidence, photo).clip(0, 1)))
 
 
 def mask_overlay(photo: Picture, mask: NDArray[np.uint8], classes: int) -> Picture:
@@ -159,16 +159,16 @@ def overlay_sheet(
     sheet = Image.new("RGB", (sheet_width, sheet_height), "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(14)
-    for place, title in enumerate(columns):
-        pen.text((gap + place * (width + gap), gap), title, "black", font)
+    for position, title in enumerate(columns):
+        pen.text((gap + position * (width + gap), gap), title, "black", font)
     top = gap + line
     for index, row in enumerate(small):
         if names is not None:
             pen.text((gap, top), names[index], "#555555", font)
             top += caption
-        for place, item in enumerate(row):
+        for position, item in enumerate(row):
             if item is not None:
-                sheet.paste(Image.fromarray(item), (gap + place * (width + gap), top))
+                sheet.paste(Image.fromarray(item), (gap + position * (width + gap), top))
         top += heights[index] + gap
     for (left, row_number), colour, name in zip(legend, class_colours(len(classes))[1:], classes, strict=True):
         upper = top + row_number * line
@@ -180,14 +180,14 @@ def overlay_sheet(
 def _legend_places(classes: Sequence[str], width: int, gap: int) -> list[tuple[int, int]]:
     """Return the left edge and the number of the line of every class of a legend."""
     font = ImageFont.load_default(14)
-    places, left, line = [], gap, 0
+    locations, left, line = [], gap, 0
     for name in classes:
         needed = 18 + round(font.getlength(name)) + 2 * gap
         if left > gap and left + needed > width:
             left, line = gap, line + 1
-        places.append((left, line))
+        locations.append((left, line))
         left += needed
-    return places
+    return locations
 
 
 def _resize(plane: NDArray[np.floating], photo: Picture) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from igcam.reporting.words import (
     signed,
 )
 
-MOST_PICTURES = 10
+MAX_PICTURES = 10
 """With more of each kind the page could not stay below 3 MB."""
 
 _TILES = (
@@ -50,8 +50,8 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
     Raises:
         IgcamError: The folder is no run, a file in it is damaged, or the page cannot be written.
     """
-    if not 0 <= pictures <= MOST_PICTURES:
-        raise IgcamError(f"pictures: must be 0 to {MOST_PICTURES}, got {pictures}")
+    if not 0 <= pictures <= MAX_PICTURES:
+        raise IgcamError(f"pictures: must be 0 to {MAX_PICTURES}, got {pictures}")
     output = Path(run) / "report.html" if output is None else Path(output)
     write_text(output, report_page(read_run(run), pictures))
     return output

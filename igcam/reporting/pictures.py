@@ -108,9 +108,9 @@ def draw(run: RunData, index: int) -> PictureRow:
         panels.append(Panel("Activation map", text, heat_overlay(photo, strongest)))
     if run.targets is not None:
         target = np.asarray(run.targets[index], np.float32)
-        trust = None if run.trust is None else np.asarray(run.trust[index], np.float32)
+        confidence = None if run.confidence is None else np.asarray(run.confidence[index], np.float32)
         text = f"Guidance target of {entry.name}: {_covered(1 - target[0])} of the photo is foreground"
-        panels.append(Panel("Guidance target", text, probability_overlay(photo, target, trust)))
+        panels.append(Panel("Guidance target", text, probability_overlay(photo, target, confidence)))
     for title, source in (("Final mask", run.mask(entry)), ("Truth", entry.truth)):
         if source is not None:
             mask = _checked(source, len(run.classes))
@@ -124,17 +124,17 @@ def draw(run: RunData, index: int) -> PictureRow:
     return PictureRow(entry.name, score, tuple(sorted(labels)), tuple(panels), unknown)
 
 
-def data_uri(picture: Picture, most_bytes: int) -> str:
+def data_uri(picture: Picture, max_bytes: int) -> str:
     """Return a picture as a data URI of a JPEG, made smaller until it fits or cannot get any smaller."""
     text, before = "", 1
     for width, quality in _LADDER:
         # What is far too long even in proportion to its area is not worth encoding.
-        if len(text) * (width / before) ** 2 > 2 * most_bytes and width != _LADDER[-1][0]:
+        if len(text) * (width / before) ** 2 > 2 * max_bytes and width != _LADDER[-1][0]:
             continue
         before, stream = width, io.BytesIO()
         Image.fromarray(thumbnail(picture, width)).save(stream, "JPEG", quality=quality, optimize=True)
         text = "data:image/jpeg;base64," + b64encode(stream.getvalue()).decode("ascii")
-        if len(text) <= most_bytes:
+        if len(text) <= max_bytes:
             break
     return text
 

@@ -90,7 +90,7 @@ class RunData:
     """Activation maps (N, C + 1, h, w), memory-mapped: background score, then classes in 0..1."""
     targets: NDArray[np.floating] | None
     """Guidance targets (N, C + 1, h, w), memory-mapped: probabilities."""
-    trust: NDArray[np.floating] | None
+    confidence: NDArray[np.floating] | None
     """Trust in the targets (N, h, w), memory-mapped, 0..1."""
 
     @property
@@ -127,8 +127,8 @@ def read_run(folder: str | Path) -> RunData:
     samples = _parsed(folder / "samples.json", lambda content: list(map(_entry, content["samples"])))
     classes = _parsed(folder / "samples.json", lambda content: tuple(map(str, content["classes"])))
     maps = ("classify/maps.npy", (len(samples), len(classes) + 1))
-    targets = ("guide/targets.npy", (len(samples), len(classes) + 1))
-    trust = ("guide/trust.npy", (len(samples),))
+    targets = ("guide/pseudo_labels.npy", (len(samples), len(classes) + 1))
+    confidence = ("guide/confidence.npy", (len(samples),))
     return RunData(
         folder=folder,
         method=str(run.get("method", "igcam")),
@@ -142,7 +142,7 @@ def read_run(folder: str | Path) -> RunData:
         image_scores=_optional(folder / "images.json", _image_scores) or {},
         maps=_array(folder / "stages", *maps, dimensions=4),
         targets=_array(folder / "stages", *targets, dimensions=4),
-        trust=_array(folder / "stages", *trust, dimensions=3),
+        confidence=_array(folder / "stages", *confidence, dimensions=3),
     )
 
 

@@ -59,10 +59,10 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else many}"
 
 
-def listed(names: Sequence[str], most: int = 8) -> str:
+def listed(names: Sequence[str], maximum: int = 8) -> str:
     """Return names as a list in a sentence, the rest as a number."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    if len(names) > maximum:
+        return f"{', '.join(names[:maximum])} and {len(names) - maximum} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
@@ -87,7 +87,7 @@ def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]
     facts = [
         ("Scored on", f"{ledger.split}, {count(ledger.split_size, 'image')}"),
         ("Their true tags", used),
-        ("Learnt from", cue_words(ledger.cues)),
+        ("TrainedHeads from", cue_words(ledger.cues)),
         ("Annotation time", _annotation(ledger.annotation_seconds)),
         ("Background threshold", ledger.threshold_rule),
         ("Dense CRF", _parameters(ledger.crf)),
@@ -113,7 +113,7 @@ def run_facts(run: RunData) -> list[tuple[str, str]]:
     return [
         ("Images", f"{len(run.entries):,}"),
         ("Tags", known),
-        ("Learnt from", cue_words(cues)),
+        ("TrainedHeads from", cue_words(cues)),
         ("Annotation time", _annotation(annotation_seconds(annotated, priced))),
         ("Seed", "none" if run.seed is None else str(run.seed)),
         ("Computing time", duration(run.seconds)),

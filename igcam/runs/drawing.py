@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.supervision.constraints import Evidence, constrain
+from igcam.supervision.constraints import CueConstraint, constrain
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
 from igcam.refine.pyramid import PyramidOptions, sharpen
 from igcam.refine.stack import best_class, resized
@@ -28,7 +28,7 @@ class RenderOptions:
     crf_side: int = 0
     """Longer side in pixels of the photos that the CRF's widths are for; other photos get them in proportion to
     theirs. 0 takes the widths as they are."""
-    least_probability: float = 0.1
+    min_probability: float = 0.1
     """Classes that are nowhere as probable as this are not refined; matters without tags only."""
 
 
@@ -37,7 +37,7 @@ def render(
     scores: NDArray[np.floating],
     options: RenderOptions,
     deep: NDArray[np.floating] | None = None,
-    evidence: Evidence | None = None,
+    constraint: CueConstraint | None = None,
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield the mask after each step with its name: `plain`, then `sharpen` and `crf` where they are on.
 
@@ -53,7 +53,7 @@ def render(
     Yields:
         Name and uint8 (H, W) mask with ids 0..C.
     """
-    for name, labels, probability in refined(image, scores, options, deep, evidence):
+    for name, labels, probability in refined(image, scores, options, deep, constraint):
         yield name, labels[best_class(probability)]
 
 
@@ -62,7 +62,7 @@ def refined(
     scores: NDArray[np.floating],
     options: RenderOptions,
     deep: NDArray[np.floating] | None = None,
-    evidence: Evidence | None = None,
+    constraint: CueConstraint | None = None,
 ) -> Iterator[tuple[str, NDArray[np.uint8], Array]]:
     """Yield the soft masks that `render` takes the best class of.
 
@@ -70,8 +70,8 @@ def refined(
         Name of the step, ids uint8 (K,), and their probabilities, float32 (K, H, W).
     """
     height, width = image.shape[:2]
-    labels, probability = present_classes(scores, options.least_probability)
-    said = None if evidence is None else evidence.of(labels)
+    labels, probability = present_classes(scores, options.min_probability)
+    said = None if constraint is None else constraint.of(labels)
     full = _kept(resized(probability, height, width), said)
     yield "plain", labels, full
     if options.sharpen is not None:
@@ -87,22 +87,22 @@ def refined(
         yield "crf", labels, _kept(dense_crf(image, np.clip(full, 0, 1), crf), said)
 
 
-def _kept(probability: Array, evidence: Evidence | None) -> Array:
-    return probability if evidence is None else constrain(probability, evidence)
+def _kept(probability: Array, constraint: CueConstraint | None) -> Array:
+    return probability if constraint is None else constrain(probability, constraint)
 
 
-def present_classes(scores: NDArray[np.floating], least_probability: float) -> tuple[NDArray[np.uint8], Array]:
+def present_classes(scores: NDArray[np.floating], min_probability: float) -> tuple[NDArray[np.uint8], Array]:
     """Return what is worth refining: the background and the classes that are somewhere so probable.
 
     Args:
         scores: Float (C + 1, h, w), not negative, background first.
-        least_probability: Classes that reach it nowhere are left out; the strongest never is.
+        min_probability: Classes that reach it nowhere are left out; the strongest never is.
 
     Returns:
         Ids, uint8 (K,), and their scores, float32 (K, h, w), summing to one at each place.
     """
     strongest = scores.reshape(len(scores), -1).max(axis=1)
-    labels = np.flatnonzero(strongest >= min(least_probability, float(strongest.max())))
+    labels = np.flatnonzero(strongest >= min(min_probability, float(strongest.max())))
     present: NDArray[np.uint8] = np.union1d(0, labels).astype(np.uint8)
     kept = np.asarray(scores[present], np.float32)
     # What no class claims is background.

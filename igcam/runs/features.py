@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from igcam.core.progress import Progress
 from igcam.core.files import read_array, write_array, write_tensors
 from igcam.models.bank import FeatureBank
-from igcam.models.reduction import Reduction, fit_reduction, sample_places
+from igcam.models.reduction import Reduction, fit_reduction, sample_locations
 from igcam.models.views import View
 from igcam.runs.models_file import read_reduction
 from igcam.runs.folder import open_memory_map
 
 Array = NDArray[np.float32]
 
-SAMPLED_PLACES = 40_000
+SAMPLED_LOCATIONS = 40_000
 """Places that the principal components are fitted to."""
 
 
@@ -43,11 +43,11 @@ def build_features(
     """
     bank.fill(images, progress=lambda done, total: progress("compute features", done, total))
     random = np.random.default_rng(seed)
-    per_image = max(1, SAMPLED_PLACES // len(images))
+    per_image = max(1, SAMPLED_LOCATIONS // len(images))
     samples: list[list[Array]] = [[] for _ in components]
     for done, image in enumerate(images):
         for levels, level in zip(samples, bank.read(image), strict=True):
-            levels.append(sample_places(level, per_image, random))
+            levels.append(sample_locations(level, per_image, random))
         progress("sample features", done + 1, len(images))
     reduction = fit_reduction([np.concatenate(level) for level in samples], components)
     pooled, reduced = reduce_images(bank, images, reduction, folder / "reduced.npy.part", progress)

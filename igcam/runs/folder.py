@@ -198,8 +198,8 @@ def open_memory_map(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
         with path.open("r+b") as stream:
             start, end = path.stat().st_size - array.nbytes, path.stat().st_size
             stream.seek(start)
-            for place in range(start, end, ZEROS):
-                stream.write(bytes(min(ZEROS, end - place)))
+            for position in range(start, end, ZEROS):
+                stream.write(bytes(min(ZEROS, end - position)))
     except OSError as error:
         path.unlink(missing_ok=True)
         raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from igcam.core.progress import Progress, no_progress
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.supervision.constraints import drawn_images
+from igcam.supervision.constraints import annotated_images
 from igcam.proposals.kinds import KINDS
 from igcam.proposals.segments import Masks, SegmentOptions, joined
 from igcam.methods.inputs import Inputs
@@ -23,7 +23,7 @@ from igcam.runs.proposal_cache import ProposalCache
 from igcam.runs.folder import RunFolder
 
 Array = NDArray[np.float32]
-MOST_PROPOSALS = 600
+MAX_PROPOSALS = 600
 """Further proposals of a photo, of all kinds together."""
 
 
@@ -51,7 +51,7 @@ def open_inputs(run: RunFolder, dataset: Dataset, bank: FeatureBank, progress: P
     images = [sample.image for sample in dataset]
     pooled, reduced, _ = load_features(run.file("stages", "features"))
     options = run.options
-    kinds = options.igcam.guide.coverage.proposals if options.method == "igcam" else ()
+    kinds = options.igcam.guide.objectness.proposals if options.method == "igcam" else ()
     folder = run.file("stages", "guide", "proposals")
     cached = [ProposalCache(folder, name, KINDS[name]) for name in kinds]
 
@@ -59,7 +59,7 @@ def open_inputs(run: RunFolder, dataset: Dataset, bank: FeatureBank, progress: P
         if not cached:
             return None
         photo = load_image(images[index])
-        return joined([propose(photo, feature) for propose in cached], SegmentOptions(most=MOST_PROPOSALS)).masks
+        return joined([propose(photo, feature) for propose in cached], SegmentOptions(max_count=MAX_PROPOSALS)).masks
 
     return Inputs(
         tags=dataset.tag_matrix(),
@@ -69,7 +69,7 @@ def open_inputs(run: RunFolder, dataset: Dataset, bank: FeatureBank, progress: P
         grouping=lambda index: mean_level(bank, images[index], options.grouping_level),
         image=lambda index, size: View(size).apply(load_image(images[index])),
         proposals=proposals,
-        drawn=drawn_images(dataset),
+        annotated=annotated_images(dataset),
         seed=options.seed,
         progress=progress,
     )

@@ -40,7 +40,7 @@ def run_ledger(
         for kind in {cue.kind for cue in sample.cues}:
             cues[kind] = cues.get(kind, 0) + 1
     method = options.igcam if options.method == "igcam" else options.cam
-    learnt = "guide" in stages or "reweight" in stages
+    trained = "guide" in stages or "reweight" in stages
     backbone = options.backbone
     weights = "random"
     if backbone.weights is not None:
@@ -52,9 +52,9 @@ def run_ledger(
         split=split,
         split_size=split_size,
         tags_at_inference=tags_at_inference,
-        cues=cues if learnt else {},
-        annotation_seconds=annotation_seconds(len(training), cues if learnt else {}),
-        threshold_rule="background learnt as a class" if learnt else method.background.words,
+        cues=cues if trained else {},
+        annotation_seconds=annotation_seconds(len(training), cues if trained else {}),
+        threshold_rule="background learnt as a class" if trained else method.background.words,
         crf=_crf(options) if "crf" in stages else None,
         flip=options.flip,
         backbone=backbone.name,

@@ -16,7 +16,7 @@ _REST = 1
 """Flag: the first plane is what the others leave of one, and is not stored."""
 _DIFFERENCES = 2
 """Flag: values are told as differences from their neighbours."""
-_LEAST = float(np.finfo(np.float32).tiny)
+_MIN = float(np.finfo(np.float32).tiny)
 """Smaller values count as zero: float32 cannot divide them."""
 _ONE = 2e-3
 """How far sums may be from one; half precision reaches it."""
@@ -49,7 +49,7 @@ def encode_maps(maps: NDArray[np.floating], bits: int = 6) -> bytes:
     values = maps.astype(np.float32)
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError("maps must be finite and at least 0")
-    values[values < _LEAST] = 0
+    values[values < _MIN] = 0
     largest = values.max(axis=(1, 2))
     present = np.flatnonzero(largest > 0)
     rest = len(present) > 1 and bool((np.abs(values.sum(axis=0) - 1) <= _ONE).all())

@@ -55,7 +55,7 @@ class MapStore:
         if mode not in ("r", "a") or not 1 <= bits <= 8:
             raise ValueError(f"mode must be r or a and bits 1 to 8, got {mode} and {bits}")
         self.path, self.bits = Path(path), bits
-        self._places: dict[str, tuple[int, int, int]] = {}
+        self._locations: dict[str, tuple[int, int, int]] = {}
         self._writes = mode == "a"
         try:
             if self._writes:
@@ -74,13 +74,13 @@ class MapStore:
             raise
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._locations)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._locations)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self._locations
 
     def __getitem__(self, name: str) -> Array:
         """Return the maps of an image, float32 (K, h, w).
@@ -89,8 +89,8 @@ class MapStore:
             KeyError: There are none of this name.
             IgcamError: They are damaged.
         """
-        place, length, checksum = self._places[name]
-        code = os.pread(self._file.fileno(), length, place)
+        position, length, checksum = self._locations[name]
+        code = os.pread(self._file.fileno(), length, position)
         # The checksum covers the name too.
         if zlib.crc32(code, zlib.crc32(name.encode())) != checksum:
             raise IgcamError(f"{self.path}: the maps of '{name}' are damaged")
@@ -120,13 +120,13 @@ class MapStore:
             IgcamError: The disk is full; the store is as before.
         """
         label = name.encode()
-        if not self._writes or name in self._places or not 0 < len(label) < 65536:
+        if not self._writes or name in self._locations or not 0 < len(label) < 65536:
             raise ValueError(f"name must be new, in a store opened with mode a, and of 1 to 65535 bytes: '{name[:80]}'")
         code = encode_maps(maps, self.bits)
         checksum = zlib.crc32(code, zlib.crc32(label))
         numbers = struct.pack("<IHI", len(code), len(label), checksum)
         self._write(numbers + struct.pack("<I", zlib.crc32(numbers)) + label + code)
-        self._places[name] = (self._end - len(code), len(code), checksum)
+        self._locations[name] = (self._end - len(code), len(code), checksum)
 
     def refresh(self) -> None:
         """Take notice of what another process has appended since."""
@@ -178,23 +178,23 @@ class MapStore:
             raise IgcamError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         self._end += written
 
-    def _scan(self, place: int = 0) -> int:
+    def _scan(self, position: int = 0) -> int:
         """Find the records from a place on, and return the end of the last whole one."""
         handle, size = self._file.fileno(), os.fstat(self._file.fileno()).st_size
-        if place == 0:
+        if position == 0:
             magic = os.pread(handle, len(_MAGIC), 0)
             if magic != _MAGIC:
                 if not _MAGIC.startswith(magic):
                     raise IgcamError(f"{self.path}: is not a map store")
                 return 0
-            place = len(_MAGIC)
-        while place + _HEAD.size <= size:
-            head = os.pread(handle, _HEAD.size, place)
+            position = len(_MAGIC)
+        while position + _HEAD.size <= size:
+            head = os.pread(handle, _HEAD.size, position)
             length, name_length, checksum, own = _HEAD.unpack(head)
             if zlib.crc32(head[:-4]) != own:
-                self._refuse_damage(place, size)
+                self._refuse_damage(position, size)
                 break
-            start = place + _HEAD.size
+            start = position + _HEAD.size
             end = start + name_length + length
             if end > size:
                 break
@@ -202,14 +202,14 @@ class MapStore:
             # The last record may have its length, but not yet its content, after a power cut.
             if end == size and zlib.crc32(os.pread(handle, end - start, start)) != checksum:
                 break
-            self._places[name] = (start + name_length, length, checksum)
-            place = end
-        return place
+            self._locations[name] = (start + name_length, length, checksum)
+            position = end
+        return position
 
-    def _refuse_damage(self, place: int, size: int) -> None:
+    def _refuse_damage(self, position: int, size: int) -> None:
         """Tell damage in the middle from a tail of zeros, which a power cut leaves."""
-        while place < size:
-            piece = os.pread(self._file.fileno(), 1 << 20, place)
+        while position < size:
+            piece = os.pread(self._file.fileno(), 1 << 20, position)
             if piece.strip(b"\0"):
-                raise IgcamError(f"{self.path}: is damaged after {len(self._places)} images, at byte {place}")
-            place += len(piece)
+                raise IgcamError(f"{self.path}: is damaged after {len(self._locations)} images, at byte {position}")
+            position += len(piece)

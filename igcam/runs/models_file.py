@@ -14,7 +14,7 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import read_tensors, write_tensors
 from igcam.methods.classify import Classifier
 from igcam.models.linear_head import LinearHead
-from igcam.models.image_prior import PhotoEvidence
+from igcam.models.image_prior import ImagePrior
 from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
 from igcam.models.image_prior import Tagger
@@ -61,7 +61,7 @@ def read_tagger(path: Path) -> Tagger:
         return Tagger(*_weight_and_bias(tensors))
 
 
-def read_evidence(run: RunFolder, share: float) -> PhotoEvidence:
+def read_image_prior(run: RunFolder, share: float) -> ImagePrior:
     """Read what a run has learnt of whole photos, and of objects where these are asked.
 
     Args:
@@ -72,9 +72,9 @@ def read_evidence(run: RunFolder, share: float) -> PhotoEvidence:
         IgcamError: A file is missing, damaged or of something else.
     """
     tagger = read_tagger(run.file("stages", "tagger", "tagger.safetensors"))
-    object_share = run.options.object_share
-    objects = read_tagger(run.file("stages", "objects", "tagger.safetensors")) if object_share > 0 else None
-    return PhotoEvidence(tagger, share, objects, object_share)
+    object_prior_weight = run.options.object_prior_weight
+    objects = read_tagger(run.file("stages", "objects", "tagger.safetensors")) if object_prior_weight > 0 else None
+    return ImagePrior(tagger, share, objects, object_prior_weight)
 
 
 def write_head(path: Path, head: SegmentationHead) -> None:

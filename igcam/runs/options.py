@@ -56,10 +56,10 @@ class FitOptions:
     grouping_level: int = -1
     """Which of the backbone's levels, by its place among them, is grouped into proposals: the last suits a
     network trained on many classes, an inner one a network trained on the tags alone."""
-    tag_evidence: float | None = None
+    tag_prior: float | None = None
     """Without tags, how far what is told from the whole photo decides to which class its objects belong: 0 asks every
     place for itself; null takes 1, or 0.5 in the finetune regime, whose network is too sure of what it has learnt."""
-    object_evidence: float | None = None
+    object_prior: float | None = None
     """Without tags, how far all that is like a place decides to which class it belongs, if it is of an object; null
     takes 1, or 0 in the finetune regime."""
     finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
@@ -82,7 +82,7 @@ class FitOptions:
         if self.regime not in ("frozen", "finetune"):
             raise IgcamError(f"regime must be frozen or finetune, got {self.regime!r}")
         check_ranges(self, size=(32, 4096), crf_side=(0, 1 << 20), seed=(0, 2**32 - 1))
-        shares = [name for name in ("tag_evidence", "object_evidence") if getattr(self, name) is not None]
+        shares = [name for name in ("tag_prior", "object_prior") if getattr(self, name) is not None]
         check_ranges(self, **dict.fromkeys(shares, (0, math.inf)))
         if len(self.components) != len(self.backbone.levels):
             raise IgcamError(
@@ -114,19 +114,19 @@ class FitOptions:
         return dataclasses.replace(self, igcam=dataclasses.replace(self.igcam, stages=kept), cam=cam)
 
     @property
-    def evidence_share(self) -> float:
+    def tag_prior_weight(self) -> float:
         """How far the whole photo decides where there are no tags."""
-        if self.tag_evidence is not None:
-            return self.tag_evidence
+        if self.tag_prior is not None:
+            return self.tag_prior
         return 0.5 if self.regime == "finetune" else 1.0
 
     @property
-    def object_share(self) -> float:
+    def object_prior_weight(self) -> float:
         """How far all that is like a place decides where there are no tags; 0 without a head."""
         if not self.learning_stages:
             return 0.0
-        if self.object_evidence is not None:
-            return self.object_evidence
+        if self.object_prior is not None:
+            return self.object_prior
         return 0.0 if self.regime == "finetune" else 1.0
 
     @property
@@ -193,13 +193,13 @@ def with_setting(options: Options, *settings: str) -> Options:
             value = json.loads(text)
         except ValueError:
             value = text
-        place: Any = plain
+        position: Any = plain
         *parents, last = name.split(".")
         for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
+            position = position.get(parent) if isinstance(position, dict) else None
+        if not isinstance(position, dict) or last not in position:
             raise IgcamError(f"--set {setting}: there is no option {name}")
-        place[last] = value
+        position[last] = value
     return from_plain(type(options), plain, "--set")
 
 

@@ -20,7 +20,7 @@ Decision = tuple[str, dict[str, Any]]
 """A stage, and what decides on it beside the stages before."""
 
 
-def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> None:
+def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> None:
     """Give a new run the stages of an earlier one that would come out the same, as hard links where the disk has them.
 
     The same photos and network have the same features, the same tags then have the same classifier, and so on up to
@@ -45,7 +45,7 @@ def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: boo
     asked = _decisions(run.options, samples)
     held = _decisions(earlier.options, read_samples(earlier.file("samples.json")))
     files = _files(run.options, dataset)
-    taken: list[str] = []
+    reused: list[str] = []
     for decision, theirs in zip(asked, held, strict=False):
         stage = decision[0]
         hindrance = _hindrance(earlier, decision, theirs, files[stage])
@@ -57,8 +57,8 @@ def take_over(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: boo
             # Last: it says that the others are there.
             copy_file(earlier.done_file(stage), run.done_file(stage), link=True)
             run.log(f"{stage}: taken over from {earlier.path}")
-        taken.append(stage)
-    if "features" in taken:
+        reused.append(stage)
+    if "features" in reused:
         # These are named after the content that they were found in.
         _link(earlier.file("stages", "guide", "proposals"), run.file("stages", "guide", "proposals"), deep=True)
         if bank:
@@ -77,12 +77,12 @@ def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision
         decisions.append(("finetune", {**network, **tagged, "finetune": plain["finetune"]}))
     decisions.append(("features", {**network, "flip": plain["flip"], "components": plain["components"]}))
     decisions.append(("classify", {**tagged, **{name: method[name] for name in ("classify", "background")}}))
-    if options.method == "igcam" and options.igcam.doubt.share > 0:
+    if options.method == "igcam" and options.igcam.noisy_tags.weight > 0:
         decisions.append(("doubt", {"options": method["doubt"], "cues": cues}))
     decisions.append(("tagger", tagged))
     for stage in options.learning_stages:
         decisions.append((stage, {"options": method[stage], "cues": cues, "level": plain["grouping_level"]}))
-    if options.object_share > 0:
+    if options.object_prior_weight > 0:
         decisions.append(("objects", {}))
     return decisions
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, read_tensors, write_json, write_tensors
 from igcam.models.backbone import BackboneOptions, build_backbone
-from igcam.models.image_prior import PhotoEvidence
+from igcam.models.image_prior import ImagePrior
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
 from igcam.models.image_prior import Tagger
 from igcam.models.weights import has_v1_strides, use_v1_strides
@@ -34,9 +34,9 @@ class SegmenterFacts:
     """Whether the network's strides were moved, see `igcam.models.weights.use_v1_strides`."""
     segmenter: SegmenterOptions
     """The decoder."""
-    tag_evidence: float
+    tag_prior: float
     """How far what the photo says as a whole counts; 0 where it is not asked."""
-    object_evidence: float
+    object_prior: float
     """How far all that is like a place counts; 0 where it is not asked."""
     size: int
     """Side of the square that photos are squashed to."""
@@ -54,8 +54,8 @@ def facts_of(
         replace(backbone, weights=None, pretrained=False, levels=kept.levels),
         has_v1_strides(kept.network),
         segmenter.options,
-        0.0 if segmenter.evidence is None else segmenter.evidence.share,
-        0.0 if segmenter.evidence is None else segmenter.evidence.object_share,
+        0.0 if segmenter.prior is None else segmenter.prior.share,
+        0.0 if segmenter.prior is None else segmenter.prior.object_prior_weight,
         size,
         flip,
     )
@@ -88,9 +88,9 @@ def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
             backbone = build_backbone(facts.backbone)
         if facts.v1_strides:
             use_v1_strides(backbone.network)
-        segmenter = Segmenter(Encoder(backbone, facts.segmenter.most_components), facts.segmenter, len(facts.classes))
-        if facts.tag_evidence:
-            segmenter.evidence = _evidence(tensors, facts)
+        segmenter = Segmenter(Encoder(backbone, facts.segmenter.max_components), facts.segmenter, len(facts.classes))
+        if facts.tag_prior:
+            segmenter.prior = _prior(tensors, facts)
         segmenter.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         # Torch lists every tensor in a line of its own.
@@ -99,9 +99,9 @@ def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
     return segmenter.eval(), facts
 
 
-def _evidence(tensors: Mapping[str, Tensor], facts: SegmenterFacts) -> PhotoEvidence:
+def _prior(tensors: Mapping[str, Tensor], facts: SegmenterFacts) -> ImagePrior:
     def head(name: str) -> Tagger:
         return Tagger(tensors[f"evidence.{name}.weight"], tensors[f"evidence.{name}.bias"])
 
-    objects = head("objects") if facts.object_evidence > 0 else None
-    return PhotoEvidence(head("tagger"), facts.tag_evidence, objects, facts.object_evidence)
+    objects = head("objects") if facts.object_prior > 0 else None
+    return ImagePrior(head("tagger"), facts.tag_prior, objects, facts.object_prior)

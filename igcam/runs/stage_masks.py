@@ -14,7 +14,7 @@ from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
 from igcam.core.files import read_array, write_bytes
-from igcam.supervision.constraints import drawn_images
+from igcam.supervision.constraints import annotated_images
 from igcam.runs.features import views_of
 from igcam.runs.options import FitOptions
 from igcam.runs.drawing import RenderOptions, render, render_options
@@ -43,7 +43,7 @@ def write_stage_masks(
     if all(run.is_done(stage) for stage in ("masks", *drawing)):
         return
     reduced = read_array(run.file("stages", "features", "reduced.npy"), mmap=True)
-    cues = drawn_images(dataset)
+    cues = annotated_images(dataset)
     spent = dict.fromkeys([*maps, *drawing], 0.0)
     begun = time.perf_counter()
 
@@ -52,17 +52,17 @@ def write_stage_masks(
         if run.file("masks", f"{name}.png").exists():
             return
         image = load_image(dataset.samples[index].image)
-        evidence = cues[index].at(*image.shape[:2]) if index in cues else None
+        constraint = cues[index].at(*image.shape[:2]) if index in cues else None
         for stage, stack in maps.items():
             detail = mask_options(options) if stage == last else RenderOptions()
             # Activation maps know the tags alone.
-            said = None if stage == "classify" else evidence
+            said = None if stage == "classify" else constraint
             start = time.perf_counter()
             deep = deep_features(reduced[:, index], options) if detail.sharpen is not None else None
             for step_name, mask in render(image, np.asarray(stack[index], np.float32), detail, deep, said):
-                drawn = stage if step_name == "plain" else step_name
-                spent[drawn] += (time.perf_counter() - start) / workers
-                write_mask(run.file("stages", drawn, "masks", f"{name}.png"), mask)
+                annotated = stage if step_name == "plain" else step_name
+                spent[annotated] += (time.perf_counter() - start) / workers
+                write_mask(run.file("stages", annotated, "masks", f"{name}.png"), mask)
                 start = time.perf_counter()
         final = run.file("stages", options.stages[-1], "masks", f"{name}.png")
         write_bytes(run.file("masks", f"{name}.png"), final.read_bytes())

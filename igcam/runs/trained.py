@@ -15,10 +15,10 @@ from igcam.supervision.pseudo_labels import restrict_to_tags
 from igcam.cams import normalise
 from igcam.methods.background import with_background
 from igcam.methods.classify import Classifier
-from igcam.models.image_prior import PhotoEvidence
+from igcam.models.image_prior import ImagePrior
 from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
-from igcam.runs.models_file import read_classifier, read_evidence, read_head, read_reduction
+from igcam.runs.models_file import read_classifier, read_image_prior, read_head, read_reduction
 from igcam.runs.options import FitOptions
 from igcam.runs.folder import RunFolder
 
@@ -26,18 +26,18 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainedHeads:
     """Classifier, reduction and head of a run."""
 
     options: FitOptions
     classifier: Classifier
-    evidence: PhotoEvidence
+    prior: ImagePrior
     reduction: Reduction
     head: SegmentationHead | None
     """The last stage's head; None for plain CAM."""
 
     @classmethod
-    def open(cls, run: RunFolder) -> Learnt:
+    def open(cls, run: RunFolder) -> TrainedHeads:
         """Load what a run has learnt.
 
         Raises:
@@ -45,7 +45,7 @@ class Learnt:
         """
         options = run.options
         stages = options.learning_stages
-        objects = ("objects",) if options.object_share > 0 else ()
+        objects = ("objects",) if options.object_prior_weight > 0 else ()
         unfinished = [stage for stage in ("classify", "tagger", *stages, *objects) if not run.is_done(stage)]
         if unfinished:
             raise IgcamError(f"{run.path}: is not finished: no {', '.join(unfinished)}; run igcam fit again")
@@ -53,19 +53,19 @@ class Learnt:
         return cls(
             options,
             read_classifier(run.file("stages", "classify", "head.safetensors")),
-            read_evidence(run, options.evidence_share),
+            read_image_prior(run, options.tag_prior_weight),
             read_reduction(run.file("stages", "features", "reduction.safetensors")),
             None if head_file is None else read_head(head_file),
         )
 
-    def to(self, device: torch.device) -> Learnt:
+    def to(self, device: torch.device) -> TrainedHeads:
         """Return the same for features on a device."""
         reduction = Reduction(
             tuple(mean.to(device) for mean in self.reduction.means),
             tuple(projection.to(device) for projection in self.reduction.projections),
         )
         head = None if self.head is None else self.head.to(device)
-        return replace(self, evidence=self.evidence.to(device), reduction=reduction, head=head)
+        return replace(self, prior=self.prior.to(device), reduction=reduction, head=head)
 
     @torch.inference_mode()
     def scores(
@@ -88,11 +88,11 @@ class Learnt:
         depth = self.reduction.projections[-1].shape[1]
         deep = _mean([layers[:, -depth:] for layers in reduced], flips).cpu().numpy()
         if self.head is None:
-            present = self.evidence.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
+            present = self.prior.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
             return np.stack([self._cam(*item) for item in zip(last.cpu().numpy(), present, strict=True)]), deep
         logits = _mean([self.head(layers) for layers in reduced], flips)
         if tags is None:
-            logits = self.evidence(logits, last)
+            logits = self.prior(logits, last)
         probability: Array = torch.softmax(logits, dim=1).cpu().numpy()
         return probability if tags is None else restrict_to_tags(probability, np.asarray(tags, np.float32)), deep
 

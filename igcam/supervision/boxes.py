@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from igcam.supervision.constraints import BoxPlaces
+from igcam.supervision.constraints import BoxRegion
 
 Array = NDArray[np.float32]
 
 
-def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxPlaces]) -> Array:
+def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxRegion]) -> Array:
     """Bring every box's part of its class's activation map to a maximum of one, and the rest of it to zero.
 
     Without this the strongest object of an image hides the others.
@@ -32,12 +32,12 @@ def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxPlaces]) -
         inside = np.asarray(activation[box.label - 1, box.rows, box.columns], np.float32)
         # A box that the map does not know at all is an object all over.
         scaled = inside / inside.max() if inside.max() > 1e-3 else np.ones_like(inside)
-        place = result[box.label - 1, box.rows, box.columns]
-        np.maximum(place, scaled, out=place)
+        location = result[box.label - 1, box.rows, box.columns]
+        np.maximum(location, scaled, out=location)
     return result
 
 
-def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxPlaces], least: float = 0.6) -> Array:
+def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], minimum: float = 0.6) -> Array:
     """Raise the class of each box until every row and every column of the box has a place that is probably it.
 
     The logits of a whole row or column are raised by the same amount, so that the best places win.
@@ -59,7 +59,7 @@ def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxPlaces], l
         part = result[:, box.rows, box.columns]
         before = np.clip(part[box.label].astype(np.float64), 1e-6, 1 - 1e-6)
         scores = logit(before)
-        lifts = [logit(least) - scores.max(axis=axis, keepdims=True) for axis in (0, 1)]
+        lifts = [logit(minimum) - scores.max(axis=axis, keepdims=True) for axis in (0, 1)]
         after = expit(scores + np.maximum(0, np.maximum(*lifts)))
         scale = (1 - after) / (1 - before)
         part *= scale

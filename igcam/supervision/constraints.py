@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class BoxPlaces:
+class BoxRegion:
     """A box on the grid of places."""
 
     label: int
@@ -35,39 +35,39 @@ class Mark:
 
     label: int
     """Class id, 0..C."""
-    places: Array
+    locations: Array
     """float32 (h, w) in 0..1: how far each place was drawn on."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CueConstraint:
     """The cues of an image on a grid of places."""
 
     probability: Array
     """float32 (K, h, w): what was drawn, summing to one where `trust` is above 0, zero elsewhere."""
-    trust: Array
+    confidence: Array
     """float32 (h, w) in 0..1: how far a place is certain; 1 = it is what was drawn."""
     allowed: Array
     """float32 (K, h, w) in 0..1: the largest share that each class can have; that of the background is 1."""
-    boxes: tuple[BoxPlaces, ...] = ()
+    boxes: tuple[BoxRegion, ...] = ()
     """The boxes, in the order given."""
     marks: tuple[Mark, ...] = ()
     """Points, scribbles and masks of single objects, in the order given."""
     whole: bool = False
     """Whether a mask of the whole image is among the cues."""
 
-    def of(self, labels: NDArray[np.integer]) -> Evidence:
+    def of(self, labels: NDArray[np.integer]) -> CueConstraint:
         """Return the evidence for some of the classes, ids (K',) with the background first.
 
         What was drawn of the others is not certain any more. Boxes and marks are left out.
         """
         kept = self.probability[labels].sum(axis=0)
         shares = self.probability[labels] / np.where(kept > 0, kept, 1)
-        return Evidence(shares, self.trust * (kept > 0), self.allowed[labels], whole=self.whole)
+        return CueConstraint(shares, self.confidence * (kept > 0), self.allowed[labels], whole=self.whole)
 
 
 @dataclass(frozen=True)
-class DrawnImage:
+class AnnotatedImage:
     """The cues of one image, ready for grids of any size.
 
     What they mean: a mask is right; a point and a scribble are certain where they were drawn. Boxes are
@@ -93,11 +93,11 @@ class DrawnImage:
         """Whether something was drawn on the background."""
         return any(cue.label == 0 for cue in self.cues)
 
-    def at(self, height: int, width: int) -> Evidence:
+    def at(self, height: int, width: int) -> CueConstraint:
         """Return the evidence on a grid of (height, width) places, not finer than the image."""
         kinds = self.classes + 1
-        drawn = np.zeros((kinds, height, width), np.float32)
-        trust = np.zeros((height, width), np.float32)
+        annotated = np.zeros((kinds, height, width), np.float32)
+        confidence = np.zeros((height, width), np.float32)
         allowed = np.ones((kinds, height, width), np.float32)
         boxed: dict[int, NDArray[np.bool_]] = {}
         boxes, marks = [], []
@@ -105,37 +105,37 @@ class DrawnImage:
             if isinstance(cue, BoxCue) and cue.label:
                 inside = cue.region(self.height, self.width)
                 boxed[cue.label] = boxed.get(cue.label, np.zeros_like(inside)) | inside
-                boxes.append(_box_places(cue, self.height, self.width, height, width))
+                boxes.append(_box_region(cue, self.height, self.width, height, width))
             elif cue.label is not None:
-                places = _shares(cue.region(self.height, self.width), height, width)
+                locations = _shares(cue.region(self.height, self.width), height, width)
                 if not isinstance(cue, MaskCue):
                     # However little of a place a click or a pen covers, it is sure of it.
-                    places = np.asarray(places > 0, np.float32)
-                drawn[cue.label] += cue.trust * places
-                trust = np.maximum(trust, cue.trust * places)
-                marks.append(Mark(cue.label, places))
+                    locations = np.asarray(locations > 0, np.float32)
+                annotated[cue.label] += cue.confidence * locations
+                confidence = np.maximum(confidence, cue.confidence * locations)
+                marks.append(Mark(cue.label, locations))
         for label, union in boxed.items():
             allowed[label] = _shares(union, height, width)
         for mask in _whole_masks(self.cues):
             ids = mask.source.read()
-            drawn = np.stack([_shares(ids == label, height, width) for label in range(kinds)])
-            trust = mask.trust * _shares(ids != IGNORE, height, width)
-        total = drawn.sum(axis=0)
-        probability = drawn / np.where(total > 0, total, 1)
-        trust = np.asarray(np.where(total < 1e-6, 0, trust), np.float32)
-        return Evidence(np.asarray(probability, np.float32), trust, allowed, tuple(boxes), tuple(marks), self.whole)
+            annotated = np.stack([_shares(ids == label, height, width) for label in range(kinds)])
+            confidence = mask.confidence * _shares(ids != IGNORE, height, width)
+        total = annotated.sum(axis=0)
+        probability = annotated / np.where(total > 0, total, 1)
+        confidence = np.asarray(np.where(total < 1e-6, 0, confidence), np.float32)
+        return CueConstraint(np.asarray(probability, np.float32), confidence, allowed, tuple(boxes), tuple(marks), self.whole)
 
 
-def drawn_images(dataset: Dataset) -> dict[int, DrawnImage]:
+def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
     """Return the cues of the images that have some, by their place in the data set."""
     return {
-        index: DrawnImage(sample.cues, *image_size(sample.image), len(dataset.classes))
+        index: AnnotatedImage(sample.cues, *image_size(sample.image), len(dataset.classes))
         for index, sample in enumerate(dataset)
         if sample.cues
     }
 
 
-def constrain(probability: NDArray[np.floating], evidence: Evidence) -> Array:
+def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
     """Give the drawn places what was drawn, and take classes out where they cannot be.
 
     Args:
@@ -146,16 +146,16 @@ def constrain(probability: NDArray[np.floating], evidence: Evidence) -> Array:
         float32 (K, h, w), summing to one: what is taken from a class goes to the others in their proportion, and
         to the background where there are none.
     """
-    kept = np.minimum(np.asarray(probability, np.float32), evidence.allowed)
+    kept = np.minimum(np.asarray(probability, np.float32), constraint.allowed)
     total = kept.sum(axis=0)
     kept[0] += total < 1e-6
     kept /= kept.sum(axis=0)
-    return kept + evidence.trust * (evidence.probability - kept)
+    return kept + constraint.confidence * (constraint.probability - kept)
 
 
-def replace_by_mask(probability: NDArray[np.floating], evidence: Evidence) -> Array:
+def replace_by_mask(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
     """Return what a mask says wherever it knows at all, and the probabilities (K, h, w) elsewhere."""
-    return np.where(evidence.trust > 0, evidence.probability, np.asarray(probability, np.float32))
+    return np.where(constraint.confidence > 0, constraint.probability, np.asarray(probability, np.float32))
 
 
 def _whole_masks(cues: Sequence[Cue]) -> list[MaskCue]:
@@ -167,7 +167,7 @@ def _shares(region: NDArray[np.bool_], height: int, width: int) -> Array:
     return np.asarray(shares, np.float32)
 
 
-def _box_places(box: BoxCue, height: int, width: int, rows: int, columns: int) -> BoxPlaces:
+def _box_region(box: BoxCue, height: int, width: int, rows: int, columns: int) -> BoxRegion:
     """Return the places that a box touches with at least a tenth of their side; the nearest one at least."""
 
     def touched(low: float, high: float, size: int, count: int) -> slice:
@@ -176,7 +176,7 @@ def _box_places(box: BoxCue, height: int, width: int, rows: int, columns: int) -
         first = min(first, count - 1)
         return slice(first, max(first + 1, min(last, count)))
 
-    return BoxPlaces(
+    return BoxRegion(
         int(box.label or 0),
         touched(box.top, box.bottom, height, rows),
         touched(box.left, box.right, width, columns),

@@ -21,20 +21,20 @@ Array = NDArray[np.float32]
 class MarkOptions:
     """How far what was drawn on is believed to spread."""
 
-    places: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=12, reach=4))
+    affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=12, radius=4))
     """Along which likeness it spreads."""
     restart: float = 0.3
     """Chance that a walk ends after a step: the lower, the farther the marks reach."""
-    share: float = 0.3
+    walk_weight: float = 0.3
     """Weight of the marks against the maps when places are shared among the classes, 0 to 1."""
     level: float = 0.3
     """What is reached so well, beside the best place that was not marked itself, begins to be of the class."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, restart=(1e-3, 1), share=(0, 1), level=(0, 0.99))
+        check_ranges(self, restart=(1e-3, 1), walk_weight=(0, 1), level=(0, 0.99))
 
 
-def reached(affinity: Array, marks: Sequence[Mark], labels: int, restart: float) -> Array:
+def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restart: float) -> Array:
     """Return how far every place is reached from the marks of each class.
 
     A walk starts at the place, goes from place to place as they are alike, and ends after every step with the
@@ -55,11 +55,11 @@ def reached(affinity: Array, marks: Sequence[Mark], labels: int, restart: float)
     """
     seeds = np.zeros((labels, len(affinity)), np.float32)
     for mark in marks:
-        np.maximum(seeds[mark.label], mark.places.ravel(), out=seeds[mark.label])
+        np.maximum(seeds[mark.label], mark.locations.ravel(), out=seeds[mark.label])
     return np.clip(walk_limit(by_rows(affinity), seeds, restart), 0, 1)
 
 
-def share_by_marks(probability: NDArray[np.floating], reach: Array, share: float) -> Array:
+def share_by_walk(probability: NDArray[np.floating], walk: Array, share: float) -> Array:
     """Share the foreground of every place among the classes by the marks, as far as `share` says.
 
     The shares of the classes become the geometric mean of what they were and of how far their marks reach. The
@@ -76,12 +76,12 @@ def share_by_marks(probability: NDArray[np.floating], reach: Array, share: float
         float32 (K, h, w), summing to one; as it was where no mark reaches.
     """
     result = np.array(probability, np.float32)
-    marked = np.flatnonzero(reach.max(axis=1) > 0)
+    marked = np.flatnonzero(walk.max(axis=1) > 0)
     if len(marked) < 2 or share == 0:
         return result
     before = result[marked]
     total = before.sum(axis=0)
-    wanted = reach[marked].reshape(before.shape)
+    wanted = walk[marked].reshape(before.shape)
     wanted = wanted * (before.sum(axis=(1, 2)) / np.maximum(wanted.sum(axis=(1, 2)), 1e-20))[:, None, None]
     wanted /= np.maximum(wanted.sum(axis=0), 1e-20)
     joined = np.maximum(before, 1e-6) ** (1 - share) * np.maximum(wanted, 1e-6) ** share
@@ -89,7 +89,7 @@ def share_by_marks(probability: NDArray[np.floating], reach: Array, share: float
     return result
 
 
-def raise_reached(probability: NDArray[np.floating], reach: Array, marks: Sequence[Mark], level: float) -> Array:
+def raise_by_walk(probability: NDArray[np.floating], walk: Array, marks: Sequence[Mark], level: float) -> Array:
     """Raise a marked class where its marks reach well: the object that was pointed at is there, though no map shows it.
 
     Args:
@@ -104,13 +104,13 @@ def raise_reached(probability: NDArray[np.floating], reach: Array, marks: Sequen
     """
     result = np.array(probability, np.float32)
     for label in {mark.label for mark in marks if mark.label}:
-        marked = np.max([mark.places.ravel() for mark in marks if mark.label == label], axis=0) > 0
-        best = float(reach[label][~marked].max(initial=0))
+        marked = np.max([mark.locations.ravel() for mark in marks if mark.label == label], axis=0) > 0
+        best = float(walk[label][~marked].max(initial=0))
         if best <= 0:
             continue
-        least = 0.9 * np.clip((reach[label] / best - level) / (1 - level), 0, 1).reshape(result.shape[1:])
+        minimum = 0.9 * np.clip((walk[label] / best - level) / (1 - level), 0, 1).reshape(result.shape[1:])
         before = result[label].copy()
-        after = np.maximum(before, least)
+        after = np.maximum(before, minimum)
         result *= (1 - after) / np.maximum(1 - before, 1e-6)
         result[label] = after
         result /= result.sum(axis=0)

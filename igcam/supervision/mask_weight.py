@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def share_factor(masked: float, guessed: float, share: float, most: float = math.inf) -> float:
+def mask_weight_factor(masked: float, guessed: float, share: float, maximum: float = math.inf) -> float:
     """Return the factor, at least 1, that gives the places of masks their share of all that counts.
 
     Args:
@@ -15,4 +15,4 @@ def share_factor(masked: float, guessed: float, share: float, most: float = math
         most: Largest factor.
     """
     wanted = share / (1 - share) * guessed
-    return min(max(wanted / max(masked, 1e-6), 1.0), most)
+    return min(max(wanted / max(masked, 1e-6), 1.0), maximum)

@@ -12,7 +12,7 @@ def from_activation(
     activation: NDArray[np.floating],
     coverage: NDArray[np.floating],
     *,
-    spread: NDArray[np.floating] | None = None,
+    propagated: NDArray[np.floating] | None = None,
     level: float = 0.4,
     slope: float = 8.0,
 ) -> Array:
@@ -24,7 +24,7 @@ def from_activation(
     Args:
         activation: Float (C, h, w) in 0..1, zero for classes that the image is not tagged with.
         coverage: Float (h, w) in 0..1.
-        spread: Float (C, h, w), at least 0: activations spread over their surroundings, which tell the class
+        propagated: Float (C, h, w), at least 0: activations spread over their surroundings, which tell the class
             where no activation is near; None for the activations themselves.
         level: Where foreground and background are equally probable.
         slope: How fast certainty grows beside that.
@@ -37,10 +37,10 @@ def from_activation(
     if not tagged.any():
         result[0] = 1
         return result
-    evidence = (activation.max(axis=0) + coverage) / 2
-    foreground = 1 / (1 + np.exp(-slope * (evidence - level)))
+    constraint = (activation.max(axis=0) + coverage) / 2
+    foreground = 1 / (1 + np.exp(-slope * (constraint - level)))
     # Shares stay defined where every map is zero.
-    shares = (activation[tagged] + 1e-3) ** 2 if spread is None else (spread[tagged] + 1e-6) ** 2
+    shares = (activation[tagged] + 1e-3) ** 2 if propagated is None else (propagated[tagged] + 1e-6) ** 2
     result[1:][tagged] = foreground * shares / shares.sum(axis=0)
     result[0] = 1 - foreground
     return result

@@ -64,7 +64,7 @@ def test_every_kind_is_read(tmp_path, dataset):
         "a": (
             PointCue(label=1, x=12, y=40.5, seconds=2.5),
             PointCue(label=0, x=0, y=0),
-            BoxCue(label=2, left=0, top=0, right=90, bottom=70, instance=7, trust=0.5),
+            BoxCue(label=2, left=0, top=0, right=90, bottom=70, instance=7, confidence=0.5),
         ),
         "sub/b": (ScribbleCue(label=1, points=((1, 2), (3, 4)), instance="x"),),
         "c": (
@@ -233,7 +233,7 @@ def test_written_lines_are_brief_and_fit_the_schema(tmp_path, dataset):
     cues: dict[str, list[Cue]] = {
         "a": [
             PointCue(label=0, x=3.0, y=4.5),
-            BoxCue(label=1, left=1, top=2, right=3, bottom=4, trust=0.5, instance=3),
+            BoxCue(label=1, left=1, top=2, right=3, bottom=4, confidence=0.5, instance=3),
             ScribbleCue(label=2, points=((1, 2),), seconds=4),
             MaskCue(source=MaskFile(tmp_path / "masks/whole.png", class_lookup(2))),
         ]

@@ -175,12 +175,12 @@ def test_truncated_images_are_refused(tmp_path, suffix, share):
     st.integers(0, 3000),
     st.binary(min_size=1, max_size=8),
 )
-def test_damaged_files_raise_nothing_but_igcam_errors(tmp_path, suffix, place, junk):
+def test_damaged_files_raise_nothing_but_igcam_errors(tmp_path, suffix, position, junk):
     path = tmp_path / f"a{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save(path)
     data = bytearray(path.read_bytes())
-    place %= len(data)
-    data[place : place + len(junk)] = junk
+    position %= len(data)
+    data[position : position + len(junk)] = junk
     path.write_bytes(bytes(data))
     problem = ""
     try:

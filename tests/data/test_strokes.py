@@ -66,10 +66,10 @@ def test_clicks_keep_to_the_middle(centring, low, high):
     # In a disk the share t of the radius has the density of (1 - t) t^centring, whose mean is (k + 1) / (k + 3).
     region = disk()
     depths = depth(region)
-    places = [click(region, generator(seed), centring) for seed in range(400)]
-    assert low < np.mean([depths[int(y), int(x)] for x, y in places]) / depths.max() < high
-    assert len(set(places)) > 100
-    np.testing.assert_allclose(np.mean(places, axis=0), 30.5, atol=2.5)
+    locations = [click(region, generator(seed), centring) for seed in range(400)]
+    assert low < np.mean([depths[int(y), int(x)] for x, y in locations]) / depths.max() < high
+    assert len(set(locations)) > 100
+    np.testing.assert_allclose(np.mean(locations, axis=0), 30.5, atol=2.5)
 
 
 def test_a_box_by_hand():

@@ -33,13 +33,13 @@ def test_image_and_masks_stay_together(shape, seed):
     level = (picture[0] * 255).numpy()
     shown = masks["ids"].numpy()
     assert (shown[beside] == 255).all()
-    assert not masks["trust"][torch.from_numpy(beside)].any()
+    assert not masks["confidence"][torch.from_numpy(beside)].any()
     assert (shown[~beside] <= 3).all()
     # The level of the image tells the id but for the rounding at the edge of a step.
     surely = ~beside & (np.abs(level % 64 - 32) < 24)
     assert surely.sum() > 100
     assert (level[surely] // 64 == shown[surely]).all()
-    np.testing.assert_allclose(masks["trust"].numpy()[surely], shown[surely] / 4)
+    np.testing.assert_allclose(masks["confidence"].numpy()[surely], shown[surely] / 4)
 
 
 def test_types_and_ranges():

@@ -38,8 +38,8 @@ class Given:
         return self.mask
 
 
-def found(truth, least_share=0.0):
-    return [(item.label, item.instance, int(item.region.sum())) for item in find_objects(truth, least_share)]
+def found(truth, min_share=0.0):
+    return [(item.label, item.instance, int(item.region.sum())) for item in find_objects(truth, min_share)]
 
 
 def test_parts_by_hand():
@@ -84,15 +84,15 @@ def test_parts_are_those_of_another_library(pixels):
 
 @given(
     pixels=hnp.arrays(np.uint8, (8, 8)).map(lambda ids: ids % 3),
-    least_share=st.floats(0, 1),
+    min_share=st.floats(0, 1),
 )
-def test_every_class_has_an_object(pixels, least_share):
-    objects = find_objects(Given(pixels), least_share)
+def test_every_class_has_an_object(pixels, min_share):
+    objects = find_objects(Given(pixels), min_share)
     assert sorted({item.label - 1 for item in objects}) == list(tags_in_mask(pixels))
     by_share = find_objects(Given(pixels), 0.0)
     kept = {item.region.tobytes() for item in objects}
     assert kept <= {item.region.tobytes() for item in by_share}
-    assert all(item.region.tobytes() in kept for item in by_share if item.region.sum() >= 64 * least_share)
+    assert all(item.region.tobytes() in kept for item in by_share if item.region.sum() >= 64 * min_share)
 
 
 def test_the_mask_of_one_object():

@@ -75,14 +75,14 @@ def test_label_and_predict(
             for name in expected:
                 out = tmp_path / "out"
                 status, output = work(name, out)
-                place = f"{name} with {file.relative_to(spoilt)} {damage}"
-                assert status in (0, 2), place
+                position = f"{name} with {file.relative_to(spoilt)} {damage}"
+                assert status in (0, 2), position
                 if status == 0:
-                    assert contents(out, "*") == expected[name], place
+                    assert contents(out, "*") == expected[name], position
                 else:
-                    assert len(output.strip().splitlines()) == 1, place
-                    assert file.name in output, place
-                    assert not out.exists(), place
+                    assert len(output.strip().splitlines()) == 1, position
+                    assert file.name in output, position
+                    assert not out.exists(), position
                     refused.add(str(file.relative_to(spoilt)))
                 shutil.rmtree(out, ignore_errors=True)
         finally:

@@ -20,9 +20,9 @@ def test_locations_sum_to_the_influence_of_the_image(width: int) -> None:
     influence = exact.on_loss(clean, clean_tags)
     directions = exact.directions(clean, clean_tags)
     for i in range(30):
-        places = spatial_influence(maps[i], exact.residual[i], directions)
-        assert places.shape == (3, 5, 4)
-        np.testing.assert_allclose(places.sum((1, 2)), influence[i], rtol=1e-5)
+        locations = spatial_influence(maps[i], exact.residual[i], directions)
+        assert locations.shape == (3, 5, 4)
+        np.testing.assert_allclose(locations.sum((1, 2)), influence[i], rtol=1e-5)
 
 
 def test_cross_fitted_maps_sum_to_the_cross_fitted_influence() -> None:
@@ -30,16 +30,16 @@ def test_cross_fitted_maps_sum_to_the_cross_fitted_influence() -> None:
     maps = random.standard_normal((25, 30, 3, 3))
     tags = (random.random((25, 2)) < 0.4).astype(float)
     fitted = cross_fit(maps.mean((2, 3)), tags, 1e-2, folds=4)
-    places = np.stack([fitted.spatial(i, maps[i]) for i in range(25)])
-    np.testing.assert_allclose(places.sum((2, 3)), fitted.influence, rtol=1e-5)
+    locations = np.stack([fitted.spatial(i, maps[i]) for i in range(25)])
+    np.testing.assert_allclose(locations.sum((2, 3)), fitted.influence, rtol=1e-5)
 
 
 def test_worked_by_hand() -> None:
     directions = HeadVector(np.array([[1.0, 2.0]]), np.array([4.0]))
     features = np.array([[[1.0, 0.0]], [[0.0, 3.0]]])
-    places = spatial_influence(features, np.array([-0.5]), directions)
+    locations = spatial_influence(features, np.array([-0.5]), directions)
     # -(1/2) (-0.5) (f . s + 4): 0.25 * (1 + 4) and 0.25 * (6 + 4)
-    np.testing.assert_allclose(places, [[[1.25, 2.5]]])
+    np.testing.assert_allclose(locations, [[[1.25, 2.5]]])
 
 
 def test_wrong_shapes_are_named() -> None:

@@ -95,11 +95,11 @@ def test_robust_scale() -> None:
 
 
 def test_the_same_function_serves_places() -> None:
-    places = np.random.default_rng(0).standard_normal((2, 6, 5))
-    scale = robust_scale(places)
-    both = influence_weights(places, scale=scale)
+    locations = np.random.default_rng(0).standard_normal((2, 6, 5))
+    scale = robust_scale(locations)
+    both = influence_weights(locations, scale=scale)
     assert both.shape == (2, 6, 5)
-    np.testing.assert_array_equal(np.sign(1 - both), np.sign(places))
+    np.testing.assert_array_equal(np.sign(1 - both), np.sign(locations))
 
 
 def test_shuffling_keeps_the_values_within_groups() -> None:

@@ -28,13 +28,13 @@ def test_equals_cross_entropy_on_soft_labels() -> None:
 
 def test_places_without_trust_do_not_matter() -> None:
     logits, labels, target = batch()
-    trust = torch.zeros(2, 5, 6)
-    trust[0, 1:3] = 1
-    loss = guidance_loss(logits, target, trust)
-    ignored = labels.masked_fill(trust == 0, -100)
+    confidence = torch.zeros(2, 5, 6)
+    confidence[0, 1:3] = 1
+    loss = guidance_loss(logits, target, confidence)
+    ignored = labels.masked_fill(confidence == 0, -100)
     torch.testing.assert_close(loss, F.cross_entropy(logits, ignored))
-    other = torch.where(trust[:, None] > 0, logits, torch.full_like(logits, 1e4))
-    torch.testing.assert_close(guidance_loss(other, target, trust), loss)
+    other = torch.where(confidence[:, None] > 0, logits, torch.full_like(logits, 1e4))
+    torch.testing.assert_close(guidance_loss(other, target, confidence), loss)
 
 
 def test_trust_weighs_by_its_share() -> None:
@@ -47,11 +47,11 @@ def test_trust_weighs_by_its_share() -> None:
 
 def test_gradients_are_exact_and_stop_where_nothing_is_trusted() -> None:
     logits, _, target = batch()
-    trust = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    trust[:, 0] = 0
+    confidence = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    confidence[:, 0] = 0
     double = logits.double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda z: guidance_loss(z, target.double(), trust), double)
-    guidance_loss(double, target.double(), trust).backward()
+    assert torch.autograd.gradcheck(lambda z: guidance_loss(z, target.double(), confidence), double)
+    guidance_loss(double, target.double(), confidence).backward()
     assert not double.grad[:, :, 0].any()
     assert double.grad[:, :, 1:].any()
 
@@ -66,7 +66,7 @@ def test_no_trust_at_all_is_no_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logits", "target", "trust"),
+    ("logits", "target", "confidence"),
     [
         ((2, 4, 5, 6), (2, 3, 5, 6), (2, 5, 6)),
         ((2, 4, 5, 6), (2, 4, 5, 6), (2, 4, 5, 6)),
@@ -74,6 +74,6 @@ def test_no_trust_at_all_is_no_loss() -> None:
         ((2, 4, 5, 6), (2, 4, 5, 6), (2, 6, 5)),
     ],
 )
-def test_wrong_shapes_are_refused(logits: tuple, target: tuple, trust: tuple) -> None:
+def test_wrong_shapes_are_refused(logits: tuple, target: tuple, confidence: tuple) -> None:
     with pytest.raises(ValueError, match="logits, target, trust: must be"):
-        guidance_loss(torch.zeros(logits), torch.zeros(target), torch.zeros(trust))
+        guidance_loss(torch.zeros(logits), torch.zeros(target), torch.zeros(confidence))

@@ -13,7 +13,7 @@ from igcam.models.reduction import Reduction, fit_reduction
 RELAXED = settings(max_examples=15, deadline=None)
 
 
-def places(count: int, depth: int, seed: int = 0) -> np.ndarray:
+def locations(count: int, depth: int, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     mixing = random.normal(size=(depth, depth)) * np.geomspace(5, 0.1, depth)
     return (random.normal(size=(count, depth)) @ mixing + random.normal(size=depth)).astype(np.float32)
@@ -28,7 +28,7 @@ def as_maps(sample: np.ndarray, height: int, width: int) -> torch.Tensor:
 @RELAXED
 @given(seed=st.integers(0, 100), depth=st.integers(2, 9), keep=st.integers(1, 9))
 def test_components_are_those_of_the_singular_value_decomposition(seed: int, depth: int, keep: int) -> None:
-    sample = places(60, depth, seed)
+    sample = locations(60, depth, seed)
     keep = min(keep, depth)
     reduction = fit_reduction([sample], [keep])
     reduced = reduction([as_maps(sample, 5, 12)])
@@ -43,7 +43,7 @@ def test_components_are_those_of_the_singular_value_decomposition(seed: int, dep
 
 
 def test_values_have_a_mean_square_of_one_in_each_level() -> None:
-    samples = [places(200, 6), 100 * places(200, 8, 1)]
+    samples = [locations(200, 6), 100 * locations(200, 8, 1)]
     reduction = fit_reduction(samples, [3, 5])
     assert reduction.channels == 8
     reduced = reduction([as_maps(samples[0], 10, 20), as_maps(samples[1], 10, 20)])
@@ -54,7 +54,7 @@ def test_values_have_a_mean_square_of_one_in_each_level() -> None:
 
 
 def test_levels_are_joined_at_the_finest() -> None:
-    fine, coarse = places(64, 4), places(16, 6, 1)
+    fine, coarse = locations(64, 4), locations(16, 6, 1)
     reduction = fit_reduction([fine, coarse], [2, 3])
     joined = reduction([as_maps(fine, 8, 8), as_maps(coarse, 4, 4)])
     assert joined.shape == (1, 5, 8, 8)
@@ -64,7 +64,7 @@ def test_levels_are_joined_at_the_finest() -> None:
 
 
 def test_no_more_components_than_channels() -> None:
-    reduction = fit_reduction([places(50, 3)], [128])
+    reduction = fit_reduction([locations(50, 3)], [128])
     assert reduction.channels == 3
 
 
@@ -75,14 +75,14 @@ def test_channels_that_never_change_give_zero() -> None:
 
 
 def test_half_precision_samples_and_the_same_again() -> None:
-    sample = places(80, 5).astype(np.float16)
+    sample = locations(80, 5).astype(np.float16)
     one, other = fit_reduction([sample], [4]), fit_reduction([sample], [4])
     assert torch.equal(one.projections[0], other.projections[0])
     assert one.projections[0].dtype == torch.float32
 
 
 def test_images_are_reduced_one_by_one_as_together() -> None:
-    sample = places(72, 5)
+    sample = locations(72, 5)
     reduction = fit_reduction([sample], [3])
     maps = as_maps(sample, 4, 6)
     together = reduction([maps])
@@ -90,7 +90,7 @@ def test_images_are_reduced_one_by_one_as_together() -> None:
 
 
 def test_the_state_is_read_back(tmp_path) -> None:
-    reduction = fit_reduction([places(40, 4), places(40, 5)], [2, 3])
+    reduction = fit_reduction([locations(40, 4), locations(40, 5)], [2, 3])
     write_tensors(tmp_path / "r.safetensors", reduction.tensors())
     read = Reduction.from_tensors(read_tensors(tmp_path / "r.safetensors"))
     for name in ("means", "projections"):

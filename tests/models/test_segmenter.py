@@ -8,7 +8,7 @@ from igcam.core.errors import IgcamError
 from igcam.data.images import save_png
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
-from igcam.models.image_prior import PhotoEvidence, Tagger
+from igcam.models.image_prior import ImagePrior, Tagger
 from igcam.models.reduction import fit_reduction
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
 from igcam.models.views import View
@@ -30,8 +30,8 @@ def segmenter(encoder: Encoder) -> Segmenter:
 def test_the_projections_are_the_reduction(encoder: Encoder) -> None:
     images = torch.rand(1, 3, 64, 64)
     levels = encoder.backbone(images)
-    places = [level[0].flatten(1).T.numpy() for level in levels]
-    reduction = fit_reduction(places, encoder.channels)
+    locations = [level[0].flatten(1).T.numpy() for level in levels]
+    reduction = fit_reduction(locations, encoder.channels)
     encoder.use_reduction(reduction)
     for level, found, index in zip(levels, encoder(images), range(3), strict=True):
         flat = level[0].flatten(1).T
@@ -70,8 +70,8 @@ def test_what_the_last_level_says_as_a_whole_takes_part_in_every_place(encoder: 
     model, images = segmenter(encoder), torch.rand(2, 3, 64, 64)
     before = model(images)
     heads = [Tagger(torch.randn(3, encoder.backbone.channels[-1]), torch.randn(3)) for _ in range(2)]
-    model.evidence = PhotoEvidence(heads[0], 0.7, heads[1], 0.6)
-    expected = PhotoEvidence(heads[0], 0.7, heads[1], 0.6)(before, encoder.backbone(images)[-1])
+    model.prior = ImagePrior(heads[0], 0.7, heads[1], 0.6)
+    expected = ImagePrior(heads[0], 0.7, heads[1], 0.6)(before, encoder.backbone(images)[-1])
     assert (expected - before).abs().max() > 0.1
     torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-4)
 

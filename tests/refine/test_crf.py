@@ -144,7 +144,7 @@ def test_it_stops_when_beliefs_have_settled(monkeypatch: pytest.MonkeyPatch) -> 
     many = dense_crf_from_unary(image, unary, CRFParameters(3, 3, 12, 20, 4, iterations=100))
     assert len(updates) == 100
     updates.clear()
-    early = dense_crf_from_unary(image, unary, CRFParameters(3, 3, 12, 20, 4, iterations=100, settled=1e-3))
+    early = dense_crf_from_unary(image, unary, CRFParameters(3, 3, 12, 20, 4, iterations=100, converged=1e-3))
     assert 3 < len(updates) < 60
     np.testing.assert_allclose(early, many, atol=0.02)
 

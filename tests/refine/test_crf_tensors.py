@@ -39,7 +39,7 @@ def test_gives_the_answer_of_the_compiled_one(name: str) -> None:
 def test_it_stops_when_beliefs_have_settled() -> None:
     image, probability = photo(20, 24), stack(3, 20, 24)
     many = on_tensors(image, probability, CRFParameters(iterations=60))
-    early = on_tensors(image, probability, CRFParameters(iterations=60, settled=1e-3))
+    early = on_tensors(image, probability, CRFParameters(iterations=60, converged=1e-3))
     np.testing.assert_allclose(early, many, atol=0.02)
 
 

@@ -43,12 +43,12 @@ def test_small_differences_between_colours_are_not_lost_in_large_ones(colour: fl
     image[::2] += 1
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab).reshape(64, 3).astype(np.float64)
     squared = ((lab[:, None] - lab) ** 2).sum(axis=2)
-    found = dense_affinity(FLAT, image, DenseAffinityOptions(power=0, colour=colour, reach=1e6))
+    found = dense_affinity(FLAT, image, DenseAffinityOptions(power=0, colour=colour, radius=1e6))
     np.testing.assert_allclose(found, np.exp(-squared / (2 * colour**2)), rtol=2e-4, atol=1e-6)
 
 
 def test_distance_alone_by_hand() -> None:
-    affinity = dense_affinity(FLAT, None, DenseAffinityOptions(power=0, colour=0, reach=6))
+    affinity = dense_affinity(FLAT, None, DenseAffinityOptions(power=0, colour=0, radius=6))
     # Places of an 8 x 8 map are three apart in a 24 x 24 map.
     assert affinity[0, 2] == pytest.approx(np.exp(-(6**2) / (2 * 6**2)))
     assert affinity[0, 9] == pytest.approx(np.exp(-2 * 3**2 / (2 * 6**2)))
@@ -56,7 +56,7 @@ def test_distance_alone_by_hand() -> None:
 
 def test_cosines_by_hand() -> None:
     feature = np.array([[[1, 2, 0, 1]], [[0, 0, 3, 1]]], np.float32)
-    affinity = dense_affinity(feature, None, DenseAffinityOptions(power=3, colour=0, reach=1e6))
+    affinity = dense_affinity(feature, None, DenseAffinityOptions(power=3, colour=0, radius=1e6))
     np.testing.assert_allclose(affinity[0], [1, 1, 0, 0.5**1.5], atol=1e-5)
 
 
@@ -67,7 +67,7 @@ def test_opposite_features_are_not_alike() -> None:
 
 def test_colours_by_hand() -> None:
     image = np.array([[[0, 0, 0], [255, 255, 255], [0, 0, 0]]], np.uint8)
-    affinity = dense_affinity(np.ones((1, 1, 3)), image, DenseAffinityOptions(power=0, colour=50, reach=1e6))
+    affinity = dense_affinity(np.ones((1, 1, 3)), image, DenseAffinityOptions(power=0, colour=50, radius=1e6))
     # Black and white are 100 apart in lightness.
     np.testing.assert_allclose(affinity[0], [1, np.exp(-(100**2) / (2 * 50**2)), 1], rtol=1e-3)
 

@@ -86,7 +86,7 @@ def test_the_dense_level_by_hand() -> None:
     probability = np.array([[[1.0, 0.4, 0.0, 0.0]], [[0.0, 0.6, 1.0, 1.0]]], np.float32)
     image = np.full((1, 4, 3), 99, np.uint8)
     options = DenseLevelOptions(
-        affinity=DenseAffinityOptions(power=1, colour=0, reach=1e6), steps=1, restart=0.5, competition=1.0
+        affinity=DenseAffinityOptions(power=1, colour=0, radius=1e6), steps=1, restart=0.5, competition=1.0
     )
     result = dense_level(image, probability, feature, options)
     share = 0.5 + 0.5 * 0.2

@@ -83,7 +83,7 @@ def test_pixel_correlation_of_seam_is_one_step() -> None:
     unit = feature.reshape(5, -1) / np.linalg.norm(feature.reshape(5, -1), axis=0)
     correlation = np.maximum(unit.T @ unit, 0)
     expected = maps @ (correlation / correlation.sum(axis=1, keepdims=True)).T
-    affinity = dense_affinity(feature, None, DenseAffinityOptions(power=1, colour=0, reach=1e6))
+    affinity = dense_affinity(feature, None, DenseAffinityOptions(power=1, colour=0, radius=1e6))
     np.testing.assert_allclose(walk(scipy.sparse.csr_array(by_rows(affinity)), maps, 1), expected, atol=1e-5)
 
 

@@ -60,9 +60,9 @@ def test_targets_have_the_colour_of_their_class() -> None:
 def test_background_stays_grey_and_only_distrusted_places_are_hatched() -> None:
     probability = np.zeros((3, 6, 8), np.float32)
     probability[0] = 1
-    trust = np.ones((6, 8), np.float32)
-    trust[:, 4:] = 0
-    picture = probability_overlay(GREY, probability, trust).astype(int)
+    confidence = np.ones((6, 8), np.float32)
+    confidence[:, 4:] = 0
+    picture = probability_overlay(GREY, probability, confidence).astype(int)
     assert np.ptp(picture[:, :30]) == 0
     assert np.ptp(picture[:, 50:]) > 30
 

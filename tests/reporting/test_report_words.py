@@ -34,7 +34,7 @@ def test_numbers_and_lists() -> None:
     assert [percent(None), percent(57.25)] == ["–", "57.2"]
     assert [count(1, "image"), count(1437, "image"), count(2, "class")] == ["1 image", "1,437 images", "2 classes"]
     assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]
-    assert listed([str(index) for index in range(10)], most=2) == "0, 1 and 8 more"
+    assert listed([str(index) for index in range(10)], maximum=2) == "0, 1 and 8 more"
 
 
 def test_cues() -> None:

@@ -59,7 +59,7 @@ def test_folders_that_are_no_run(tmp_path: Path, name: str) -> None:
         read_run(folder)
 
 
-@pytest.mark.parametrize("name", ["maps", "targets", "trust"])
+@pytest.mark.parametrize("name", ["maps", "targets", "confidence"])
 def test_arrays_of_another_run(tmp_path: Path, name: str) -> None:
     folder = make_run(tmp_path, images=3)
     path = next(folder.glob(f"stages/*/{name}.npy"))

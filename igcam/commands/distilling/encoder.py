@@ -14,11 +14,11 @@ from igcam.core.progress import Progress
 from igcam.data.images import load_image
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.decoders import choose_levels
-from igcam.models.reduction import Reduction, fit_reduction, sample_places
+from igcam.models.reduction import Reduction, fit_reduction, sample_locations
 from igcam.models.segmenter import Encoder, SegmenterOptions
 from igcam.models.views import View, to_pixels
 from igcam.runs.backbone_file import open_backbone
-from igcam.runs.features import SAMPLED_PLACES
+from igcam.runs.features import SAMPLED_LOCATIONS
 from igcam.runs.folder import RunFolder
 from igcam.runs.options import FitOptions
 
@@ -40,7 +40,7 @@ def open_encoder(run: RunFolder, options: SegmenterOptions) -> tuple[Encoder, Ba
     chosen = replace(fitted.backbone, levels=levels)
     count = len(levels)
     backbone = open_backbone(run, replace(fitted, backbone=chosen, components=(1,) * count, grouping_level=-1))
-    return Encoder(backbone, options.most_components), chosen
+    return Encoder(backbone, options.max_components), chosen
 
 
 def decoder_levels(fitted: FitOptions, decoder: str) -> tuple[int, ...]:
@@ -65,7 +65,7 @@ def reduce_levels(
             square = View(size).apply(load_image(images[index]))[None]
             levels = encoder.backbone(to_pixels(square, encoder.mean.device))
         for sample, level in zip(samples, levels, strict=True):
-            sample.append(sample_places(level[0].cpu().numpy(), -(-SAMPLED_PLACES // len(chosen)), random))
+            sample.append(sample_locations(level[0].cpu().numpy(), -(-SAMPLED_LOCATIONS // len(chosen)), random))
         progress("sample features", done, len(chosen))
     reduction = fit_reduction([np.concatenate(sample) for sample in samples], encoder.channels)
     write_tensors(file, reduction.tensors())

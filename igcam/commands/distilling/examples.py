@@ -36,11 +36,11 @@ class Masks:
     """NAME.png."""
     classes: int
     """Number of classes C."""
-    trust: NDArray[np.floating] | None
+    confidence: NDArray[np.floating] | None
     """(N, h, w), at least 0, of which one counts at most; None trusts all alike."""
     teacher: Sequence[Path | None]
     """Predictions of the round before, which take part in the targets; None for images where they do not."""
-    teacher_share: float
+    teacher_weight: float
     """How far they do."""
     weights: Array | None = None
     """float32 (C + 1,): how much a place of each class counts; None for one."""
@@ -53,12 +53,12 @@ class Masks:
         """
         return MaskFile(self.files[index], class_lookup(self.classes)).read()
 
-    def trust_map(self, index: int, height: int, width: int) -> Array:
+    def confidence_map(self, index: int, height: int, width: int) -> Array:
         """Return how far each place is trusted, float32 (height, width) in 0..1."""
-        if self.trust is None:
+        if self.confidence is None:
             return np.ones((height, width), np.float32)
         # The rounds of a run raise a few given masks a hundredfold; a large decoder would learn these by heart.
-        return resized(np.minimum(np.asarray(self.trust[index], np.float32), 1)[None], height, width)[0]
+        return resized(np.minimum(np.asarray(self.confidence[index], np.float32), 1)[None], height, width)[0]
 
     def teacher_map(self, index: int, height: int, width: int) -> Array | None:
         """Return the teacher's probabilities, float32 (C + 1, height, width); None where it takes no part."""
@@ -71,7 +71,7 @@ class Masks:
         return full
 
     def example(
-        self, inputs: Sequence[Tensor], mask: NDArray[np.uint8], trust: Array, teacher: Array | None, side: int
+        self, inputs: Sequence[Tensor], mask: NDArray[np.uint8], confidence: Array, teacher: Array | None, side: int
     ) -> Example:
         """Return what is learnt once, on a square grid.
 
@@ -87,8 +87,8 @@ class Masks:
             # Beside a photo that was moved the teacher says nothing.
             said = resized(teacher, side, side, cv2.INTER_AREA)
             said /= np.maximum(said.sum(axis=0), 1e-6)
-            target = (1 - self.teacher_share) * target + self.teacher_share * said
-        weight = known * resized(trust[None], side, side, cv2.INTER_AREA)[0]
+            target = (1 - self.teacher_weight) * target + self.teacher_weight * said
+        weight = known * resized(confidence[None], side, side, cv2.INTER_AREA)[0]
         if self.weights is not None:
             weight *= np.einsum("khw,k->hw", target, self.weights)
         return Example(inputs, torch.from_numpy(target), torch.from_numpy(weight))
@@ -100,7 +100,7 @@ class Masks:
         shares = np.zeros(self.classes + 1)
         for index in range(len(self.files)):
             target, known = mask_target(self.mask(index), self.classes, _COARSE, _COARSE)
-            shares += (target * known * self.trust_map(index, _COARSE, _COARSE)).sum(axis=(1, 2))
+            shares += (target * known * self.confidence_map(index, _COARSE, _COARSE)).sum(axis=(1, 2))
         return class_weights(shares, power)
 
 
@@ -123,11 +123,11 @@ class FrozenExamples:
         view = self.bank.views[chosen]
         levels = [torch.from_numpy(level.astype(np.float32)) for level in self.bank.read(self.images[index], view)]
         side = view.size // 4
-        trust, teacher = self.masks.trust_map(index, side, side), self.masks.teacher_map(index, side, side)
-        example = self.masks.example(levels, self.masks.mask(index), trust, teacher, side)
+        confidence, teacher = self.masks.confidence_map(index, side, side), self.masks.teacher_map(index, side, side)
+        example = self.masks.example(levels, self.masks.mask(index), confidence, teacher, side)
         if not view.flip:
             return example
-        return Example(levels, example.target.flip(-1), example.trust.flip(-1))
+        return Example(levels, example.target.flip(-1), example.confidence.flip(-1))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class AugmentedExamples:
         side = max(1, min(max(photo.shape[:2]), round(self.options.size * self.options.scale[1])))
         layers: dict[str, NDArray[np.generic]] = {
             "mask": cv2.resize(self.masks.mask(index), (side, side), interpolation=cv2.INTER_NEAREST_EXACT),
-            "trust": self.masks.trust_map(index, side, side),
+            "trust": self.masks.confidence_map(index, side, side),
         }
         teacher = self.masks.teacher_map(index, side, side)
         if teacher is not None:

@@ -17,7 +17,7 @@ from igcam.models.views import View, pixels_of_views
 from igcam.runs.backbone_file import open_backbone
 from igcam.runs.features import views_of
 from igcam.runs.folder import RunFolder
-from igcam.runs.trained import Learnt
+from igcam.runs.trained import TrainedHeads
 
 Array = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class HeadPredictor:
 
     classes: tuple[str, ...]
     backbone: Backbone
-    learnt: Learnt
+    trained: TrainedHeads
     views: tuple[View, ...]
     """How an image is put before the backbone; logits are averaged over them."""
     batch_size: int = 8
@@ -73,11 +73,11 @@ class HeadPredictor:
         Raises:
             IgcamError: The run is not finished, or its files are damaged.
         """
-        learnt = Learnt.open(run)
+        trained = TrainedHeads.open(run)
         device = usual_device()
-        backbone = open_backbone(run, learnt.options).to(device)
-        views = views_of(learnt.options.size, learnt.options.flip if flip is None else flip)
-        return cls(run.classes, backbone, learnt.to(device), views, batch_size)
+        backbone = open_backbone(run, trained.options).to(device)
+        views = views_of(trained.options.size, trained.options.flip if flip is None else flip)
+        return cls(run.classes, backbone, trained.to(device), views, batch_size)
 
     def at(self, scale: float) -> HeadPredictor:
         """Return the same at another scale: images are squashed to a square of the run's size times `scale`."""
@@ -91,7 +91,7 @@ class HeadPredictor:
         with torch.inference_mode():
             pixels = pixels_of_views(images, self.views, self.backbone.mean.device)
             levels = [self.backbone(batch) for batch in pixels]
-        scores, deep = self.learnt.scores(levels, [view.flip for view in self.views], None)
+        scores, deep = self.trained.scores(levels, [view.flip for view in self.views], None)
         # Scores of a plain CAM do not sum to one; what no class claims is background.
         scores[:, 0] += scores.sum(axis=1) == 0
         scores /= scores.sum(axis=1, keepdims=True)

@@ -46,9 +46,9 @@ class TiledPhoto:
     def add(self, tile: Tile, ids: NDArray[np.uint8], probability: NDArray[np.floating]) -> None:
         """Take the soft mask of the next tile."""
         region = self._mosaic.add(tile.row, tile.column, ids, probability)
-        place = (region.rows, region.columns)
-        self.mask[place] = region.ids[best_class(region.probability)]
-        self.confidence[place] = np.rint(255 * region.probability.max(axis=0).clip(0, 1)).astype(np.uint8)
+        position = (region.rows, region.columns)
+        self.mask[position] = region.ids[best_class(region.probability)]
+        self.confidence[position] = np.rint(255 * region.probability.max(axis=0).clip(0, 1)).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,6 @@ class Tile:
         photo = self.photo
         if self.is_only:
             return prediction
-        place = (photo.rows[self.row], photo.columns[self.column], *photo.image.shape[:2], GRID)
+        position = (photo.rows[self.row], photo.columns[self.column], *photo.image.shape[:2], GRID)
         features = prediction.features
-        return Prediction(window(prediction.scores, *place), None if features is None else window(features, *place))
+        return Prediction(window(prediction.scores, *position), None if features is None else window(features, *position))

@@ -35,8 +35,8 @@ def rise(overlap: int) -> Array:
     The first counts for the rest. Nothing near the edge of a tile counts, where it lacks context; between lies half a
     wave.
     """
-    place = (np.arange(overlap) + 0.5) / max(overlap, 1)
-    weight: Array = (np.sin(np.pi / 2 * np.clip(2 * place - 0.5, 0, 1)) ** 2).astype(np.float32)
+    position = (np.arange(overlap) + 0.5) / max(overlap, 1)
+    weight: Array = (np.sin(np.pi / 2 * np.clip(2 * position - 0.5, 0, 1)) ** 2).astype(np.float32)
     return weight
 
 
@@ -86,15 +86,15 @@ class Mosaic:
         reached = {number for number, plane in self._above.items() if plane[:, columns.start : across].any()}
         every = sorted(tile.keys() | left.keys() | reached)
         result = np.empty((len(every), down - rows.start, across - columns.start), np.float32)
-        for place, number in enumerate(every):
+        for position, number in enumerate(every):
             plane: Array = tile[number] * weight if number in tile else np.zeros(weight.shape, np.float32)
             if number in left:
                 plane[:, : left[number].shape[1]] += left[number]
             height, width = result.shape[1:]
-            result[place] = plane[:height, :width]
+            result[position] = plane[:height, :width]
             if number in self._above:
                 above = self._above[number][:, columns.start : across]
-                result[place, : len(above)] += above
+                result[position, : len(above)] += above
             if height < len(plane):
                 below = self._below.setdefault(
                     number, np.zeros((len(plane) - height, self._columns[-1].stop), np.float32)
@@ -105,7 +105,7 @@ class Mosaic:
         return Region(slice(rows.start, down), slice(columns.start, across), np.array(every, np.uint8), result)
 
 
-def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int, width: int, least: int) -> Array:
+def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int, width: int, minimum: int) -> Array:
     """Return the part of a coarse stack of maps that covers one tile of its image.
 
     Args:
@@ -119,11 +119,11 @@ def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int
     Returns:
         float32 (K, h', w').
     """
-    places = [
-        _places(part, side, size, least)
+    locations = [
+        _locations(part, side, size, minimum)
         for part, side, size in ((rows, height, stack.shape[1]), (columns, width, stack.shape[2]))
     ]
-    across, down = np.meshgrid(places[1], places[0])
+    across, down = np.meshgrid(locations[1], locations[0])
     layers = [
         cv2.remap(np.asarray(layer, np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for layer in stack
@@ -131,10 +131,10 @@ def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int
     return np.stack(layers)
 
 
-def _places(part: slice, side: int, size: int, least: int) -> Array:
+def _locations(part: slice, side: int, size: int, minimum: int) -> Array:
     """Return where the centres of the part's places lie in a map of `size` places along a side."""
     length = part.stop - part.start
-    count = min(length, max(least, math.ceil(size * length / side)))
+    count = min(length, max(minimum, math.ceil(size * length / side)))
     centres = part.start + (np.arange(count) + 0.5) * length / count
     return (centres * size / side - 0.5).astype(np.float32)
 

@@ -70,10 +70,10 @@ class CocoMask:
         """
         top = np.full((self.height, self.width), -1)
         shapes = []
-        for place, (shape, inside) in enumerate(self._drawn()):
+        for position, (shape, inside) in enumerate(self._drawn()):
             shapes.append(shape)
-            top[inside] = place
-        regions = [(shape, top == place) for place, shape in enumerate(shapes) if shape.mask_id != IGNORE]
+            top[inside] = position
+        regions = [(shape, top == position) for position, shape in enumerate(shapes) if shape.mask_id != IGNORE]
         return [TrueObject(shape.mask_id, shape.number, region) for shape, region in regions if region.any()]
 
     def _drawn(self) -> Iterator[tuple[CocoShape, NDArray[np.bool_]]]:

@@ -16,8 +16,8 @@ _EDGES = {_SUIT: _EDGE, _SCARF: _SCARF_EDGE}
 _SUPERSAMPLING = 4
 _SHIFT = 4
 _LIKES_TO_BE_ALONE = 0.7
-_LEAST_SHOWN = 0.6
-_LEAST_FACE_SHOWN = 0.9
+_MIN_SHOWN = 0.6
+_MIN_FACE_SHOWN = 0.9
 _PLACES_TRIED = 100
 
 
@@ -158,7 +158,7 @@ class Canvas:
         height, width = sprite.cover.shape
         body = sprite.cover >= 0.5
         head = body & (sprite.head >= 0.5)
-        least_face = _LEAST_FACE_SHOWN * np.count_nonzero(head)
+        min_face = _MIN_FACE_SHOWN * np.count_nonzero(head)
         whole = np.count_nonzero(body)
         alone = rng.random() < _LIKES_TO_BE_ALONE
         for attempt in range(_PLACES_TRIED):
@@ -168,8 +168,8 @@ class Canvas:
             there, here = _overlap(top, left, sprite, size)
             free = self.instances[there] == 0
             shown, face = body[here] & free, head[here] & free
-            least = 1.0 if alone and attempt < _PLACES_TRIED // 2 else _LEAST_SHOWN
-            if np.count_nonzero(shown) >= least * whole and np.count_nonzero(face) >= least_face:
+            minimum = 1.0 if alone and attempt < _PLACES_TRIED // 2 else _MIN_SHOWN
+            if np.count_nonzero(shown) >= minimum * whole and np.count_nonzero(face) >= min_face:
                 self.labels.append(label)
                 self.instances[there][shown] = len(self.labels)
                 self.heads[there] |= face

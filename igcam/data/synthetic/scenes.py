@@ -25,8 +25,8 @@ from igcam.data.tags import write_tag_table
 SCENE_CLASSES: tuple[str, ...] = tuple(sorted(HEADS))
 """The classes that can be drawn."""
 
-_LEAST_CONTRAST = 27.0
-_MOST_OBJECTS = 8
+_MIN_CONTRAST = 27.0
+_MAX_OBJECTS = 8
 
 
 @dataclass(frozen=True)
@@ -215,9 +215,9 @@ def _problems(options: SceneOptions) -> Iterator[str]:
         yield f"size must be 48 to 2048 pixels, got {options.size}"
     if not classes or len(set(classes)) != len(classes) or not set(classes) <= set(SCENE_CLASSES):
         yield f"classes must be one or more of {known}, each once, got {', '.join(classes) or 'none'}"
-    if not 1 <= options.min_objects <= options.max_objects <= _MOST_OBJECTS:
+    if not 1 <= options.min_objects <= options.max_objects <= _MAX_OBJECTS:
         limits = f"{options.min_objects} to {options.max_objects}"
-        yield f"objects must be 1 <= min <= max <= {_MOST_OBJECTS}, got {limits}"
+        yield f"objects must be 1 <= min <= max <= {_MAX_OBJECTS}, got {limits}"
     if not 0.2 <= options.smallest <= options.largest <= 0.75:
         yield f"sizes must be 0.2 <= smallest <= largest <= 0.75, got {options.smallest} to {options.largest}"
     if options.bound_class is not None and options.bound_class not in classes:
@@ -248,7 +248,7 @@ def _visible_suits(background: str) -> tuple[str, ...]:
     colours = np.array([ground.mean(axis=(0, 1)), *(rgb(code) for code in SUITS.values())])
     lab = cv2.cvtColor((colours[None] / 255).astype(np.float32), cv2.COLOR_RGB2Lab)[0]
     distance = np.linalg.norm(lab[1:] - lab[0], axis=1)
-    return tuple(name for name, far in zip(SUITS, distance, strict=True) if far >= _LEAST_CONTRAST)
+    return tuple(name for name, far in zip(SUITS, distance, strict=True) if far >= _MIN_CONTRAST)
 
 
 def _plant(rng: np.random.Generator, tags: tuple[int, ...], options: SceneOptions) -> tuple[int, ...]:

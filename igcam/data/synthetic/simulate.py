@@ -28,7 +28,7 @@ class SimulateOptions:
         IgcamError: An option is out of range.
     """
 
-    least_share: float = 0.001
+    min_share: float = 0.001
     """Parts of a class below this share of the image are no objects, where the truth has class ids alone."""
     centring: float = 4.0
     """How much clicks keep to the middle of an object: 0 = anywhere but on its border."""
@@ -42,7 +42,7 @@ class SimulateOptions:
     """Whether an image with scribbles also has one on its background."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, least_share=(0, 1), centring=(0, 10), box_jitter=(0, 0.45), pen=(0.1, 1000))
+        check_ranges(self, min_share=(0, 1), centring=(0, 10), box_jitter=(0, 0.45), pen=(0.1, 1000))
 
 
 def simulate_cues(
@@ -161,9 +161,9 @@ def _draw(truth: MaskSource, kind: str, rng: np.random.Generator, options: Simul
     if kind == "mask":
         yield MaskCue(source=truth)
         return
-    for found in find_objects(truth, options.least_share):
+    for found in find_objects(truth, options.min_share):
         if kind == "object-mask":
-            source = ObjectMask(truth, found.instance, options.least_share)
+            source = ObjectMask(truth, found.instance, options.min_share)
             yield MaskCue(label=found.label, instance=found.instance, source=source)
         elif kind == "box":
             left, top, right, bottom = strokes.box(found.region, rng, options.box_jitter)

@@ -9,12 +9,12 @@ from igcam.methods.inputs import Inputs
 from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
 from igcam.supervision.boxes import touch_sides
 from igcam.supervision.constraints import constrain
-from igcam.supervision.marks import MarkOptions, raise_reached, reached, share_by_marks
+from igcam.supervision.marks import MarkOptions, raise_by_walk, share_by_walk, walk_probability
 
 Array = NDArray[np.float32]
 
 
-def place_affinity(inputs: Inputs, index: int, options: DenseAffinityOptions) -> Array:
+def location_affinity(inputs: Inputs, index: int, options: DenseAffinityOptions) -> Array:
     """Return how alike the places of an image are, float32 (h * w, h * w), on the grid of the maps."""
     feature = inputs.at_map_size(inputs.grouping(index))
     return dense_affinity(feature, inputs.image(index, feature.shape[1]), options)
@@ -32,11 +32,11 @@ def condition(inputs: Inputs, index: int, probability: Array, marks: MarkOptions
         probability: float32 (K, h, w) at the size of the maps, summing to one.
         marks: How far marks spread.
     """
-    evidence = inputs.evidence(index)
-    if evidence is None:
+    constraint = inputs.constraint(index)
+    if constraint is None:
         return probability
-    result = touch_sides(constrain(probability, evidence), evidence.boxes)
-    if evidence.marks and not evidence.whole:
-        reach = reached(place_affinity(inputs, index, marks.places), evidence.marks, len(probability), marks.restart)
-        result = raise_reached(share_by_marks(result, reach, marks.share), reach, evidence.marks, marks.level)
-    return constrain(result, evidence)
+    result = touch_sides(constrain(probability, constraint), constraint.boxes)
+    if constraint.marks and not constraint.whole:
+        walk = walk_probability(location_affinity(inputs, index, marks.affinity), constraint.marks, len(probability), marks.restart)
+        result = raise_by_walk(share_by_walk(result, walk, marks.walk_weight), walk, constraint.marks, marks.level)
+    return constrain(result, constraint)

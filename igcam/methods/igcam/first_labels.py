@@ -9,29 +9,29 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError, check_ranges
 from igcam.core.parallel import in_parallel
-from igcam.methods.igcam.condition import place_affinity
+from igcam.methods.igcam.condition import location_affinity
 from igcam.methods.igcam.foreground import ForegroundOptions, learn_foreground
 from igcam.methods.inputs import Inputs
-from igcam.proposals.boundary_prior import spread
+from igcam.proposals.boundary_prior import propagate
 from igcam.proposals.kinds import KINDS
-from igcam.proposals.objectness import EvidenceOptions, Gathered, covered, gather
+from igcam.proposals.objectness import Collected, ObjectScoreOptions, collect, object_score
 from igcam.refine.dense_affinity import DenseAffinityOptions
 from igcam.refine.stack import resized
 from igcam.supervision.boxes import within_boxes
-from igcam.supervision.constraints import Evidence, replace_by_mask
-from igcam.supervision.marks import MarkOptions, reached
+from igcam.supervision.constraints import CueConstraint, replace_by_mask
+from igcam.supervision.marks import MarkOptions, walk_probability
 from igcam.supervision.pseudo_labels import from_activation
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class CoverageOptions:
+class ObjectnessOptions:
     """Which segments count as objects, and how they join with the maps."""
 
-    evidence: EvidenceOptions = field(default_factory=EvidenceOptions)
+    object_score: ObjectScoreOptions = field(default_factory=ObjectScoreOptions)
     """Which segments are objects, for an activation map."""
-    places: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
+    affinity: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
     """Which places are alike, and so of one class."""
     foreground: ForegroundOptions = field(default_factory=ForegroundOptions)
     """What objects of all images have in common, by which segments are scored again."""
@@ -57,21 +57,21 @@ class _Piece:
 
     activation: Array
     """float32 (C, h, w), within boxes and raised where marks reach."""
-    spread: Array
+    propagated: Array
     """float32 (C, h, w): it, over alike places."""
-    gathered: Gathered
-    """Evidence; its segments are those of `packed`."""
+    collected: Collected
+    """CueConstraint; its segments are those of `packed`."""
     packed: NDArray[np.uint8]
     """The segments, bit by bit along their rows, as those of all images are kept."""
 
-    def opened(self) -> Gathered:
+    def opened(self) -> Collected:
         """Return the evidence with the segments."""
-        bits = np.unpackbits(self.packed, axis=2, count=self.gathered.distance.shape[1])
-        return replace(self.gathered, segments=bits.astype(bool))
+        bits = np.unpackbits(self.packed, axis=2, count=self.collected.distance.shape[1])
+        return replace(self.collected, segments=bits.astype(bool))
 
 
-def first_targets(
-    inputs: Inputs, activations: NDArray[np.floating], options: CoverageOptions, marks: MarkOptions
+def first_pseudo_labels(
+    inputs: Inputs, activations: NDArray[np.floating], options: ObjectnessOptions, marks: MarkOptions
 ) -> Array:
     """Return how probable every class is at each place, float32 (N, K, h, w).
 
@@ -88,7 +88,7 @@ def first_targets(
     others = np.roll(np.arange(count), count // 2) if options.shuffled else np.arange(count)
 
     # Without segments there is nothing that a model could score.
-    again = options.foreground.share > 0 and options.evidence.segment_share > 0
+    again = options.foreground.weight > 0 and options.object_score.segment_weight > 0
 
     def begin(index: int) -> tuple[_Piece | None, Array]:
         activation = inputs.at_map_size(activations[index])
@@ -112,54 +112,54 @@ def first_targets(
 
 
 def _piece(
-    inputs: Inputs, activation: Array, index: int, proposed: int, options: CoverageOptions, marks: MarkOptions
+    inputs: Inputs, activation: Array, index: int, proposed: int, options: ObjectnessOptions, marks: MarkOptions
 ) -> _Piece | None:
     """Return what speaks for objects in an image, with the segments of the image `proposed`.
 
     None where a mask says all, or nothing points at an object.
     """
-    evidence = inputs.evidence(index)
-    if evidence is not None and evidence.whole:
+    constraint = inputs.constraint(index)
+    if constraint is not None and constraint.whole:
         return None
-    if evidence is not None:
-        activation = _pointed_at(inputs, index, activation, evidence, marks)
+    if constraint is not None:
+        activation = _pointed_at(inputs, index, activation, constraint, marks)
     if not activation.any():
         return None
     feature = inputs.grouping(proposed)
     height, width = feature.shape[1:]
     strongest = resized(activation.max(axis=0)[None], height, width)[0]
-    further = inputs.proposals(proposed, feature) if options.evidence.segment_share > 0 else None
-    gathered = gather(inputs.image(proposed, height), feature, strongest, options.evidence, further)
-    wide = spread(place_affinity(inputs, index, options.places), activation)
-    packed = np.packbits(gathered.segments, axis=2)
-    return _Piece(activation, wide, replace(gathered, segments=gathered.segments[:0]), packed)
+    further = inputs.proposals(proposed, feature) if options.object_score.segment_weight > 0 else None
+    collected = collect(inputs.image(proposed, height), feature, strongest, options.object_score, further)
+    wide = propagate(location_affinity(inputs, index, options.affinity), activation)
+    packed = np.packbits(collected.segments, axis=2)
+    return _Piece(activation, wide, replace(collected, segments=collected.segments[:0]), packed)
 
 
 def _settled(inputs: Inputs, activation: Array, index: int) -> Array:
     """Return the target of an image whose mask was given, or that is all background as nothing points at an object."""
-    evidence = inputs.evidence(index)
-    if evidence is None or not evidence.whole:
+    constraint = inputs.constraint(index)
+    if constraint is None or not constraint.whole:
         return from_activation(np.zeros_like(activation), activation[0])
     # Where the mask does not know, nothing will be learnt.
-    return replace_by_mask(from_activation(activation, activation.max(axis=0)), evidence)
+    return replace_by_mask(from_activation(activation, activation.max(axis=0)), constraint)
 
 
-def _target(inputs: Inputs, piece: _Piece, options: CoverageOptions, foreground: Array | None = None) -> Array:
+def _target(inputs: Inputs, piece: _Piece, options: ObjectnessOptions, foreground: Array | None = None) -> Array:
     """Return the target of one image with segments, scored by what the foreground model says where that is given."""
-    gathered = piece.opened()
+    collected = piece.opened()
     if foreground is not None:
-        foreground = resized(foreground[None], *gathered.distance.shape)[0]
-    found = covered(gathered, options.evidence, foreground, options.foreground.share)
-    coverage = inputs.at_map_size(found[None])[0]
-    return from_activation(piece.activation, coverage, spread=piece.spread, level=options.foreground_level)
+        foreground = resized(foreground[None], *collected.distance.shape)[0]
+    found = object_score(collected, options.object_score, foreground, options.foreground.weight)
+    objectness = inputs.at_map_size(found[None])[0]
+    return from_activation(piece.activation, objectness, propagated=piece.propagated, level=options.foreground_level)
 
 
-def _pointed_at(inputs: Inputs, index: int, activation: Array, evidence: Evidence, marks: MarkOptions) -> Array:
+def _pointed_at(inputs: Inputs, index: int, activation: Array, constraint: CueConstraint, marks: MarkOptions) -> Array:
     """Return the activation within the boxes, each to its own maximum, and at least what the marks reach."""
-    activation = within_boxes(activation, evidence.boxes)
-    if evidence.marks:
-        affinity = place_affinity(inputs, index, marks.places)
-        reach = reached(affinity, evidence.marks, len(activation) + 1, marks.restart)[1:]
-        reach /= np.maximum(reach.max(axis=1, keepdims=True), 1e-6)
-        activation = np.maximum(activation, reach.reshape(activation.shape))
+    activation = within_boxes(activation, constraint.boxes)
+    if constraint.marks:
+        affinity = location_affinity(inputs, index, marks.affinity)
+        walk = walk_probability(affinity, constraint.marks, len(activation) + 1, marks.restart)[1:]
+        walk /= np.maximum(walk.max(axis=1, keepdims=True), 1e-6)
+        activation = np.maximum(activation, walk.reshape(activation.shape))
     return activation

@@ -12,7 +12,7 @@ from scipy.special import expit
 from igcam.core.errors import check_ranges
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
-from igcam.supervision.mask_weight import share_factor
+from igcam.supervision.mask_weight import mask_weight_factor
 
 Array = NDArray[np.float32]
 
@@ -21,18 +21,18 @@ Array = NDArray[np.float32]
 class ForegroundOptions:
     """How far the model has a say, and how it is fitted; chosen on voc-animals train."""
 
-    share: float = 1.0
+    weight: float = 1.0
     """Share of its answer in the evidence that segments are scored by; the rest is what the image itself says. 0 leaves
     the model out."""
     penalty: float = 0.01
     """L2 penalty; features are scaled to a mean square norm of one hundred."""
-    places: int = 30_000
+    locations: int = 30_000
     """Most places that it is fitted to, drawn from all images alike."""
-    mask_share: float = 0.5
+    mask_weight: float = 0.5
     """Share of all weight that the places of given masks have together, if they are fewer."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, share=(0, 1), penalty=(1e-12, math.inf), places=(1, math.inf), mask_share=(0, 0.999))
+        check_ranges(self, weight=(0, 1), penalty=(1e-12, math.inf), locations=(1, math.inf), mask_weight=(0, 0.999))
 
 
 def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOptions) -> Array:
@@ -50,14 +50,14 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
     count, _, height, width = probabilities.shape
     views = inputs.reduced
     plain = views[0]
-    weight = _weights(inputs, (height, width), options.mask_share)
-    chosen = _chosen(weight.ravel() > 0, options.places, inputs.seed)
+    weight = _weights(inputs, (height, width), options.mask_weight)
+    chosen = _chosen(weight.ravel() > 0, options.locations, inputs.seed)
     if not len(chosen):
         return 1 - probabilities[:, 0]
-    image, place = np.divmod(chosen, height * width)
+    image, location = np.divmod(chosen, height * width)
     # One image after the other: `reduced` may be mapped from a file.
     features = np.concatenate(
-        [plain[index].reshape(plain.shape[1], -1)[:, place[image == index]].T for index in np.unique(image)]
+        [plain[index].reshape(plain.shape[1], -1)[:, location[image == index]].T for index in np.unique(image)]
     ).astype(np.float64)
     scale = feature_scale(features)
     target = 1 - probabilities[:, 0].ravel()[chosen].astype(np.float64)
@@ -72,18 +72,18 @@ def _weights(inputs: Inputs, size: tuple[int, int], share: float) -> Array:
     masked = inputs.masked
     weight = np.ones((len(masked), *size), np.float32)
     for index in np.flatnonzero(masked):
-        evidence = inputs.evidence(int(index))
-        if evidence is not None:
-            weight[index] = evidence.trust
-    weight[masked] *= share_factor(float(weight[masked].sum()), float(weight[~masked].sum()), share)
+        constraint = inputs.constraint(int(index))
+        if constraint is not None:
+            weight[index] = constraint.confidence
+    weight[masked] *= mask_weight_factor(float(weight[masked].sum()), float(weight[~masked].sum()), share)
     return weight
 
 
-def _chosen(counted: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.int64]:
+def _chosen(counted: NDArray[np.bool_], maximum: int, seed: int) -> NDArray[np.int64]:
     """Draw some of the places that count, in order."""
-    places = np.flatnonzero(counted)
-    drawn = np.random.default_rng(seed).choice(places, min(most, len(places)), replace=False)
-    return np.sort(drawn)
+    locations = np.flatnonzero(counted)
+    annotated = np.random.default_rng(seed).choice(locations, min(maximum, len(locations)), replace=False)
+    return np.sort(annotated)
 
 
 def _predicted(head: LinearHead, scale: float, views: list[NDArray[np.float16]]) -> Array:

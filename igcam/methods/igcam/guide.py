@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.methods.igcam.first_labels import CoverageOptions, first_targets
-from igcam.methods.igcam.noisy_tags import as_believed
+from igcam.methods.igcam.first_labels import ObjectnessOptions, first_pseudo_labels
+from igcam.methods.igcam.noisy_tags import weighted_by_posterior
 from igcam.methods.igcam.rounds import Guided, RoundOptions, learn
 from igcam.methods.inputs import Inputs
 
@@ -17,7 +17,7 @@ from igcam.methods.inputs import Inputs
 class GuideOptions:
     """Which segments guide, and how the head learns from them."""
 
-    coverage: CoverageOptions = field(default_factory=CoverageOptions)
+    objectness: ObjectnessOptions = field(default_factory=ObjectnessOptions)
     """From activation maps, proposals and cues to first targets."""
     learn: RoundOptions = field(default_factory=RoundOptions)
     """The rounds in which heads learn them."""
@@ -31,5 +31,5 @@ def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptio
         activations: (N, C, h', w') in 0..1 of any size, zero for classes that are not tagged, or not believed.
         options: See there.
     """
-    probabilities = first_targets(inputs, activations, options.coverage, options.learn.retarget.marks)
-    return learn(inputs, as_believed(inputs, probabilities), options.learn)
+    probabilities = first_pseudo_labels(inputs, activations, options.objectness, options.learn.pseudo_labels.marks)
+    return learn(inputs, weighted_by_posterior(inputs, probabilities), options.learn)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.classify import ClassifyOptions
 from igcam.methods.igcam.guide import GuideOptions
-from igcam.methods.igcam.noisy_tags import DoubtOptions
+from igcam.methods.igcam.noisy_tags import NoisyTagOptions
 from igcam.methods.igcam.reweight import ReweightOptions
 from igcam.refine.pyramid import PyramidOptions
 
@@ -26,7 +26,7 @@ class IgcamOptions:
     """Linear head and activation maps."""
     background: BackgroundOptions = field(default_factory=BackgroundOptions)
     """Background of the activation maps; the later stages learn it and need no rule."""
-    doubt: DoubtOptions = field(default_factory=DoubtOptions)
+    noisy_tags: NoisyTagOptions = field(default_factory=NoisyTagOptions)
     """Whether tags may be wrong, before anything is learnt from them place by place."""
     guide: GuideOptions = field(default_factory=GuideOptions)
     """Proposals and masks to targets."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
 from igcam.influence import shuffled_weights
-from igcam.label_quality.tag_scores import AuditOptions, tag_evidence
+from igcam.label_quality.tag_scores import AuditOptions, score_tags
 from igcam.methods.classify import Classifier, tagged_activations
 from igcam.methods.inputs import Inputs
 from igcam.supervision.pseudo_labels import restrict_to_tags
@@ -18,25 +18,25 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class DoubtOptions:
+class NoisyTagOptions:
     """Whether tags may be wrong."""
 
-    share: float = 0.0
+    weight: float = 0.0
     """How far evidence decides, 0 to 1: 0 takes the tags as they are, 1 believes each as far as the evidence goes."""
-    least: float = 0.1
+    min_posterior: float = 0.1
     """A class that is not tagged gets an activation map where it is believed at least so far."""
-    disputed: float = 0.1
+    disputed_weight: float = 0.1
     """Weight of an image one of whose classes is believed by half; it rises to one where all are sure."""
-    evidence: AuditOptions = field(default_factory=AuditOptions)
+    scores: AuditOptions = field(default_factory=AuditOptions)
     """How it is gathered; its seed is added to that of the run."""
     shuffled: bool = False
     """Control: deal the beliefs out at random, among tagged and among untagged classes."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, share=(0, 1), least=(0, 1), disputed=(0, 1))
+        check_ranges(self, weight=(0, 1), min_posterior=(0, 1), disputed_weight=(0, 1))
 
 
-def believe(inputs: Inputs, options: DoubtOptions) -> Array:
+def tag_posterior(inputs: Inputs, options: NoisyTagOptions) -> Array:
     """Return how probable it is that each class is in each image, float32 (N, C).
 
     By the odds of the audit (`igcam.label_quality.suspicion.suspicion`): out-of-fold logits of images and places and the tags
@@ -45,7 +45,7 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
     """
     count = len(inputs.tags)
     tags = inputs.tags.astype(np.float64)
-    given = options.evidence
+    given = options.scores
     chosen = replace(given, folds=min(given.folds, count), seed=inputs.seed + given.seed)
 
     def feature_map(index: int) -> Array:
@@ -53,32 +53,32 @@ def believe(inputs: Inputs, options: DoubtOptions) -> Array:
         return inputs.last_level(index)
 
     # One reading: a second one is surer of tags that are right, but finds fewer of those that are missing.
-    evidence = tag_evidence(inputs.pooled, tags, feature_map, chosen)
-    belief = evidence.suspicion(tags).belief(tags, options.share).astype(np.float32)
+    scores = score_tags(inputs.pooled, tags, feature_map, chosen)
+    posterior = scores.suspicion(tags).posterior(tags, options.weight).astype(np.float32)
     if options.shuffled:
-        belief = shuffled_weights(belief, inputs.seed, tags.astype(np.int64))
-    drawn = sorted(inputs.drawn)
-    belief[drawn] = inputs.tags[drawn]
-    return belief
+        posterior = shuffled_weights(posterior, inputs.seed, tags.astype(np.int64))
+    annotated = sorted(inputs.annotated)
+    posterior[annotated] = inputs.tags[annotated]
+    return posterior
 
 
-def undisputed(belief: Array, least: float) -> Array:
+def agreement(posterior: Array, minimum: float) -> Array:
     """Return how far the targets of each image count, float32 (N,): min over classes of 1 - (1 - least) 4 b (1 - b).
 
     Targets of a class that is believed by half are half wrong, whichever it is; those of other images teach it better.
     """
-    return np.asarray((1 - (1 - least) * 4 * belief * (1 - belief)).min(axis=1), np.float32)
+    return np.asarray((1 - (1 - minimum) * 4 * posterior * (1 - posterior)).min(axis=1), np.float32)
 
 
-def as_believed(inputs: Inputs, probabilities: Array) -> Array:
+def weighted_by_posterior(inputs: Inputs, probabilities: Array) -> Array:
     """Return probabilities (N, C + 1, h, w) in which every class counts as far as it is believed.
 
     Where the tags are believed anyway they are returned as they are.
     """
-    return probabilities if inputs.belief is None else restrict_to_tags(probabilities, inputs.belief)
+    return probabilities if inputs.posterior is None else restrict_to_tags(probabilities, inputs.posterior)
 
 
-def believed_activations(inputs: Inputs, classifier: Classifier, belief: Array, least: float) -> NDArray[np.float16]:
+def posterior_activations(inputs: Inputs, classifier: Classifier, posterior: Array, minimum: float) -> NDArray[np.float16]:
     """Return normalised activation maps, float16 (N, C, h, w) in 0..1, zero for classes that are believed less."""
-    maps = tagged_activations(inputs, classifier, belief >= max(least, 1e-6))
+    maps = tagged_activations(inputs, classifier, posterior >= max(minimum, 1e-6))
     return np.stack([classes.astype(np.float16) for classes in maps])

@@ -9,7 +9,7 @@ from igcam.methods.inputs import Inputs
 from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
-LEAST = 0.005
+MIN_SHARE = 0.005
 """Share of a photo that a class takes at least, or its mean is not of it."""
 
 
@@ -37,7 +37,7 @@ def object_features(inputs: Inputs, probabilities: NDArray[np.floating]) -> tupl
             classes.append(int(label))
             sizes.append(total / chance.size)
         inputs.progress("look at the objects", index + 1, len(inputs.tags))
-    large = {label for label, size in zip(classes, sizes, strict=True) if size >= LEAST}
-    kept = [place for place, label in enumerate(classes) if sizes[place] >= LEAST or label not in large]
-    chosen = np.array([means[place] for place in kept], np.float32)
-    return chosen, np.eye(inputs.tags.shape[1], dtype=np.float32)[[classes[place] for place in kept]]
+    large = {label for label, size in zip(classes, sizes, strict=True) if size >= MIN_SHARE}
+    kept = [position for position, label in enumerate(classes) if sizes[position] >= MIN_SHARE or label not in large]
+    chosen = np.array([means[position] for position in kept], np.float32)
+    return chosen, np.eye(inputs.tags.shape[1], dtype=np.float32)[[classes[position] for position in kept]]

@@ -25,7 +25,7 @@ class ReweightOptions:
 
     images: bool = True
     """Weigh images."""
-    places: bool = True
+    locations: bool = True
     """Weigh places within images."""
     weights: WeightOptions = field(default_factory=WeightOptions)
     """From influence to weights."""
@@ -53,7 +53,7 @@ def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, optio
         options: See there.
     """
     weights = np.ones(probabilities[:, 0].shape, np.float32)
-    if options.images or options.places:
+    if options.images or options.locations:
         fitted = cross_fit(
             inputs.pooled.astype(np.float64) * classifier.scale,
             inputs.tags,
@@ -63,8 +63,8 @@ def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, optio
         )
         if options.images:
             weights *= _image_weights(fitted, options, inputs.seed)[:, None, None]
-        if options.places:
-            weights *= _place_weights(inputs, fitted, classifier.scale, probabilities, options)
+        if options.locations:
+            weights *= _location_weights(inputs, fitted, classifier.scale, probabilities, options)
     return learn(inputs, probabilities, options.learn, weights)
 
 
@@ -74,7 +74,7 @@ def _image_weights(fitted: CrossFit, options: ReweightOptions, seed: int) -> Arr
     return shuffled_weights(weights, seed) if options.shuffled else weights
 
 
-def _place_weights(
+def _location_weights(
     inputs: Inputs, fitted: CrossFit, scale: float, probabilities: Array, options: ReweightOptions
 ) -> Array:
     """Return weights of places, float32 (N, h, w): those of each tagged class, where it is predicted.
@@ -88,7 +88,7 @@ def _place_weights(
         if len(tagged):
             spatial = fitted.spatial(index, inputs.last_level(index) * scale)[tagged]
             weights = influence_weights(spatial, options.weights, scale=robust_scale(spatial))
-            by_place = resized(weights, height, width)
-            result[index] += (probabilities[index, 1 + tagged] * (by_place - 1)).sum(axis=0)
+            by_location = resized(weights, height, width)
+            result[index] += (probabilities[index, 1 + tagged] * (by_location - 1)).sum(axis=0)
         inputs.progress("split influence over places", index + 1, len(inputs.tags))
     return result

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from igcam.core.errors import check_ranges
 from igcam.label_quality.tag_consistency import keep_every_tag
 from igcam.methods.igcam.condition import condition
-from igcam.methods.igcam.pseudo_labels import RetargetOptions, retarget
+from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions, update_pseudo_labels
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import Curve, HeadOptions, predict_all, train_head
 from igcam.models.segmentation_head import SegmentationHead
-from igcam.supervision.mask_weight import share_factor
+from igcam.supervision.mask_weight import mask_weight_factor
 
 Array = NDArray[np.float32]
 
@@ -27,25 +27,25 @@ class RoundOptions:
 
     rounds: int = 2
     """Most rounds."""
-    settled: float = 0.97
+    converged: float = 0.97
     """No further round once the masks of two rounds have this mean IoU with each other; no truth is needed."""
-    mask_share: float = 0.7
+    mask_weight: float = 0.7
     """Share of all trust that the given masks have together, 0 to 1, if they are fewer; a few masks that are right
     are drowned otherwise."""
-    most_weight: float = 150.0
+    max_mask_weight: float = 150.0
     """How much a place of a given mask counts at most for that, beside one that was guessed with certainty."""
     disagreement: float = 0.0
     """Share of the trust that a place loses where the round before said something else, 0 to 1."""
-    least_share: float = 0.0
+    min_share: float = 0.0
     """Share of the places of an image that each of its tags has in every round, 0 to 1, unless it is nowhere near."""
-    retarget: RetargetOptions = field(default_factory=RetargetOptions)
+    pseudo_labels: PseudoLabelOptions = field(default_factory=PseudoLabelOptions)
     """How predictions become targets."""
     head: HeadOptions = field(default_factory=HeadOptions)
     """The head that learns them."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, rounds=(1, 100), settled=(0, 1), mask_share=(0, 0.999), most_weight=(1, math.inf))
-        check_ranges(self, disagreement=(0, 1), least_share=(0, 1))
+        check_ranges(self, rounds=(1, 100), converged=(0, 1), mask_weight=(0, 0.999), max_mask_weight=(1, math.inf))
+        check_ranges(self, disagreement=(0, 1), min_share=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Guided:
 
     targets: NDArray[np.float16]
     """float16 (N, K, h, w): what the head was to learn."""
-    trust: NDArray[np.float16]
+    confidence: NDArray[np.float16]
     """float16 (N, h, w): how much each place counted."""
     head: SegmentationHead
     """In evaluation mode."""
@@ -84,34 +84,34 @@ def learn(
     """
     indices = np.arange(len(inputs.tags))
     masked = inputs.masked
-    head_options = replace(options.head, foreground_bias=options.head.foreground_bias * _unmarked(inputs))
+    head_options = replace(options.head, foreground_bias=options.head.foreground_bias * _share_without_background(inputs))
     before: Array | None = None
     curve: Curve = []
     agreements: list[float] = []
     while True:
-        targets, trust = retarget(inputs, indices, probabilities, options.retarget)
-        if inputs.image_trust is not None:
-            trust[~masked] *= inputs.image_trust[~masked, None, None]
+        targets, confidence = update_pseudo_labels(inputs, indices, probabilities, options.pseudo_labels)
+        if inputs.image_confidence is not None:
+            confidence[~masked] *= inputs.image_confidence[~masked, None, None]
         if weights is not None:
-            trust[~masked] *= weights[~masked]
+            confidence[~masked] *= weights[~masked]
         if before is not None and options.disagreement > 0:
-            trust[~masked] *= _kept_trust(before, probabilities, options.disagreement)[~masked]
-        sums = (float(trust[masked].sum()), float(trust[~masked].sum()))
-        trust[masked] *= share_factor(*sums, options.mask_share, options.most_weight)
-        head, losses = train_head(inputs, indices, targets, trust, head_options)
+            confidence[~masked] *= _kept_confidence(before, probabilities, options.disagreement)[~masked]
+        sums = (float(confidence[masked].sum()), float(confidence[~masked].sum()))
+        confidence[masked] *= mask_weight_factor(*sums, options.mask_weight, options.max_mask_weight)
+        head, losses = train_head(inputs, indices, targets, confidence, head_options)
         predicted = predict_all(inputs, head, indices)
-        for index in map(int, np.flatnonzero(~masked)) if options.least_share else ():
-            predicted[index] = keep_every_tag(predicted[index], inputs.tags[index], options.least_share)
-        for index in inputs.drawn:
-            predicted[index] = condition(inputs, index, predicted[index], options.retarget.marks)
-        curve += [{**entry, "epoch": len(curve) + place} for place, entry in enumerate(losses, start=1)]
+        for index in map(int, np.flatnonzero(~masked)) if options.min_share else ():
+            predicted[index] = keep_every_tag(predicted[index], inputs.tags[index], options.min_share)
+        for index in inputs.annotated:
+            predicted[index] = condition(inputs, index, predicted[index], options.pseudo_labels.marks)
+        curve += [{**entry, "epoch": len(curve) + position} for position, entry in enumerate(losses, start=1)]
         agreements.append(mutual_iou(probabilities, predicted))
         if watch is not None:
             watch(predicted)
-        if len(agreements) == options.rounds or agreements[-1] >= options.settled:
+        if len(agreements) == options.rounds or agreements[-1] >= options.converged:
             break
         before, probabilities = probabilities, predicted
-    return Guided(targets.astype(np.float16), trust.astype(np.float16), head, predicted, curve, tuple(agreements))
+    return Guided(targets.astype(np.float16), confidence.astype(np.float16), head, predicted, curve, tuple(agreements))
 
 
 def mutual_iou(first: Array, second: Array) -> float:
@@ -123,12 +123,12 @@ def mutual_iou(first: Array, second: Array) -> float:
     return float((np.diagonal(table)[union > 0] / union[union > 0]).mean())
 
 
-def _unmarked(inputs: Inputs) -> float:
+def _share_without_background(inputs: Inputs) -> float:
     """Return the share of the images whose background nobody has drawn on: targets of the others are not too small."""
-    return 1 - sum(drawn.with_background for drawn in inputs.drawn.values()) / len(inputs.tags)
+    return 1 - sum(annotated.with_background for annotated in inputs.annotated.values()) / len(inputs.tags)
 
 
-def _kept_trust(before: Array, now: Array, share: float) -> Array:
+def _kept_confidence(before: Array, now: Array, share: float) -> Array:
     """Return 1 where two predictions are the same, and 1 - share where they have nothing in common."""
     common: Array = np.minimum(before, now).sum(axis=1)
     return 1 - share * (1 - common)

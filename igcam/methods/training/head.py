@@ -33,7 +33,7 @@ class HeadOptions:
     """Share of channels dropped in training."""
     epochs: int = 12
     """Passes over the images."""
-    least_steps: int = 150
+    min_steps: int = 150
     """Fewer images get more passes, until so many updates are made."""
     batch_size: int = 16
     """Images an update."""
@@ -51,7 +51,7 @@ class HeadOptions:
     rounds it is lowered by the share of the images whose background was drawn on: their targets are not."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, hidden=(1, math.inf), dropout=(0, 1), epochs=(1, math.inf), least_steps=(0, math.inf))
+        check_ranges(self, hidden=(1, math.inf), dropout=(0, 1), epochs=(1, math.inf), min_steps=(0, math.inf))
         check_ranges(self, batch_size=(1, math.inf), learning_rate=(0, math.inf), weight_decay=(0, math.inf))
         check_ranges(self, averaging=(0, 0.9999), class_balance=(0, 1), foreground_bias=(-20, 20))
 
@@ -60,7 +60,7 @@ def train_head(
     inputs: Inputs,
     indices: NDArray[np.int64],
     targets: NDArray[np.floating],
-    trust: Array,
+    confidence: Array,
     options: HeadOptions,
 ) -> tuple[SegmentationHead, Curve]:
     """Train a new head on some of the images, on a GPU where there is one.
@@ -79,7 +79,7 @@ def train_head(
     """
     random = np.random.default_rng(inputs.seed)
     device = usual_device()
-    trust = trust * balance(targets, trust, indices, options.class_balance)
+    confidence = confidence * balance(targets, confidence, indices, options.class_balance)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs.seed)
         head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
@@ -89,7 +89,7 @@ def train_head(
         if options.averaging > 0:
             average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(options.averaging), use_buffers=True)
         batches = max(1, round(len(indices) / options.batch_size))
-        epochs = max(options.epochs, -(-options.least_steps // batches))
+        epochs = max(options.epochs, -(-options.min_steps // batches))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=epochs * batches)
         curve: Curve = []
         head.train()
@@ -100,7 +100,7 @@ def train_head(
                 mirrored = len(inputs.reduced) > 1 and random.random() < 0.5
                 features = torch.from_numpy(inputs.reduced[int(mirrored)][chosen]).to(device).float()
                 target = torch.from_numpy(np.asarray(targets[chosen], np.float32)).to(device)
-                weight = torch.from_numpy(trust[chosen]).to(device)
+                weight = torch.from_numpy(confidence[chosen]).to(device)
                 if mirrored:
                     target, weight = target.flip(-1), weight.flip(-1)
                 loss = guidance_loss(head(features), target, weight)
@@ -119,15 +119,15 @@ def train_head(
     return head.cpu().eval(), curve
 
 
-def balance(targets: NDArray[np.floating], trust: Array, indices: NDArray[np.int64], power: float) -> Array:
+def balance(targets: NDArray[np.floating], confidence: Array, indices: NDArray[np.int64], power: float) -> Array:
     """Return how much every place counts, float32 (N, h, w), so that rare classes are not drowned.
 
     A class counts by its share of the trusted targets to the power of -power; a place by the mean of its classes, and
     the mean over all trusted places is one.
     """
     if power == 0:
-        return np.ones_like(trust)
-    shares = np.einsum("nkhw,nhw->k", np.asarray(targets[indices], np.float32), trust[indices])
+        return np.ones_like(confidence)
+    shares = np.einsum("nkhw,nhw->k", np.asarray(targets[indices], np.float32), confidence[indices])
     return np.einsum("nkhw,k->nhw", np.asarray(targets, np.float32), class_weights(shares, power))
 
 

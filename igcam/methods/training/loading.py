@@ -27,7 +27,7 @@ class Example:
     """What the network takes, without the batch's dimension; several tensors are passed as a list."""
     target: Tensor
     """float32 (K, h, w), summing to one."""
-    trust: Tensor
+    confidence: Tensor
     """float32 (h, w), at least 0."""
 
 
@@ -103,7 +103,7 @@ class ExampleLoader:
         except BrokenProcessPool as error:
             raise _ended() from error
         loaded = [_from_arrays(*one) for one in found] if self.processes else found
-        bounds = [round(place * len(loaded) / parts) for place in range(parts + 1)]
+        bounds = [round(position * len(loaded) / parts) for position in range(parts + 1)]
         return [_batch(loaded[start:stop]) for start, stop in pairwise(bounds)]
 
 
@@ -129,15 +129,15 @@ def _begin(examples: Examples) -> None:
 def _load(index: int, epoch: int) -> tuple[list[NDArray[Any]], NDArray[Any], NDArray[Any]]:
     """Return an example as arrays: tensors would go through shared memory, which is scarce in containers."""
     example = _examples.load(index, epoch)
-    return [tensor.numpy() for tensor in example.inputs], example.target.numpy(), example.trust.numpy()
+    return [tensor.numpy() for tensor in example.inputs], example.target.numpy(), example.confidence.numpy()
 
 
-def _from_arrays(inputs: Sequence[NDArray[Any]], target: NDArray[Any], trust: NDArray[Any]) -> Example:
-    return Example([torch.from_numpy(array) for array in inputs], torch.from_numpy(target), torch.from_numpy(trust))
+def _from_arrays(inputs: Sequence[NDArray[Any]], target: NDArray[Any], confidence: NDArray[Any]) -> Example:
+    return Example([torch.from_numpy(array) for array in inputs], torch.from_numpy(target), torch.from_numpy(confidence))
 
 
 def _batch(examples: Sequence[Example]) -> Example:
     """Join images to a batch."""
     inputs = [torch.stack(tensors) for tensors in zip(*(example.inputs for example in examples), strict=True)]
-    target, trust = (torch.stack([getattr(example, name) for example in examples]) for name in ("target", "trust"))
-    return Example(inputs, target, trust)
+    target, confidence = (torch.stack([getattr(example, name) for example in examples]) for name in ("target", "trust"))
+    return Example(inputs, target, confidence)

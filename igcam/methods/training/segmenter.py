@@ -127,8 +127,8 @@ def train(
         while training.epoch < epochs:
             losses = 0.0
             chosen = _shares(len(examples), batches, training.epoch, options, accelerator)
-            for place, parts in enumerate(loader.updates(chosen, training.epoch)):
-                step = training.epoch * batches + place
+            for position, parts in enumerate(loader.updates(chosen, training.epoch)):
+                step = training.epoch * batches + position
                 rate = rate_at(step, epochs * batches)
                 for group, peak in zip(training.optimiser.param_groups, peaks, strict=True):
                     group["lr"] = peak * rate
@@ -164,7 +164,7 @@ def batches_of(count: int, options: DistillOptions) -> int:
 
 def epochs_of(count: int, options: DistillOptions) -> int:
     """Return the number of epochs."""
-    return max(options.epochs, -(-options.least_steps // batches_of(count, options)))
+    return max(options.epochs, -(-options.min_steps // batches_of(count, options)))
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -178,18 +178,18 @@ def rate_at(step: int, steps: int) -> float:
 def _update(model: Any, optimiser: Any, parts: list[Example], accelerator: Accelerator) -> float:
     """Make one update, and return its loss over all processes."""
     device = accelerator.device
-    here = torch.stack([part.trust.sum() for part in parts]).sum().to(device)
+    here = torch.stack([part.confidence.sum() for part in parts]).sum().to(device)
     total = accelerator.reduce(here, "sum").clamp(min=1e-6)
     loss_here = torch.zeros((), device=device)
     optimiser.zero_grad(set_to_none=True)
-    for place, part in enumerate(parts):
+    for position, part in enumerate(parts):
         inputs = [_to_device(tensor, device) for tensor in part.inputs]
-        target, trust = part.target.to(device), part.trust.to(device)
+        target, confidence = part.target.to(device), part.confidence.to(device)
         # Processes exchange gradients once an update, with its last part.
-        with accelerator.no_sync(model) if place + 1 < len(parts) else nullcontext():
+        with accelerator.no_sync(model) if position + 1 < len(parts) else nullcontext():
             with accelerator.autocast():
                 logits = model(inputs if len(inputs) > 1 else inputs[0])
-            loss = guidance_loss(_on_grid(logits.float(), target), target, trust) * trust.sum() / total
+            loss = guidance_loss(_on_grid(logits.float(), target), target, confidence) * confidence.sum() / total
             # Gradients are averaged over processes, and the loss is their sum.
             accelerator.backward(loss * accelerator.num_processes)
         loss_here += loss.detach()

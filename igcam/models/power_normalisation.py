@@ -1,0 +1,40 @@
+"""Roots of pooled features, which stop single strong ones from deciding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from igcam.models.linear_head import feature_scale
+
+
+class PowerNormalised(NamedTuple):
+    """Features as heads are fitted to them."""
+
+    features: NDArray[np.float64]
+    """float64 (n, D): (root - mean) * scale, with a mean square norm of one hundred."""
+    mean: NDArray[np.float64]
+    """float64 (D,): of the roots."""
+    scale: float
+    """Factor of the centred roots."""
+
+
+def power_normalised(features: ArrayLike) -> PowerNormalised:
+    """Return the roots of pooled features (n, D), centred and scaled."""
+    roots = signed_sqrt(torch.as_tensor(np.asarray(features, np.float64))).numpy()
+    mean = roots.mean(axis=0)
+    centred = roots - mean
+    scale = feature_scale(centred)
+    return PowerNormalised(centred * scale, mean, scale)
+
+
+def signed_sqrt(features: Tensor) -> Tensor:
+    """Return sign(f) sqrt(|f|).
+
+    Source: Perronnin et al., ECCV 2010.
+    """
+    return features.sign() * features.abs().sqrt()

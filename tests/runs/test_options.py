@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from igcam.core.errors import IgcamError
+from igcam.methods.cam import CamOptions
+from igcam.models.backbone import BackboneOptions
+from igcam.runs.options import FitOptions, from_plain, to_plain, with_setting
+
+
+def test_options_make_the_round_trip_through_json() -> None:
+    options = FitOptions(
+        method="cam",
+        regime="finetune",
+        backbone=BackboneOptions("vit_tiny", 16, Path("a/b.safetensors"), False, (3, -1), {"img_size": 96}),
+        components=(1, 2),
+        cam=CamOptions(crf=True),
+    )
+    assert from_plain(FitOptions, json.loads(json.dumps(to_plain(options)))) == options
+    assert from_plain(FitOptions, {}) == FitOptions()
+
+
+@pytest.mark.parametrize(
+    ("setting", "position", "value"),
+    [
+        ("size=256", ("size",), 256),
+        ("method=cam", ("method",), "cam"),
+        ("flip=false", ("flip",), False),
+        ("tag_prior=2", ("tag_prior",), 2.0),
+        ("igcam.guide.learn.head.epochs=20", ("igcam", "guide", "learn", "head", "epochs"), 20),
+        ("igcam.sharpen.affinity.dilations=[1,3]", ("igcam", "sharpen", "affinity", "dilations"), (1, 3)),
+        ("igcam.classify.penalties=[1,0.5]", ("igcam", "classify", "penalties"), (1.0, 0.5)),
+        ("backbone.weights=some/file.safetensors", ("backbone", "weights"), Path("some/file.safetensors")),
+        ("backbone.weights=null", ("backbone", "weights"), None),
+        ("backbone.output_stride=8", ("backbone", "output_stride"), 8),
+        ('backbone.arguments={"img_size": 224}', ("backbone", "arguments"), {"img_size": 224}),
+        ("backbone.name=a=b", ("backbone", "name"), "a=b"),
+        ("finetune.scale=[1,1.5]", ("finetune", "scale"), (1.0, 1.5)),
+    ],
+)
+def test_one_setting_changes_one_field(setting: str, position: tuple[str, ...], value: object) -> None:
+    changed = with_setting(FitOptions(), setting)
+    found: object = changed
+    for name in position:
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value)
+    plain, before = to_plain(changed), to_plain(FitOptions())
+    for part in (plain, before):
+        for name in position[:-1]:
+            part = part[name]
+        part.pop(position[-1])
+    assert plain == before
+
+
+def test_settings_that_must_fit_each_other_are_given_together() -> None:
+    changed = with_setting(FitOptions(), "backbone.levels=[-3,-2,-1]", "components=[1,2,3]")
+    assert (changed.backbone.levels, changed.components) == ((-3, -2, -1), (1, 2, 3))
+    assert with_setting(FitOptions()) == FitOptions()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("size", "--set size: must be NAME=VALUE"),
+        ("sizes=3", "--set sizes=3: there is no option sizes"),
+        ("igcam.guide.epochs=3", "--set igcam.guide.epochs=3: there is no option igcam.guide.epochs"),
+        ("size.x=3", "--set size.x=3: there is no option size.x"),
+        ("=3", "--set =3: there is no option "),
+        ("size=big", "--set: size must be a whole number, got 'big'"),
+        ("size=1.5", "--set: size must be a whole number, got 1.5"),
+        ("size=true", "--set: size must be a whole number, got True"),
+        ("size=null", "--set: size must be a whole number, got None"),
+        ("size=8", "--set: size must be 32 to 4096, got 8"),
+        ("flip=1", "--set: flip must be true or false, got 1"),
+        ("flip=no", "--set: flip must be true or false, got 'no'"),
+        ("method=3", "--set: method must be text, got 3"),
+        ("method=magic", "--set: method must be one of cam, igcam, got 'magic'"),
+        ("regime=warm", "--set: regime must be frozen or finetune, got 'warm'"),
+        ("tag_prior=true", "--set: tag_prior must be a number, got True"),
+        ("tag_prior=NaN", "--set: tag_prior must be finite, got nan"),
+        ("seed=-1", "--set: seed must be 0 to 4294967295, got -1"),
+        ("igcam=3", "--set: igcam must be an object, got 3"),
+        ("backbone.levels=-1", "--set: backbone.levels must be a list, got -1"),
+        ('backbone.levels=["x"]', "--set: backbone.levels must be a whole number, got 'x'"),
+        ("backbone.levels=[-1]", "--set: components must have one number for each of the 1 levels, got 2"),
+        ("components=[8,0]", "--set: components must be at least 1, got 0"),
+        ("backbone.weights=7", "--set: backbone.weights must be text, got 7"),
+        ("backbone.arguments=7", "--set: backbone.arguments must be an object, got 7"),
+        ("finetune.scale=[1]", "--set: finetune.scale must have 2 values, got 1"),
+        ("finetune.scale=[1.2,0.8]", "--set: finetune.scale must be 0 < low <= high, got (1.2, 0.8)"),
+        ("igcam.guide.learn.head.epochs=0", "--set: igcam.guide.learn.head.epochs must be at least 1, got 0"),
+        ("igcam.reweight.weights.low=-1", "--set: igcam.reweight.weights.low, high: must satisfy"),
+        (
+            "igcam.guide.learn.pseudo_labels.crf.iterations=-1",
+            "--set: igcam.guide.learn.pseudo_labels.crf.iterations: must be at least 0",
+        ),
+        ("igcam.sharpen.strides=[1,8]", "--set: igcam.sharpen.strides: must fall"),
+        ("igcam.sharpen.affinity.dilations=[]", "--set: igcam.sharpen.affinity.dilations: must be positive"),
+        ("cam.background.rule=best", "--set: cam.background.rule must be one of constant, otsu, power, got 'best'"),
+        ('igcam.guide.learn.head={"epoch": 3}', "--set: unknown igcam.guide.learn.head.epoch; known are hidden, "),
+        ("igcam.stages=classify", "--set: igcam.stages must be a list, got 'classify'"),
+        ('igcam.stages=["guide"]', "--set: stages must be some of classify, guide, "),
+        ('igcam.stages=["classify","guide","guide"]', "--set: stages must be some of "),
+        ("crf=best", "--set: crf must be one of irn, "),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_line(setting: str, message: str) -> None:
+    with pytest.raises(IgcamError) as caught:
+        with_setting(FitOptions(), setting)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_field_of_a_file_is_told_with_the_file() -> None:
+    with pytest.raises(IgcamError, match=r"run\.json: unknown igcam\.speed; known are classify, "):
+        from_plain(FitOptions, {"igcam": {"speed": 3}}, "run.json")
+
+
+def test_stages_are_switched_off() -> None:
+    options = FitOptions()
+    assert options.without([]) == options
+    assert options.without(["crf", "guide"]).stages == ("classify", "reweight", "sharpen")
+    assert options.without(["guide", "reweight", "sharpen", "crf"]).stages == ("classify",)
+    cam = replace(options, method="cam", cam=CamOptions(crf=True))
+    assert cam.stages == ("classify", "crf")
+    assert cam.without(["crf"]).stages == ("classify",)
+    with pytest.raises(IgcamError, match="--without must be one of guide, reweight, sharpen, crf, got classify, x"):
+        options.without(["classify", "x"])
