@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.commands.stage_metrics import write_stage_metrics
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_array, write_array
 from igcam.core.progress import Progress, no_progress
@@ -39,7 +40,6 @@ from igcam.runs.models_file import read_classifier, write_classifier, write_head
 from igcam.runs.options import FitOptions
 from igcam.runs.reuse import reuse_stages
 from igcam.runs.stage_masks import write_stage_masks
-from igcam.runs.stage_metrics import write_stage_metrics
 from igcam.supervision.pseudo_labels import from_activation
 
 Array = NDArray[np.float32]

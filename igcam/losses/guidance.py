@@ -15,7 +15,7 @@ def guidance_loss(logits: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
     Args:
         logits: Raw, float (N, K, h, w).
         target: Probabilities, float (N, K, h, w).
-        trust: Weights, float (N, h, w), at least 0.
+        confidence: Weights, float (N, h, w), at least 0.
 
     Returns:
         Scalar; 0 where nothing is trusted.
@@ -25,7 +25,7 @@ def guidance_loss(logits: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
     """
     if logits.shape != target.shape or confidence.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(
-            f"logits, target, trust: must be (N, K, h, w) twice and (N, h, w), "
+            f"logits, target, confidence: must be (N, K, h, w) twice and (N, h, w), "
             f"got {tuple(logits.shape)}, {tuple(target.shape)}, {tuple(confidence.shape)}"
         )
     locations = -(F.log_softmax(logits, dim=1) * target).sum(dim=1)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import contents
 
-from igcam.commands.predicting import ray as module
 from igcam.commands.predict import PredictOptions, predict
+from igcam.commands.predicting import ray as module
 from igcam.commands.predicting.ray import ray_predict
 from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset, Sample

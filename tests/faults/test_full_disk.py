@@ -17,9 +17,9 @@ from commands import Ended, command
 from kills import Work, works
 from tiny_runs import contents
 
-from igcam.runs import folder as run_folder
 from igcam.core.errors import IgcamError
 from igcam.data.masks import read_mask_file
+from igcam.runs import folder as run_folder
 from igcam.runs.folder import RunFolder, open_memory_map
 
 KILOBYTES = {"label": (16, 200), "predict": (24, 64), "fit": (40, 150, 500)}

@@ -75,5 +75,5 @@ def test_no_trust_at_all_is_no_loss() -> None:
     ],
 )
 def test_wrong_shapes_are_refused(logits: tuple, target: tuple, confidence: tuple) -> None:
-    with pytest.raises(ValueError, match="logits, target, trust: must be"):
+    with pytest.raises(ValueError, match="logits, target, confidence: must be"):
         guidance_loss(torch.zeros(logits), torch.zeros(target), torch.zeros(confidence))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from igcam.core.errors import IgcamError
-from igcam.proposals.objectness import ObjectScoreOptions, Collected, object_score, object_score_of_map, weighed_mean
+from igcam.proposals.objectness import Collected, ObjectScoreOptions, object_score, object_score_of_map, weighed_mean
 
 
 def photo() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

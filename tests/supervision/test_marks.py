@@ -5,7 +5,7 @@ import pytest
 
 from igcam.core.errors import IgcamError
 from igcam.supervision.constraints import Mark
-from igcam.supervision.marks import MarkOptions, raise_by_walk, walk_probability, share_by_walk
+from igcam.supervision.marks import MarkOptions, raise_by_walk, share_by_walk, walk_probability
 
 
 def line(*likeness: float) -> np.ndarray:

@@ -151,7 +151,7 @@ class AugmentedExamples:
         side = max(1, min(max(photo.shape[:2]), round(self.options.size * self.options.scale[1])))
         layers: dict[str, NDArray[np.generic]] = {
             "mask": cv2.resize(self.masks.mask(index), (side, side), interpolation=cv2.INTER_NEAREST_EXACT),
-            "trust": self.masks.confidence_map(index, side, side),
+            "confidence": self.masks.confidence_map(index, side, side),
         }
         teacher = self.masks.teacher_map(index, side, side)
         if teacher is not None:
@@ -173,4 +173,4 @@ class AugmentedExamples:
         picture, moved = augment(View(side).apply(photo), layers, generator)
         kept = {name: layer.as_subclass(Tensor).numpy() for name, layer in moved.items()}
         inputs = [picture.as_subclass(Tensor)]
-        return self.masks.example(inputs, kept["mask"], kept["trust"], kept.get("teacher"), self.options.size // 4)
+        return self.masks.example(inputs, kept["mask"], kept["confidence"], kept.get("teacher"), self.options.size // 4)

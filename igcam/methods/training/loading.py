@@ -139,5 +139,5 @@ def _from_arrays(inputs: Sequence[NDArray[Any]], target: NDArray[Any], confidenc
 def _batch(examples: Sequence[Example]) -> Example:
     """Join images to a batch."""
     inputs = [torch.stack(tensors) for tensors in zip(*(example.inputs for example in examples), strict=True)]
-    target, confidence = (torch.stack([getattr(example, name) for example in examples]) for name in ("target", "trust"))
+    target, confidence = (torch.stack([getattr(example, name) for example in examples]) for name in ("target", "confidence"))
     return Example(inputs, target, confidence)

@@ -9,7 +9,7 @@ from toy_inputs import CLASSES, toy_inputs, toy_masks
 from igcam.core.errors import IgcamError
 from igcam.methods.classify import ClassifyOptions, classify
 from igcam.methods.igcam.guide import GuideOptions, guide
-from igcam.methods.igcam.noisy_tags import NoisyTagOptions, tag_posterior, posterior_activations, agreement
+from igcam.methods.igcam.noisy_tags import NoisyTagOptions, agreement, posterior_activations, tag_posterior
 from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs

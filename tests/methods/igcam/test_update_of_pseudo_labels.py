@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from toy_inputs import toy_inputs, toy_masks, toy_targets
 
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions, update_pseudo_labels, snap
+from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions, snap, update_pseudo_labels
 from igcam.refine.crf import CRFParameters
 
 SHARP = PseudoLabelOptions(size=64, crf=CRFParameters(bilateral_width=120, bilateral_colour=20))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from igcam.commands.evaluate import evaluate
+from igcam.core.files import read_json, write_json
 from igcam.core.progress import Progress
 from igcam.data.sample import Dataset
-from igcam.core.files import read_json, write_json
-from igcam.commands.evaluate import evaluate
-from igcam.runs.options import FitOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-
+from igcam.runs.options import FitOptions
 
 
 def write_stage_metrics(run: RunFolder, options: FitOptions, dataset: Dataset, split: str, progress: Progress) -> None:
