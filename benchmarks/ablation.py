@@ -15,7 +15,7 @@ from pathlib import Path
 from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of
 
 from igcam.metrics.results import Row, write_results
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 from igcam.runs.stage_masks import MAP_STAGES
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"

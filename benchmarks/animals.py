@@ -26,7 +26,7 @@ from igcam.metrics.results import Row, read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 Values = dict[str, list[float]]

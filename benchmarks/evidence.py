@@ -26,7 +26,7 @@ from igcam.metrics.results import Row, write_results
 from igcam.models.image_prior import add_prior
 from igcam.refine.stack import best_class, resized
 from igcam.runs.backbone_file import open_backbone
-from igcam.runs.features import mean_level
+from igcam.methods.features import mean_level
 from igcam.runs.folder import RunFolder
 from igcam.runs.inputs import open_bank
 from igcam.runs.trained import TrainedHeads

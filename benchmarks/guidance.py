@@ -33,7 +33,7 @@ from igcam.data.synthetic.simulate import simulate_cues
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 
 RESULTS = Path(__file__).parent / "results" / "guidance.json"
 MODES: dict[str, tuple[str, float]] = {

@@ -35,7 +35,7 @@ from igcam.core.files import read_array
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results, write_results
 from igcam.runs.dataset_file import read_dataset_file
-from igcam.runs.features import mean_level
+from igcam.methods.features import mean_level
 from igcam.runs.folder import RunFolder
 
 HERE = Path(__file__).parent

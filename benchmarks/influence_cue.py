@@ -26,7 +26,7 @@ from igcam.data.sample import Dataset
 from igcam.metrics.ledger import ANNOTATION_SECONDS
 from igcam.metrics.results import Row
 from igcam.runs.folder import RunFolder
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 from igcam.runs.stage_masks import DRAWING_STAGES, MAP_STAGES
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "next_cues.svg"

@@ -20,7 +20,7 @@ from igcam.data.sample import Dataset
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results, write_results
 from igcam.runs.folder import RunFolder
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 
 RESULTS = Path(__file__).parent / "results" / "influence.json"
 WRONG_TAGS = 20

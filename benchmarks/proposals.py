@@ -39,7 +39,7 @@ from igcam.proposals.segments import Image, Masks, Proposer, SegmentOptions, Seg
 from igcam.refine.dense_affinity import dense_affinity
 from igcam.refine.stack import resized
 from igcam.runs.dataset_file import read_dataset_file
-from igcam.runs.features import mean_level
+from igcam.methods.features import mean_level
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
 from igcam.supervision import kinds

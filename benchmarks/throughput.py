@@ -34,7 +34,7 @@ from igcam.models.bank import FeatureBank
 from igcam.models.localiser import Localiser
 from igcam.models.views import View
 from igcam.runs.backbone_file import open_backbone
-from igcam.runs.features import views_of
+from igcam.methods.features import views_of
 from igcam.runs.folder import RunFolder
 
 HERE = Path(__file__).parent

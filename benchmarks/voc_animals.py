@@ -25,10 +25,10 @@ from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.runs.drawing import RenderOptions, final_mask
-from igcam.runs.features import mean_level
+from igcam.methods.features import mean_level
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 
 HERE = Path(__file__).parent
 MASK_SHARE = 0.05

@@ -21,7 +21,7 @@ from igcam.data.transforms import AugmentOptions
 from igcam.core.files import write_text
 from igcam.methods.distill import DistillOptions
 from igcam.models.segmenter import SegmenterOptions
-from igcam.runs.options import FitOptions, to_plain
+from igcam.methods.options import FitOptions, to_plain
 from igcam.commands.predict import PredictOptions
 from igcam.runs.drawing import RenderOptions
 

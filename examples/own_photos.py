@@ -14,7 +14,7 @@ from pathlib import Path
 import igcam
 from igcam.data import MaskCue, SceneOptions, check_folder, read_folder, write_scenes
 from igcam.models.backbone import BackboneOptions
-from igcam.runs.options import with_setting
+from igcam.methods.options import with_setting
 
 
 def main(folder: Path) -> None:

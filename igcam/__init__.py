@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from igcam.commands.evaluate import evaluate
     from igcam.commands.fit import fit
     from igcam.commands.label import label
+    from igcam.methods.options import FitOptions
     from igcam.reporting.page import write_report as report
-    from igcam.runs.options import FitOptions
 
 _HOMES = {
-    "FitOptions": "igcam.runs.options:FitOptions",
+    "FitOptions": "igcam.methods.options:FitOptions",
     "evaluate": "igcam.commands.evaluate:evaluate",
     "fit": "igcam.commands.fit:fit",
     "label": "igcam.commands.label:label",

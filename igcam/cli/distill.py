@@ -34,9 +34,9 @@ def distill(
 
     from igcam.commands.distill import distill as run_distill
     from igcam.methods.distill import DistillOptions
+    from igcam.methods.options import with_setting
     from igcam.methods.training.devices import is_main_process
     from igcam.models.segmenter import SegmenterOptions
-    from igcam.runs.options import with_setting
 
     options = DistillOptions(segmenter=SegmenterOptions(decoder), regime=regime, rounds=rounds, seed=seed)
     options = options if epochs is None else replace(options, epochs=epochs)

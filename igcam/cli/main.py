@@ -89,12 +89,12 @@ def fit(
     from igcam.data.cues import read_cues
     from igcam.data.findings import raise_errors
     from igcam.data.formats.folder import read_folder
-    from igcam.runs.options import FitOptions, with_setting
+    from igcam.methods.options import FitOptions, with_setting
 
     options = FitOptions(method=method, regime=regime, size=size, seed=seed)
     options = replace(options, backbone=replace(options.backbone, name=backbone, weights=weights))
     options = with_setting(options, *settings or ())
-    options = options.without(without or [])
+    options = replace(options, without=(*options.without, *(without or ())))
     findings = check_folder(photos, tags, cues, truth, _names(classes), workers=2)
     raise_errors(photos, findings)
     if findings:

@@ -53,17 +53,18 @@ def predict(
     from igcam.commands.predict import predict as run_predict
     from igcam.data.images import save_jpeg
     from igcam.data.truth import read_photos
+    from igcam.methods.base import Refinement
     from igcam.reporting.overlay import mask_overlay, thumbnail
     from igcam.runs.folder import RunFolder
     from igcam.runs.shards import Shard
-    from igcam.runs.stage_masks import DRAWING_STAGES
 
     console = Console()
     opened = RunFolder.open(run)
+    refinements = [stage.name for stage in opened.options.stages if isinstance(stage, Refinement)]
     for name in without or []:
-        if name not in DRAWING_STAGES:
-            raise IgcamError(f"--without must be {' or '.join(DRAWING_STAGES)}, got {name}")
-    stages = tuple(stage for stage in DRAWING_STAGES if stage in opened.options.stages and stage not in (without or []))
+        if name not in refinements:
+            raise IgcamError(f"--without must be {' or '.join(refinements)}, got {name}")
+    stages = tuple(name for name in refinements if name not in (without or []))
     options = PredictOptions(
         model=model,
         scales=tuple(scale or (1.0,)),

@@ -21,9 +21,9 @@ from igcam.influence import HeadChanges, HeadInfluence
 from igcam.label_quality.readings import joint_suspicion, read_tags
 from igcam.label_quality.suspicion import Suspicion
 from igcam.label_quality.tag_scores import AuditOptions, TagScores
+from igcam.methods.features import mean_level
 from igcam.models.linear_head import CrossFit, cross_fit
 from igcam.runs.dataset_file import read_dataset_file
-from igcam.runs.features import mean_level
 from igcam.runs.folder import RunFolder
 
 Array = NDArray[np.float64]
@@ -142,7 +142,7 @@ def _suspects(
     progress: Progress,
 ) -> list[Suspect]:
     """Look closely at these pairs of image and class, (k, 2)."""
-    classifier = labeller.trained.classifier
+    classifier = labeller.classifier
     features = pooled * classifier.scale
     fitted = cross_fit(features, tags, classifier.head.l2, options.folds, options.seed)
     changes = held_out_changes(features, tags, fitted, pairs)

@@ -24,6 +24,7 @@ from igcam.methods.igcam.method import IgcamOptions
 from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.reweight import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions
+from igcam.methods.options import FitOptions
 from igcam.methods.training.finetune import FinetuneOptions
 from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
@@ -31,12 +32,11 @@ from igcam.proposals.objectness import ObjectScoreOptions
 from igcam.refine.dense_affinity import DenseAffinityOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.runs.options import FitOptions
 
 MASK_SHARE = 0.05
 """Share of the pictures whose mask is given in the mixed mode."""
 NAMES = {
-    "classify": "CAM",
+    "cam": "CAM",
     "guide": "IG-CAM: guide",
     "reweight": "IG-CAM: + reweight",
     "sharpen": "IG-CAM: + sharpen",
@@ -63,7 +63,7 @@ def demo_options(seed: int) -> FitOptions:
         finetune=FinetuneOptions(
             epochs=6, batch_size=8, learning_rate=3e-3, weight_decay=1e-3, pooling="top", scale=(1, 1), colour=0
         ),
-        igcam=IgcamOptions(
+        method=IgcamOptions(
             guide=GuideOptions(
                 objectness=ObjectnessOptions(
                     object_score=ObjectScoreOptions(segment_weight=0, border_width=0.9, affinity=colours),
@@ -111,16 +111,15 @@ def _one_seed(folder: Path, seed: int, images: int, progress: Progress) -> dict[
     options = demo_options(seed)
     bank = folder / "bank"
     run = fit(dataset, folder / "igcam", options, bank=bank, split="built-in scenes", progress=progress)
-    results = {stage: _means(run, stage) for stage in options.stages}
+    results = {stage: _means(run, stage) for stage in options.mask_stages}
     # The same trained backbone, so that only the supervision of the head differs.
     trained = run.file("stages", "finetune", "backbone.safetensors")
     frozen = replace(options, regime="frozen", backbone=replace(options.backbone, weights=trained))
     few = dataset.with_cues(simulate_cues(dataset, "mask", share=MASK_SHARE, seed=seed))
     mixed = fit(few, folder / "masks5", frozen, bank=bank, split="built-in scenes", progress=progress)
-    results["masks5"] = _means(mixed, options.stages[-1])
+    results["masks5"] = _means(mixed, options.mask_stages[-1])
     every = dataset.with_cues(simulate_cues(dataset, "mask", seed=seed))
-    stages = tuple(stage for stage in options.stages if stage != "reweight")
-    full = replace(frozen, igcam=replace(options.igcam, stages=stages))
+    full = replace(frozen, without=("reweight",))
     taught = fit(every, folder / "full", full, bank=bank, split="built-in scenes", progress=progress)
     # What the head says of these pictures; the run's own masks are those that it was given.
     label(dataset, taught, folder / "full" / "predicted", bank=bank, progress=progress)
@@ -135,7 +134,7 @@ def _means(run: RunFolder, stage: str) -> dict[str, float]:
 
 
 def _print(values: dict[str, list[dict[str, float]]], console: Console) -> None:
-    seeds = len(values["classify"])
+    seeds = len(values["cam"])
     table = Table(title=f"built-in scenes, training images with their tags, mean of {seeds} seeds [95% interval]")
     table.add_column("")
     table.add_column("mIoU", justify="right")
@@ -161,7 +160,7 @@ def _write_summary(
         annotation_seconds=20.0 * images,
         wall_seconds=round(seconds, 1),
     )
-    last = {"cam": "classify", "igcam": "sharpen", "igcam-crf": "crf", "masks5": "masks5", "full": "full"}
+    last = {"cam": "cam", "igcam": "sharpen", "igcam-crf": "crf", "masks5": "masks5", "full": "full"}
     last |= {f"igcam/{stage}": stage for stage in ("guide", "reweight", "sharpen")}
     rows = [
         Row.from_values(f"{name}/{key}", [value[metric] for value in values[stage]], "%")

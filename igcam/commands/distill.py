@@ -17,10 +17,13 @@ from igcam.commands.distilling.encoder import open_encoder, reduce_levels, use_r
 from igcam.commands.distilling.examples import AugmentedExamples, FrozenExamples, Masks
 from igcam.commands.distilling.state import DistillFolder
 from igcam.core.errors import IgcamError
-from igcam.core.files import digest, read_array, write_json, write_tensors
+from igcam.core.files import digest, write_json, write_tensors
 from igcam.core.progress import Progress, no_progress
 from igcam.data.images import load_image
 from igcam.methods.distill import DistillOptions
+from igcam.methods.features import views_of
+from igcam.methods.options import to_plain
+from igcam.methods.tag_prior import open_image_prior
 from igcam.methods.training.devices import open_accelerator
 from igcam.methods.training.loading import Examples
 from igcam.methods.training.segmenter import Training, train
@@ -28,11 +31,9 @@ from igcam.models.bank import FeatureBank
 from igcam.models.image_prior import ImagePrior, fit_tagger
 from igcam.models.segmenter import Segmenter
 from igcam.models.views import to_pixels
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import have_cues, read_dataset_file
-from igcam.runs.features import views_of
 from igcam.runs.folder import RunFolder
-from igcam.runs.models_file import read_image_prior
-from igcam.runs.options import to_plain
 from igcam.runs.segmenter_file import facts_of, write_segmenter
 from igcam.supervision.pseudo_labels import restrict_to_tags
 
@@ -168,7 +169,9 @@ class _Distillation:
     def _prior(self, share: float) -> ImagePrior:
         """Return what the run's photos say as a whole; by a new tagger where the backbone has learnt."""
         if self.options.regime == "frozen":
-            return read_image_prior(self.run, share)
+            artefacts = RunArtefacts(self.run)
+            objects = self.run.options.object_prior_weight if artefacts.has("objects/tagger") else 0.0
+            return open_image_prior(artefacts, share, objects)
         backbone, pooled = self.segmenter.encoder.backbone, []
         for done, image in enumerate(self.images, start=1):
             views = [view.apply(load_image(image)) for view in self.bank.views]
@@ -262,6 +265,6 @@ def _digest(masks: list[Path], run: RunFolder) -> str:
 
 
 def _confidence(run: RunFolder) -> NDArray[np.float16] | None:
-    """Return the trust of the last stage that has learnt, (N, h, w), mapped; None for a plain CAM."""
-    stages = run.options.learning_stages
-    return read_array(run.file("stages", stages[-1], "confidence.npy"), mmap=True) if stages else None
+    """Return the confidence of the last stage that has one, (N, h, w), mapped; None for a plain CAM."""
+    stages = [stage.name for stage in run.options.stages if "confidence" in stage.leaves]
+    return RunArtefacts(run).array(f"{stages[-1]}/confidence") if stages else None

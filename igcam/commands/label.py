@@ -16,15 +16,19 @@ from igcam.core.progress import Progress, no_progress
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
+from igcam.methods.base import Model
+from igcam.methods.classify import Classifier
+from igcam.methods.features import views_of
+from igcam.methods.network import open_backbone
+from igcam.methods.options import FitOptions
 from igcam.models.bank import FeatureBank
 from igcam.models.devices import usual_device
-from igcam.runs.backbone_file import open_backbone
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.drawing import final_mask
-from igcam.runs.features import views_of
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard
 from igcam.runs.stage_masks import mask_options
-from igcam.runs.trained import TrainedHeads
+from igcam.runs.trained import open_model
 
 Array = NDArray[np.float32]
 
@@ -36,8 +40,15 @@ BATCH = 8
 class Labeller:
     """A finished run with its feature bank, ready to give maps of further photos."""
 
+    run: RunFolder
     bank: FeatureBank
-    trained: TrainedHeads
+    trained: Model
+    options: FitOptions
+
+    @property
+    def classifier(self) -> Classifier:
+        """The linear head of the run."""
+        return RunArtefacts(self.run).load("classify/head", Classifier.from_tensors)
 
     @classmethod
     def open(cls, run: RunFolder, bank: Path) -> Labeller:
@@ -46,10 +57,9 @@ class Labeller:
         Raises:
             IgcamError: The run is not finished.
         """
-        trained = TrainedHeads.open(run)
-        options = trained.options
-        backbone = open_backbone(run, options).to(usual_device())
-        return cls(FeatureBank(bank, backbone, views_of(options.size, options.flip)), trained)
+        trained, options = open_model(run), run.options
+        backbone = open_backbone(RunArtefacts(run), options).to(usual_device())
+        return cls(run, FeatureBank(bank, backbone, views_of(options.size, options.flip)), trained, options)
 
     def scores(self, levels: Sequence[Sequence[Tensor]], tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
         """Return the scores of one photo, float32 (C + 1, h, w), and its features, float32 (D, h, w).

@@ -16,9 +16,9 @@ from igcam.data.sample import Dataset
 from igcam.label_quality.next_cue import RESOLVED, CuePrices, Proposal, map_uncertainty, next_cues, rarity
 from igcam.metrics.ledger import ANNOTATION_SECONDS
 from igcam.models.power_normalisation import power_normalised
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
-from igcam.runs.stage_masks import MAP_STAGES
 
 
 def propose_cues(
@@ -79,10 +79,10 @@ def write_proposals(path: str | Path, dataset: Dataset, proposals: Sequence[Prop
 
 
 def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
-    for stage in reversed(MAP_STAGES):
-        file = run.file("stages", stage, "maps.npy")
-        if file.is_file():
-            return map_uncertainty(read_array(file, mmap=True))
+    artefacts = RunArtefacts(run)
+    for stage in reversed(run.options.stages):
+        if stage.scores and artefacts.has(f"{stage.name}/{stage.scores}"):
+            return map_uncertainty(artefacts.array(f"{stage.name}/{stage.scores}"))
     raise IgcamError(f"{run.path}: has no maps of any stage yet; run igcam fit again")
 
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from igcam.commands.predicting.averaged import MODELS, usual_model
 from igcam.core.errors import IgcamError
 from igcam.core.files import write_bytes
-from igcam.models.backbone import Backbone
-from igcam.runs.backbone_file import open_backbone
+from igcam.methods.network import open_backbone
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 from igcam.runs.segmenter_file import read_segmenter
-from igcam.runs.trained import TrainedHeads
+from igcam.runs.trained import open_model
 
 TOLERANCE = 1e-4
 """Logits of the file may differ from those of torch by so much of their largest, or it is not written."""
@@ -42,27 +42,6 @@ class AtImageSize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, float (N, C + 1, H, W)."""
         return F.interpolate(self.network(images), images.shape[2:], mode="bilinear", align_corners=False)
-
-
-class HeadNetwork(nn.Module):
-    """The backbone of a run and the head that it has learnt, as one network.
-
-    Args:
-        backbone: With the levels of the run.
-        learnt: What the run has learnt; it has a head.
-    """
-
-    def __init__(self, backbone: Backbone, trained: TrainedHeads) -> None:
-        super().__init__()
-        self.backbone, self.reduction, self.head = backbone, trained.reduction, trained.head
-        self.prior = trained.prior
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return raw logits, float (N, C + 1, h, w), as `label` has them without tags and for one view."""
-        levels = self.backbone(images)
-        logits = self.head(self.reduction(levels))  # type: ignore[misc]
-        joined: Tensor = self.prior(logits, levels[-1])
-        return joined
 
 
 def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None = None) -> float:
@@ -108,11 +87,11 @@ def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
     if (model or usual_model(run)) == "segmenter":
         segmenter, facts = read_segmenter(run.file("segmenter"))
         return AtImageSize(segmenter).eval(), facts.size, segmenter.encoder.backbone.multiple
-    trained = TrainedHeads.open(run)
-    if trained.head is None:
-        raise IgcamError(f"{run.path}: has no head, as plain CAM learns none: nothing to export")
-    backbone = open_backbone(run, trained.options)
-    return AtImageSize(HeadNetwork(backbone, trained)).eval(), trained.options.size, backbone.multiple
+    options, backbone = run.options, open_backbone(RunArtefacts(run), run.options)
+    network = open_model(run).network(backbone)
+    if network is None:
+        raise IgcamError(f"{run.path}: has no head, as {options.entry.name} trains none: nothing to export")
+    return AtImageSize(network).eval(), options.size, backbone.multiple
 
 
 def _exported(network: nn.Module, sizes: list[int], facts: dict[str, str], out: str) -> bytes:

@@ -25,6 +25,8 @@ from igcam.core.errors import IgcamError
 
 CHECKSUM = "crc32"
 """Name of the checksum in the metadata of a safetensors file."""
+ZEROS = 1 << 20
+"""Bytes that are written at a time where space is taken."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -144,6 +146,27 @@ def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
         raise IgcamError(f"{path}: is not a whole .npy file: {reason}") from error
     if not isinstance(array, np.ndarray):
         raise IgcamError(f"{path}: is not a .npy file but an archive of several")
+    return array
+
+
+def open_memory_map(path: Path, shape: tuple[int, ...], dtype: np.dtype | type = np.float16) -> np.memmap:
+    """Create a .npy of this shape to be filled in place; call it by a temporary name.
+
+    Raises:
+        IgcamError: The disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array: np.memmap = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        # Space that is there: filling holes of a file on a full disk would end the process.
+        with path.open("r+b") as stream:
+            start, end = path.stat().st_size - array.nbytes, path.stat().st_size
+            stream.seek(start)
+            for position in range(start, end, ZEROS):
+                stream.write(bytes(min(ZEROS, end - position)))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
     return array
 
 

@@ -61,7 +61,7 @@ class Work(Artefacts, Protocol):
 
     options: FitOptions
     classes: tuple[str, ...]
-    images: Sequence[Path]
+    images: list[Path]
     tags: Array
     """float32 (N, C) of 0 and 1."""
     progress: Progress
@@ -106,6 +106,8 @@ class Stage(ABC):
     """What of the data set decides on it beside what it reads, some of `DATA`."""
     options: object = None
     """Options that decide on it."""
+    caches: tuple[str, ...] = ()
+    """Folders beside its artefacts whose files are named after what they were computed from."""
     optional: bool = False
     """Whether it can be switched off by `--without`."""
     scores: str = ""
@@ -152,6 +154,13 @@ class Refinement(Stage):
     """A map from soft masks to sharper ones at the size of the photo; only masks are kept of it."""
 
     optional = True
+    uses_features: bool = False
+    """Whether it looks at `Soft.features`."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Preset and parameters, for the ledger."""
+        return {}
 
     @abstractmethod
     def refine(self, soft: Soft) -> Array:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from igcam.methods.background import BackgroundOptions
-from igcam.methods.classify import ClassifyOptions
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from igcam.cams import normalise
+from igcam.methods.background import BackgroundOptions, with_background
+from igcam.methods.base import Artefacts, EachImage, Method, MethodOptions, Stage, Work
+from igcam.methods.classify import Classifier, Classify, ClassifyOptions, tagged_activation
+from igcam.methods.network import network_stages
+from igcam.methods.options import FitOptions
+from igcam.methods.refinements import DenseCrf
+from igcam.methods.registry import register
+from igcam.methods.tag_prior import TagPrior, open_image_prior
+from igcam.models.image_prior import ImagePrior
+from igcam.models.reduction import Reduction
+from igcam.models.views import mean_over_views
+
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class CamOptions:
+class CamOptions(MethodOptions):
     """Zhou et al., "Learning deep features for discriminative localization", CVPR 2016."""
 
     classify: ClassifyOptions = field(default_factory=ClassifyOptions)
@@ -18,3 +37,93 @@ class CamOptions:
     """How the background is told from the classes."""
     crf: bool = False
     """Refine with a dense CRF."""
+
+
+class ActivationMaps(EachImage):
+    """Class activation maps of the tagged classes, beside a background score."""
+
+    name = "cam"
+    title = "Activation maps"
+    about = "the weights of the classifier, applied at each location"
+    reads = ("classify/head",)
+    leaves = ("maps",)
+    data = ("tags",)
+    scores = "maps"
+    options: BackgroundOptions
+
+    def __init__(self, options: BackgroundOptions) -> None:
+        self.options = options
+        self.threshold_rule = options.words
+
+    def open(self, work: Work) -> Callable[[int], Mapping[str, NDArray[Any]]]:
+        """Load the classifier."""
+        classifier, inputs = work.load("classify/head", Classifier.from_tensors), work.inputs
+
+        def each(index: int) -> Mapping[str, NDArray[Any]]:
+            maps = tagged_activation(inputs, classifier, index, inputs.tags[index])
+            return {"maps": with_background(maps, self.options).astype(np.float16)}
+
+        return each
+
+
+@dataclass(frozen=True)
+class CamModel:
+    """A classifier that is applied at each location; photos without tags get them from the tag prior."""
+
+    classifier: Classifier
+    background: BackgroundOptions
+    reduction: Reduction
+    prior: ImagePrior
+
+    def to(self, device: torch.device) -> CamModel:
+        """Return the same for features on a device."""
+        return replace(self, reduction=self.reduction.to(device), prior=self.prior.to(device))
+
+    @torch.inference_mode()
+    def scores(
+        self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], tags: NDArray[np.floating] | None
+    ) -> tuple[Array, Array]:
+        """Return activation maps beside a background score, and features; see `igcam.methods.base.Model`."""
+        last = mean_over_views([levels[-1] for levels in views], flips)
+        deep = mean_over_views([self.reduction(levels)[:, -self.reduction.depth :] for levels in views], flips).cpu().numpy()
+        present = self.prior.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
+        maps = [self._one(*item) for item in zip(last.cpu().numpy(), present, strict=True)]
+        return np.stack(maps), deep
+
+    def network(self, backbone: nn.Module) -> None:
+        """Return None: it has no head of its own."""
+
+    def _one(self, feature: Array, present: NDArray[np.generic]) -> Array:
+        activation = torch.from_numpy(self.classifier.activation_maps(feature))
+        kept = normalise(activation).numpy() * np.asarray(present, np.float32)[:, None, None]
+        return with_background(kept, self.background)
+
+
+@register
+class Cam(Method[CamOptions]):
+    """Plain class activation maps."""
+
+    name = "cam"
+    paper = "Zhou et al., Learning deep features for discriminative localization, CVPR 2016"
+    about = "the classifier's weights applied at each location"
+    maps = "cam/maps"
+    options = CamOptions
+
+    def stages(self, chosen: CamOptions, run: FitOptions) -> Sequence[Stage]:
+        """Return features, classifier, maps, tag prior and, if asked, the CRF."""
+        first = (*network_stages(run), Classify(chosen.classify), ActivationMaps(chosen.background), TagPrior())
+        return (*first, DenseCrf(run.crf, run.crf_side)) if chosen.crf else first
+
+    def model(self, artefacts: Artefacts, chosen: CamOptions, run: FitOptions, classes: int) -> CamModel:
+        """Load classifier, reduction and tag prior."""
+        return open_cam_model(artefacts, chosen.background, run)
+
+
+def open_cam_model(artefacts: Artefacts, background: BackgroundOptions, run: FitOptions) -> CamModel:
+    """Load what a run has trained that has no segmentation head."""
+    return CamModel(
+        artefacts.load("classify/head", Classifier.from_tensors),
+        background,
+        artefacts.load("features/reduction", Reduction.from_tensors),
+        open_image_prior(artefacts, run.tag_prior_weight),
+    )

@@ -1,20 +1,23 @@
-"""Stage 1, classify: a linear head on average-pooled features, and its activation maps."""
+"""Stage `classify`: a linear head on average-pooled features learns the tags."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from igcam.cams import class_activation_maps, normalise
 from igcam.core.errors import IgcamError, check_ranges
+from igcam.methods.base import AllImages, Work
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
 from igcam.models.penalty import best_penalty
+from igcam.models.tensors import weight_and_bias
 
 Array = NDArray[np.float32]
 
@@ -57,6 +60,49 @@ class Classifier:
         maps: Array = class_activation_maps(torch.from_numpy(feature)[None], weight, relu=False)[0].numpy()
         return maps
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state, for a safetensors file."""
+        head = self.head
+        facts = [head.l2, head.gradient_norm, float(head.newton_steps), self.scale]
+        return {
+            "weight": torch.from_numpy(np.ascontiguousarray(head.weight)),
+            "bias": torch.from_numpy(np.ascontiguousarray(head.bias)),
+            "l2_gradient_steps_scale": torch.tensor(facts, dtype=torch.float64),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Classifier:
+        """Undo `tensors`.
+
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: They do not fit each other.
+        """
+        weight, bias = weight_and_bias(tensors)
+        l2, gradient_norm, steps, scale = tensors["l2_gradient_steps_scale"].tolist()
+        return cls(LinearHead(weight.numpy(), bias.numpy(), l2, gradient_norm, int(steps)), scale)
+
+
+class Classify(AllImages):
+    """Trains the linear head to its optimum."""
+
+    name = "classify"
+    title = "Classifier"
+    about = "a linear head learns the tags from pooled features"
+    reads = ("features/pooled",)
+    leaves = ("head",)
+    data = ("tags",)
+    options: ClassifyOptions
+
+    def __init__(self, options: ClassifyOptions) -> None:
+        self.options = options
+
+    def run(self, work: Work) -> Mapping[str, object]:
+        """Choose the penalty by held-out tags, and fit."""
+        classifier = classify(work.inputs, self.options)
+        work.leave("classify/head", classifier.tensors())
+        return {"penalty": classifier.head.l2}
+
 
 def classify(inputs: Inputs, options: ClassifyOptions) -> Classifier:
     """Fit the head to its optimum, with the penalty that predicts held-out tags best."""
@@ -67,15 +113,22 @@ def classify(inputs: Inputs, options: ClassifyOptions) -> Classifier:
     return Classifier(fit_linear_head(features, inputs.tags, penalty), scale)
 
 
-def tagged_activations(inputs: Inputs, classifier: Classifier, tags: NDArray[np.generic]) -> Iterator[Array]:
-    """Yield the normalised activation maps of every image, float32 (C, h, w) in 0..1, zero for untagged classes.
+def tagged_activation(inputs: Inputs, classifier: Classifier, index: int, tags: NDArray[np.generic]) -> Array:
+    """Return the normalised activation maps of an image, float32 (C, h, w) in 0..1, zero for untagged classes.
 
     Args:
         inputs: Features.
         classifier: Fitted to them.
-        tags: (N, C) of 0 and 1: whose maps are wanted.
+        index: The image.
+        tags: (C,) of 0 and 1: whose maps are wanted.
     """
+    maps = torch.from_numpy(classifier.activation_maps(inputs.last_level(index)))
+    kept: Array = (normalise(maps) * torch.from_numpy(np.asarray(tags, np.float32))[:, None, None]).numpy()
+    return kept
+
+
+def tagged_activations(inputs: Inputs, classifier: Classifier, tags: NDArray[np.generic]) -> Iterator[Array]:
+    """Yield the same for every image; `tags` are (N, C)."""
     for index, present in enumerate(tags):
-        maps = torch.from_numpy(classifier.activation_maps(inputs.last_level(index)))
-        yield (normalise(maps) * torch.from_numpy(np.asarray(present, np.float32))[:, None, None]).numpy()
+        yield tagged_activation(inputs, classifier, index, present)
         inputs.progress("activation maps", index + 1, len(tags))

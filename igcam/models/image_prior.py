@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from igcam.models.linear_head import fit_linear_head
 from igcam.models.penalty import best_penalty
 from igcam.models.power_normalisation import power_normalised, signed_sqrt
+from igcam.models.tensors import weight_and_bias
 
 PENALTIES = (0.01, 0.003, 0.001)
 """L2 penalties to choose from; features have a mean square norm of one hundred."""
@@ -32,6 +33,16 @@ class Tagger(nn.Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Tagger:
+        """Undo `state_dict`.
+
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: They are not of a linear head.
+        """
+        return cls(*weight_and_bias(tensors))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return raw logits, float (..., C), of the last level's mean over places, float (..., D)."""

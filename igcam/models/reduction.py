@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.models.localiser import stack_levels
+from igcam.models.tensors import floats
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,17 @@ class Reduction:
             reduced.append(projected.unflatten(2, level.shape[2:]))
         return stack_levels(reduced).contiguous()
 
+    def to(self, device: torch.device) -> Reduction:
+        """Return the same on a device."""
+        return Reduction(
+            tuple(mean.to(device) for mean in self.means), tuple(matrix.to(device) for matrix in self.projections)
+        )
+
+    @property
+    def depth(self) -> int:
+        """Channels of the last level, which come last."""
+        return self.projections[-1].shape[1]
+
     @property
     def channels(self) -> int:
         """Number of channels that come out."""
@@ -50,12 +62,21 @@ class Reduction:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Reduction:
-        """Undo `tensors`."""
+        """Undo `tensors`.
+
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: They do not fit each other.
+        """
         count = len(tensors) // 2
-        return cls(
-            tuple(tensors[f"mean{index}"] for index in range(count)),
-            tuple(tensors[f"projection{index}"] for index in range(count)),
-        )
+        if not count:
+            raise ValueError("it has no level")
+        means = tuple(floats(tensors, f"mean{index}", 1) for index in range(count))
+        projections = tuple(floats(tensors, f"projection{index}", 2) for index in range(count))
+        for index, (mean, projection) in enumerate(zip(means, projections, strict=True)):
+            if len(mean) != len(projection):
+                raise ValueError(f"mean{index} has {len(mean)} channels, projection{index} others")
+        return cls(means, projections)
 
 
 def sample_locations(level: NDArray[np.floating], maximum: int, random: np.random.Generator) -> NDArray[np.float32]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from igcam.models.tensors import floats
+
 
 class ClassLogits(nn.Module):
     """A network whose last layer `leave` gives raw logits, background first."""
@@ -37,6 +39,20 @@ class SegmentationHead(ClassLogits):
         self.context_norm = nn.BatchNorm2d(hidden)
         self.leave = nn.Conv2d(hidden, classes + 1, 1)
         self.dropout = nn.Dropout2d(dropout)
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> SegmentationHead:
+        """Undo `state_dict`, in evaluation mode; the sizes follow from the tensors.
+
+        Raises:
+            KeyError: A tensor is missing.
+            ValueError: One is not of such a head.
+            RuntimeError: They do not fit each other.
+        """
+        hidden, channels = floats(tensors, "enter.weight", 4).shape[:2]
+        head = cls(channels, len(floats(tensors, "leave.bias", 1)) - 1, hidden)
+        head.load_state_dict(tensors)
+        return head.eval()
 
     def forward(self, features: Tensor) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), background first, of features (N, channels, h, w)."""

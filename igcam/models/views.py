@@ -62,3 +62,14 @@ def pixels_of_views(
             squares[view.size] = np.stack([View(view.size).apply(image) for image in images])
         pixels = to_pixels(squares[view.size], device)
         yield pixels.flip(-1) if view.flip else pixels
+
+
+def mean_over_views(maps: Sequence[Tensor], flips: Sequence[bool]) -> Tensor:
+    """Return the mean of maps (N, K, h, w) over the views, those of mirrored views mirrored back.
+
+    Args:
+        maps: One a view.
+        flips: Which views are mirrored.
+    """
+    straight = [view.flip(-1) if flip else view for view, flip in zip(maps, flips, strict=True)]
+    return torch.stack(straight).mean(dim=0)

@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from igcam.core.version import __version__
 from igcam.data.sample import Dataset
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
 from igcam.runs.dataset_file import dataset_to_plain
-from igcam.runs.options import FitOptions, from_plain, to_plain
-
-ZEROS = 1 << 20
-"""Bytes that are written at a time where space is taken."""
+from igcam.methods.options import FitOptions, from_plain, to_plain
 
 
 class RunFolder:
@@ -54,7 +50,7 @@ class RunFolder:
         run = cls(path)
         asked = {
             "version": __version__,
-            "method": options.method,
+            "method": options.entry.name,
             "seed": options.seed,
             "options": to_plain(options),
             "classes": list(dataset.classes),
@@ -183,27 +179,6 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def open_memory_map(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
-    """Create a float16 .npy of this shape to be filled in place; call it by a temporary name.
-
-    Raises:
-        IgcamError: The disk is full or the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        array: NDArray[np.float16] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        # Space that is there: filling holes of a file on a full disk would end the process.
-        with path.open("r+b") as stream:
-            start, end = path.stat().st_size - array.nbytes, path.stat().st_size
-            stream.seek(start)
-            for position in range(start, end, ZEROS):
-                stream.write(bytes(min(ZEROS, end - position)))
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return array
 
 
 def differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:

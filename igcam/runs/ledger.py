@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from igcam.data.sample import Dataset
 from igcam.core.files import digest
 from igcam.metrics.ledger import Ledger, annotation_seconds
-from igcam.runs.options import FitOptions
-from igcam.refine.crf import CRF_PRESETS
+from igcam.methods.base import Refinement
+from igcam.methods.options import FitOptions
 
 
 def run_ledger(
@@ -34,13 +32,15 @@ def run_ledger(
         stages: Those that took part in these masks; None for all of the run.
         wall_seconds: Time up to these masks.
     """
-    stages = tuple(options.stages if stages is None else stages)
+    shown = tuple(options.mask_stages if stages is None else stages)
+    taking_part = [stage for stage in options.stages if stage.name in shown]
     cues: dict[str, int] = {}
-    for sample in training:
-        for kind in {cue.kind for cue in sample.cues}:
-            cues[kind] = cues.get(kind, 0) + 1
-    method = options.igcam if options.method == "igcam" else options.cam
-    trained = "guide" in stages or "reweight" in stages
+    if any(stage.uses_cues for stage in taking_part):
+        for sample in training:
+            for kind in {cue.kind for cue in sample.cues}:
+                cues[kind] = cues.get(kind, 0) + 1
+    rules = [stage.threshold_rule for stage in taking_part if stage.scores]
+    crf = next((stage.facts for stage in taking_part if isinstance(stage, Refinement) and stage.facts), None)
     backbone = options.backbone
     weights = "random"
     if backbone.weights is not None:
@@ -48,26 +48,21 @@ def run_ledger(
     elif backbone.pretrained:
         weights = "timm"
     return Ledger(
-        method=options.method,
+        method=options.entry.name,
         split=split,
         split_size=split_size,
         tags_at_inference=tags_at_inference,
-        cues=cues if trained else {},
-        annotation_seconds=annotation_seconds(len(training), cues if trained else {}),
-        threshold_rule="background learnt as a class" if trained else method.background.words,
-        crf=_crf(options) if "crf" in stages else None,
+        cues=cues,
+        annotation_seconds=annotation_seconds(len(training), cues),
+        threshold_rule=rules[-1] if rules else "",
+        crf=None if crf is None else dict(crf),
         flip=options.flip,
         backbone=backbone.name,
         weights=weights,
         regime=options.regime,
         resolution=f"{options.size} x {options.size}",
         seed=options.seed,
-        stages=stages,
+        stages=shown,
         wall_seconds=wall_seconds,
     )
 
-
-def _crf(options: FitOptions) -> dict[str, Any]:
-    """Say which CRF it is, and for which photos its widths are meant where they follow the size of the photo."""
-    sizes = {"widths_for_longer_side": options.crf_side} if options.crf_side else {}
-    return {"preset": options.crf, **asdict(CRF_PRESETS[options.crf]), **sizes}

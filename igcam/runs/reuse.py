@@ -1,4 +1,4 @@
-"""Stages of an earlier run, taken over by a new one where nothing that decides on them has changed."""
+"""Stages of an earlier run, reused by a new one where nothing that decides on them has changed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from igcam.data.sample import Dataset
 from igcam.core.errors import IgcamError
 from igcam.core.files import copy_file
 from igcam.runs.dataset_file import dataset_to_plain, read_samples
-from igcam.runs.options import FitOptions, to_plain
+from igcam.methods.base import Refinement
+from igcam.methods.options import FitOptions, plain
 from igcam.runs.folder import RunFolder
 
-Decision = tuple[str, dict[str, Any]]
-"""A stage, and what decides on it beside the stages before."""
+_NETWORK = {"finetune", "features"}
+"""Stages that all others depend on."""
 
 
 def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> None:
     """Give a new run the stages of an earlier one that would come out the same, as hard links where the disk has them.
 
-    The same photos and network have the same features, the same tags then have the same classifier, and so on up to
-    the first stage that differs: new cues change the guide stage and what comes after it. A stage is only taken if
-    no photo, weights or mask that it was made of is newer than it.
+    The same photos and network have the same features, the same tags then have the same classifier; new cues change
+    the guide stage and all that reads what it leaves. A stage is only reused if all that it reads is, and no photo,
+    weights or mask that it was made of is newer than it.
 
     Args:
         run: The new run.
@@ -41,55 +42,54 @@ def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: 
     version = earlier.version
     if version != __version__:
         raise IgcamError(f"--from {earlier.path}: is of version {version}, but this is {__version__}")
-    samples = dataset_to_plain(dataset)
-    asked = _decisions(run.options, samples)
+    asked = _decisions(run.options, dataset_to_plain(dataset))
     held = _decisions(earlier.options, read_samples(earlier.file("samples.json")))
     files = _files(run.options, dataset)
-    reused: list[str] = []
-    for decision, theirs in zip(asked, held, strict=False):
-        stage = decision[0]
-        hindrance = _hindrance(earlier, decision, theirs, files[stage])
+    reused: set[str] = set()
+    for stage in run.options.stages:
+        if isinstance(stage, Refinement):
+            continue
+        needed = {artefact.partition("/")[0] for artefact in stage.reads} | (set(asked) & _NETWORK)
+        changed = sorted(needed - reused - {stage.name} - (_NETWORK if stage.name in _NETWORK else set()))
+        made_of = [file for kind in stage.data for file in files[kind]]
+        hindrance = f"other {', '.join(changed)}" if changed else ""
+        hindrance = hindrance or _hindrance(earlier, stage.name, asked[stage.name], held.get(stage.name), made_of)
         if hindrance:
-            run.log(f"{stage}: not taken over from {earlier.path}: {hindrance}")
-            break
-        if not run.is_done(stage):
-            _link(earlier.file("stages", stage), run.file("stages", stage))
+            run.log(f"{stage.name}: not reused from {earlier.path}: {hindrance}")
+            continue
+        if not run.is_done(stage.name):
+            _link(earlier.file("stages", stage.name), run.file("stages", stage.name))
             # Last: it says that the others are there.
-            copy_file(earlier.done_file(stage), run.done_file(stage), link=True)
-            run.log(f"{stage}: taken over from {earlier.path}")
-        reused.append(stage)
+            copy_file(earlier.done_file(stage.name), run.done_file(stage.name), link=True)
+            run.log(f"{stage.name}: reused from {earlier.path}")
+        reused.add(stage.name)
     if "features" in reused:
         # These are named after the content that they were found in.
-        _link(earlier.file("stages", "guide", "proposals"), run.file("stages", "guide", "proposals"), deep=True)
+        caches = [(stage.name, cache) for stage in run.options.stages for cache in stage.caches]
+        for folder in (("stages", *cache) for cache in caches):
+            _link(earlier.file(*folder), run.file(*folder), deep=True)
         if bank:
             _link(earlier.file("bank"), run.file("bank"), deep=True)
 
 
-def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> list[Decision]:
-    """Return what decides on every stage that leaves arrays, in order; `samples` as in samples.json."""
-    plain = to_plain(options)
-    method = plain[options.method]
+def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return by stage what decides on it beside what it reads; `samples` as in samples.json."""
     images, tags, cues = ([row.get(key) for row in samples["samples"]] for key in ("image", "tags", "cues_digest"))
-    network = {"images": images, **{name: plain[name] for name in ("regime", "backbone", "size", "seed")}}
-    tagged = {"classes": samples["classes"], "tags": tags}
-    decisions: list[Decision] = []
-    if options.regime == "finetune":
-        decisions.append(("finetune", {**network, **tagged, "finetune": plain["finetune"]}))
-    decisions.append(("features", {**network, "flip": plain["flip"], "components": plain["components"]}))
-    decisions.append(("classify", {**tagged, **{name: method[name] for name in ("classify", "background")}}))
-    if options.method == "igcam" and options.igcam.noisy_tags.weight > 0:
-        decisions.append(("doubt", {"options": method["doubt"], "cues": cues}))
-    decisions.append(("tagger", tagged))
-    for stage in options.learning_stages:
-        decisions.append((stage, {"options": method[stage], "cues": cues, "level": plain["grouping_level"]}))
-    if options.object_prior_weight > 0:
-        decisions.append(("objects", {}))
-    return decisions
+    facts = {"photos": {"images": images}, "tags": {"classes": samples["classes"], "tags": tags}}
+    facts["cues"] = {"cues": cues}
+    return {
+        stage.name: {name: value for kind in stage.data for name, value in facts[kind].items()}
+        | _named(plain(stage.options))
+        for stage in options.stages
+    }
+
+
+def _named(options: Any) -> dict[str, Any]:
+    return options if isinstance(options, dict) else {"options": options}
 
 
 def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
-    """Return the user's files that each stage is made of."""
-    photos = [sample.image for sample in dataset]
+    """Return the user's files that stages are made of, by what they depend on."""
     weights = [] if options.backbone.weights is None else [Path(options.backbone.weights)]
     masks = [
         cue.source.path
@@ -97,18 +97,19 @@ def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
         for cue in sample.cues
         if isinstance(cue, MaskCue) and isinstance(cue.source, MaskFile)
     ]
-    made_of = {"finetune": photos + weights, "features": photos + weights, "classify": [], "doubt": [], "tagger": []}
-    return made_of | dict.fromkeys((*options.learning_stages, "objects"), masks)
+    return {"photos": [sample.image for sample in dataset] + weights, "tags": [], "cues": masks}
 
 
-def _hindrance(earlier: RunFolder, asked: Decision, held: Decision, files: list[Path]) -> str:
-    """Return why a stage cannot be taken; empty if it can."""
+def _hindrance(
+    earlier: RunFolder, stage: str, asked: dict[str, Any], held: dict[str, Any] | None, files: list[Path]
+) -> str:
+    """Return why a stage cannot be reused; empty if it can."""
     if asked != held:
-        differing = [name for name in asked[1] if asked[1][name] != held[1].get(name)] or ["stage"]
-        return f"other {', '.join(differing)}"
-    if not earlier.is_done(asked[0]):
+        differing = [name for name in asked if held is None or asked[name] != held.get(name)] or ["stage"]
+        return f"other {', '.join(differing)}" if held is not None else "it has no such stage"
+    if not earlier.is_done(stage):
         return "it is not done there"
-    done = earlier.done_file(asked[0]).stat().st_mtime
+    done = earlier.done_file(stage).stat().st_mtime
     # Those that are not there are told elsewhere.
     newer = [file for file in files if file.exists() and file.stat().st_mtime > done]
     return f"{newer[0]} is newer" if newer else ""

@@ -16,7 +16,7 @@ from igcam.models.image_prior import ImagePrior
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
 from igcam.models.image_prior import Tagger
 from igcam.models.weights import has_v1_strides, use_v1_strides
-from igcam.runs.options import from_plain, to_plain
+from igcam.methods.options import from_plain, to_plain
 
 WEIGHTS = "segmenter.safetensors"
 DESCRIPTION = "segmenter.json"

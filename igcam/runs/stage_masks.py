@@ -1,77 +1,71 @@
-"""Step `masks`: the masks of the training images after each stage."""
+"""The masks of a run's images after each stage that gives scores, and after each refinement."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.progress import Progress
+from igcam.core.files import write_bytes
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
-from igcam.core.files import read_array, write_bytes
-from igcam.supervision.constraints import annotated_images
-from igcam.runs.features import views_of
-from igcam.runs.options import FitOptions
+from igcam.methods.base import Refinement
+from igcam.methods.features import views_of
+from igcam.methods.options import FitOptions
+from igcam.methods.refinements import Sharpen
 from igcam.runs.drawing import RenderOptions, render, render_options
-from igcam.runs.folder import RunFolder
-
-MAP_STAGES = ("classify", "guide", "reweight")
-"""Stages that give a map for each image, in order."""
-DRAWING_STAGES = ("sharpen", "crf")
-"""Stages that draw masks from the last of these maps."""
+from igcam.refine.pyramid import PyramidOptions
+from igcam.runs.work import RunWork
+from igcam.supervision.constraints import annotated_images
 
 
-def write_stage_masks(
-    run: RunFolder, options: FitOptions, dataset: Dataset, progress: Progress, workers: int = 2
-) -> None:
+def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None:
     """Write stages/STAGE/masks/NAME.png for every stage, and masks/NAME.png for the last one.
 
     Images whose masks are there are skipped, so that an interruption costs a few images at most.
     """
-    maps = {
-        stage: read_array(run.file("stages", stage, "maps.npy"), mmap=True)
-        for stage in MAP_STAGES
-        if stage in options.stages
-    }
-    last = list(maps)[-1]
-    drawing = [stage for stage in DRAWING_STAGES if stage in options.stages]
-    if all(run.is_done(stage) for stage in ("masks", *drawing)):
+    run, options = work.run, work.options
+    scored = [stage for stage in options.stages if stage.scores]
+    maps = {stage.name: work.array(f"{stage.name}/{stage.scores}") for stage in scored}
+    refinements = [stage for stage in options.stages if isinstance(stage, Refinement)]
+    if all(run.is_done(stage) for stage in ("masks", *(stage.name for stage in refinements))):
         return
-    reduced = read_array(run.file("stages", "features", "reduced.npy"), mmap=True)
+    reduced = work.array("features/reduced")
     cues = annotated_images(dataset)
-    spent = dict.fromkeys([*maps, *drawing], 0.0)
+    spent = dict.fromkeys(options.mask_stages, 0.0)
     begun = time.perf_counter()
 
-    def work(index: int) -> None:
+    def one(index: int) -> None:
         name = dataset.samples[index].name
         if run.file("masks", f"{name}.png").exists():
             return
         image = load_image(dataset.samples[index].image)
         constraint = cues[index].at(*image.shape[:2]) if index in cues else None
-        for stage, stack in maps.items():
-            detail = mask_options(options) if stage == last else RenderOptions()
-            # Activation maps know the tags alone.
-            said = None if stage == "classify" else constraint
+        for stage in scored:
             start = time.perf_counter()
-            deep = deep_features(reduced[:, index], options) if detail.sharpen is not None else None
-            for step_name, mask in render(image, np.asarray(stack[index], np.float32), detail, deep, said):
-                annotated = stage if step_name == "plain" else step_name
-                spent[annotated] += (time.perf_counter() - start) / workers
-                write_mask(run.file("stages", annotated, "masks", f"{name}.png"), mask)
+            follow = refinements if stage is scored[-1] else []
+            deep = deep_features(reduced[:, index], options) if any(step.uses_features for step in follow) else None
+            scores = np.asarray(maps[stage.name][index], np.float32)
+            # Activation maps know the tags alone.
+            known = constraint if stage.uses_cues else None
+            detail = mask_options(options) if follow else RenderOptions()
+            for step, mask in render(image, scores, detail, deep, known):
+                drawn = stage.name if step == "plain" else step
+                spent[drawn] += (time.perf_counter() - start) / workers
+                write_mask(run.file("stages", drawn, "masks", f"{name}.png"), mask)
                 start = time.perf_counter()
-        final = run.file("stages", options.stages[-1], "masks", f"{name}.png")
+        final = run.file("stages", options.mask_stages[-1], "masks", f"{name}.png")
         write_bytes(run.file("masks", f"{name}.png"), final.read_bytes())
 
     with ThreadPoolExecutor(max(1, workers)) as threads:
-        for done, _ in enumerate(threads.map(work, range(len(dataset)))):
-            progress("draw masks", done + 1, len(dataset))
-    for stage in drawing:
-        run.finish(stage, spent[stage], curve=[])
+        for done, _ in enumerate(threads.map(one, range(len(dataset)))):
+            work.progress("draw masks", done + 1, len(dataset))
+    for stage in refinements:
+        run.finish(stage.name, spent[stage.name], curve=[])
     run.finish("masks", time.perf_counter() - begun, curve=[])
 
 
@@ -84,5 +78,6 @@ def deep_features(reduced: NDArray[np.floating], options: FitOptions) -> NDArray
 
 def mask_options(options: FitOptions, stages: Sequence[str] | None = None) -> RenderOptions:
     """Return how the last stage of a run draws its masks; `stages` replaces the run's choice of them."""
-    chosen = options.stages if stages is None else stages
-    return render_options(chosen, options.igcam.sharpen, options.crf, options.crf_side)
+    chosen = options.mask_stages if stages is None else stages
+    sharpen = next((stage.options for stage in options.stages if isinstance(stage, Sharpen)), PyramidOptions())
+    return render_options(chosen, sharpen, options.crf, options.crf_side)

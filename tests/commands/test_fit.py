@@ -20,7 +20,7 @@ from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.models_file import read_classifier, read_head
-from igcam.runs.options import with_setting
+from igcam.methods.options import with_setting
 from igcam.supervision.constraints import annotated_images
 
 FEW = 6

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from igcam.runs.options import FitOptions, with_setting
+from igcam.methods.options import FitOptions, with_setting
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks") for path in folder.glob("*.md"))

@@ -10,7 +10,7 @@ from igcam.methods.background import BackgroundOptions
 from igcam.methods.cam import CamOptions
 from igcam.methods.classify import ClassifyOptions
 from igcam.methods.igcam.method import STAGES
-from igcam.runs.options import METHODS
+from igcam.methods.options import METHODS
 
 
 class TestCam(MethodSuite):

@@ -9,7 +9,7 @@ import pytest
 from igcam.core.errors import IgcamError
 from igcam.methods.cam import CamOptions
 from igcam.models.backbone import BackboneOptions
-from igcam.runs.options import FitOptions, from_plain, to_plain, with_setting
+from igcam.methods.options import FitOptions, from_plain, to_plain, with_setting
 
 
 def test_options_make_the_round_trip_through_json() -> None:

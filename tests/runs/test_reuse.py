@@ -15,7 +15,7 @@ from igcam.core.files import read_json, write_json
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.sample import Dataset
 from igcam.runs.folder import RunFolder
-from igcam.runs.options import FitOptions, with_setting
+from igcam.methods.options import FitOptions, with_setting
 
 STAGES = ("features", "classify", "tagger", "guide", "reweight", "objects")
 ARRAYS = ("stages/*/*.npy", "stages/*/*.safetensors", "masks/*")

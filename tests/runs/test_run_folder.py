@@ -13,7 +13,7 @@ from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
 from igcam.runs.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.runs.folder import RunFolder
-from igcam.runs.options import with_setting
+from igcam.methods.options import with_setting
 
 OPTIONS = tiny_options()
 

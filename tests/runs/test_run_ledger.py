@@ -4,7 +4,7 @@ from pathlib import Path
 
 from igcam.data.sample import Dataset, Sample
 from igcam.runs.ledger import run_ledger
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 
 DATASET = Dataset(("cat",), (Sample("one", Path("one.jpg"), (0,)),))
 

@@ -17,7 +17,7 @@ from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset
 from igcam.metrics.results import read_results
 from igcam.runs.folder import RunFolder
-from igcam.runs.options import FitOptions, from_plain, to_plain
+from igcam.methods.options import FitOptions, from_plain, to_plain
 
 
 class MethodSuite:

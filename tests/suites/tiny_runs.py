@@ -19,7 +19,7 @@ from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.training.finetune import FinetuneOptions
 from igcam.methods.training.head import HeadOptions
 from igcam.models.backbone import BackboneOptions
-from igcam.runs.options import FitOptions
+from igcam.methods.options import FitOptions
 
 # What is compared bit by bit must be computed alike, whatever ran before.
 torch.set_num_threads(1)
@@ -45,7 +45,7 @@ def tiny_options(weights: Path | None = None, **changes: Any) -> FitOptions:
         components=(8, 8),
         object_prior=0.5,
         finetune=FinetuneOptions(epochs=1, learning_rate=3e-3),
-        igcam=IgcamOptions(guide=GuideOptions(learn=learning), reweight=ReweightOptions(learn=learning)),
+        method=IgcamOptions(guide=GuideOptions(learn=learning), reweight=ReweightOptions(learn=learning)),
     )
     return replace(options, **changes)
 

@@ -12,15 +12,16 @@ import torch
 from igcam.core.files import read_tensors, write_tensors
 from igcam.core.progress import Progress
 from igcam.data.images import load_image
+from igcam.methods.features import SAMPLED_LOCATIONS
+from igcam.methods.network import open_backbone
+from igcam.methods.options import FitOptions
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.decoders import choose_levels
 from igcam.models.reduction import Reduction, fit_reduction, sample_locations
 from igcam.models.segmenter import Encoder, SegmenterOptions
 from igcam.models.views import View, to_pixels
-from igcam.runs.backbone_file import open_backbone
-from igcam.runs.features import SAMPLED_LOCATIONS
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
-from igcam.runs.options import FitOptions
 
 SAMPLED_IMAGES = 128
 """Images that the principal components are fitted to."""
@@ -38,8 +39,7 @@ def open_encoder(run: RunFolder, options: SegmenterOptions) -> tuple[Encoder, Ba
     fitted = run.options
     levels = decoder_levels(fitted, options.decoder)
     chosen = replace(fitted.backbone, levels=levels)
-    count = len(levels)
-    backbone = open_backbone(run, replace(fitted, backbone=chosen, components=(1,) * count, grouping_level=-1))
+    backbone = open_backbone(RunArtefacts(run), fitted, chosen)
     return Encoder(backbone, options.max_components), chosen
 
 

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from igcam.methods.base import Model
+from igcam.methods.features import views_of
+from igcam.methods.network import open_backbone
 from igcam.models.backbone import Backbone
 from igcam.models.decoding import filled_up
 from igcam.models.devices import usual_device
 from igcam.models.views import View, pixels_of_views
-from igcam.runs.backbone_file import open_backbone
-from igcam.runs.features import views_of
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
-from igcam.runs.trained import TrainedHeads
+from igcam.runs.trained import open_model
 
 Array = NDArray[np.float32]
 
@@ -55,7 +57,7 @@ class HeadPredictor:
 
     classes: tuple[str, ...]
     backbone: Backbone
-    trained: TrainedHeads
+    trained: Model
     views: tuple[View, ...]
     """How an image is put before the backbone; logits are averaged over them."""
     batch_size: int = 8
@@ -73,10 +75,10 @@ class HeadPredictor:
         Raises:
             IgcamError: The run is not finished, or its files are damaged.
         """
-        trained = TrainedHeads.open(run)
+        trained, options = open_model(run), run.options
         device = usual_device()
-        backbone = open_backbone(run, trained.options).to(device)
-        views = views_of(trained.options.size, trained.options.flip if flip is None else flip)
+        backbone = open_backbone(RunArtefacts(run), options).to(device)
+        views = views_of(options.size, options.flip if flip is None else flip)
         return cls(run.classes, backbone, trained.to(device), views, batch_size)
 
     def at(self, scale: float) -> HeadPredictor:

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from igcam.commands.predicting.predictor import Prediction, in_whole_batches, scaled
+from igcam.methods.features import views_of
 from igcam.models.devices import usual_device
 from igcam.models.segmenter import Segmenter
 from igcam.models.views import View, pixels_of_views
-from igcam.runs.features import views_of
 from igcam.runs.segmenter_file import read_segmenter
 
 

@@ -1,38 +1,153 @@
-"""IG-CAM: instance-guided class activation maps, with its stages and their options.
+"""IG-CAM: instance-guided class activation mapping, with its stages and their options.
 
 After arXiv 2509.12496; schedule, losses and parameters are our own, as only the abstract was known to us.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from igcam.methods.background import BackgroundOptions
-from igcam.methods.classify import ClassifyOptions
+from igcam.methods.base import Artefacts, Method, MethodOptions, Model, Stage
+from igcam.methods.cam import ActivationMaps, open_cam_model
+from igcam.methods.classify import Classify, ClassifyOptions
 from igcam.methods.igcam.guide import GuideOptions
 from igcam.methods.igcam.noisy_tags import NoisyTagOptions
 from igcam.methods.igcam.reweight import ReweightOptions
+from igcam.methods.igcam.stages import Guide, NoisyTags, ObjectPrior, Reweight, inputs_with_posterior
+from igcam.methods.network import network_stages
+from igcam.methods.options import FitOptions
+from igcam.methods.refinements import DenseCrf, Sharpen
+from igcam.methods.registry import method_of, register
+from igcam.methods.tag_prior import TagPrior, open_image_prior, plain_inputs
+from igcam.models.image_prior import ImagePrior
+from igcam.models.reduction import Reduction
+from igcam.models.segmentation_head import SegmentationHead
+from igcam.models.views import mean_over_views
 from igcam.refine.pyramid import PyramidOptions
+from igcam.supervision.pseudo_labels import restrict_to_tags
 
-STAGES = ("classify", "guide", "reweight", "sharpen", "crf")
-"""In order; all but the first can be switched off."""
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class IgcamOptions:
+class IgcamOptions(MethodOptions):
     """The options of every stage."""
 
+    maps: MethodOptions | None = None
+    """Method whose activation maps guide, or its name; null takes plain CAM."""
     classify: ClassifyOptions = field(default_factory=ClassifyOptions)
-    """Linear head and activation maps."""
+    """Linear head."""
     background: BackgroundOptions = field(default_factory=BackgroundOptions)
     """Background of the activation maps; the later stages learn it and need no rule."""
     noisy_tags: NoisyTagOptions = field(default_factory=NoisyTagOptions)
-    """Whether tags may be wrong, before anything is learnt from them place by place."""
+    """Whether tags may be wrong, before anything is learnt from them location by location."""
     guide: GuideOptions = field(default_factory=GuideOptions)
-    """Proposals and masks to targets."""
+    """Proposals and masks to pseudo labels."""
     reweight: ReweightOptions = field(default_factory=ReweightOptions)
     """Influence to weights."""
     sharpen: PyramidOptions = field(default_factory=PyramidOptions)
     """Multi-scale boundary enhancement."""
-    stages: tuple[str, ...] = STAGES
-    """Those that run."""
+
+
+@register
+class Igcam(Method[IgcamOptions]):
+    """Guide, reweight, sharpen, CRF."""
+
+    name = "igcam"
+    paper = "after IG-CAM: Instance-Guided Class Activation Mapping, arXiv 2509.12496"
+    about = "maps guided by proposals and cues, weighted by influence, sharpened along boundaries"
+    cues = ("point", "scribble", "box", "mask")
+    options = IgcamOptions
+
+    def stages(self, chosen: IgcamOptions, run: FitOptions) -> Sequence[Stage]:
+        """Return the stages; the maps of another method come before the guide stage."""
+        noisy = chosen.noisy_tags.weight > 0
+        inputs = inputs_with_posterior if noisy else plain_inputs
+        stages: list[Stage] = [*network_stages(run), Classify(chosen.classify), ActivationMaps(chosen.background)]
+        maps = "cam/maps"
+        if noisy:
+            stages.append(NoisyTags(chosen.noisy_tags, chosen.classify))
+            maps = "noisy_tags/activations"
+        stages.append(TagPrior(inputs))
+        if chosen.maps is not None:
+            method = method_of(chosen.maps)
+            known = {stage.name for stage in stages}
+            stages += [stage for stage in method.stages(chosen.maps, run) if stage.name not in known]
+            maps = method.maps
+        guide = Guide(chosen.guide, maps, run.grouping_level, inputs)
+        before = maps if guide.name in run.without else "guide/maps"
+        reweight = Reweight(chosen.reweight, before, run.grouping_level, inputs)
+        stages += [guide, reweight]
+        last = next((stage for stage in (reweight, guide) if stage.name not in run.without), None)
+        if last is not None and run.object_prior_weight > 0:
+            stages.append(ObjectPrior(f"{last.name}/maps", inputs))
+        return [*stages, Sharpen(chosen.sharpen), DenseCrf(run.crf, run.crf_side)]
+
+    def model(self, artefacts: Artefacts, chosen: IgcamOptions, run: FitOptions, classes: int) -> Model:
+        """Load the head of the last stage that trained one; without any, the classifier."""
+        head = next((stage for stage in ("reweight", "guide") if stage not in run.without), None)
+        if head is None:
+            return open_cam_model(artefacts, chosen.background, run)
+        return HeadModel(
+            artefacts.load("features/reduction", Reduction.from_tensors),
+            artefacts.load(f"{head}/head", SegmentationHead.from_tensors),
+            open_image_prior(artefacts, run.tag_prior_weight, run.object_prior_weight),
+        )
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A segmentation head on reduced features; photos without tags are helped by the image prior."""
+
+    reduction: Reduction
+    head: SegmentationHead
+    prior: ImagePrior
+
+    def to(self, device: torch.device) -> HeadModel:
+        """Return the same for features on a device."""
+        return replace(
+            self, reduction=self.reduction.to(device), head=self.head.to(device), prior=self.prior.to(device)
+        )
+
+    @torch.inference_mode()
+    def scores(
+        self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], tags: NDArray[np.floating] | None
+    ) -> tuple[Array, Array]:
+        """Return probabilities and features; see `igcam.methods.base.Model`."""
+        reduced = [self.reduction(levels) for levels in views]
+        deep = mean_over_views([layers[:, -self.reduction.depth :] for layers in reduced], flips).cpu().numpy()
+        logits = mean_over_views([self.head(layers) for layers in reduced], flips)
+        if tags is None:
+            logits = self.prior(logits, mean_over_views([levels[-1] for levels in views], flips))
+        probability: Array = torch.softmax(logits, dim=1).cpu().numpy()
+        return probability if tags is None else restrict_to_tags(probability, np.asarray(tags, np.float32)), deep
+
+    def network(self, backbone: nn.Module) -> nn.Module:
+        """Return backbone, reduction, head and image prior as one network."""
+        return HeadNetwork(backbone, self)
+
+
+class HeadNetwork(nn.Module):
+    """The backbone of a run and the head that it has trained, as one network.
+
+    Args:
+        backbone: With the levels of the run.
+        model: What the run has trained.
+    """
+
+    def __init__(self, backbone: nn.Module, model: HeadModel) -> None:
+        super().__init__()
+        self.backbone, self.reduction, self.head, self.prior = backbone, model.reduction, model.head, model.prior
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return raw logits, float (N, C + 1, h, w), as `label` has them without tags and for one view."""
+        levels = self.backbone(images)
+        joined: Tensor = self.prior(self.head(self.reduction(levels)), levels[-1])
+        return joined

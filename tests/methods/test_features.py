@@ -13,7 +13,7 @@ from igcam.models.backbone import Backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
 from igcam.runs.backbone_file import open_backbone
-from igcam.runs.features import build_features, load_features, mean_level, reduce_one, views_of
+from igcam.methods.features import build_features, load_features, mean_level, reduce_one, views_of
 from igcam.runs.folder import RunFolder
 
 

@@ -12,16 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from igcam.core.errors import IgcamError, check_ranges
-from igcam.methods.cam import CamOptions
+from igcam.methods.base import Method, MethodOptions, Refinement, Stage
+from igcam.methods.registry import find, method_of
 from igcam.methods.training.finetune import FinetuneOptions
-from igcam.methods.igcam.method import STAGES, IgcamOptions
 from igcam.models.backbone import BackboneOptions
 from igcam.refine.crf import CRF_PRESETS
-
-LEARNING_STAGES = ("guide", "reweight")
-"""Those that leave a head."""
-METHODS: dict[str, type[CamOptions] | type[IgcamOptions]] = {"cam": CamOptions, "igcam": IgcamOptions}
-"""Every method's options by its name."""
 
 FORMS: dict[Any, type] = {bool: bool, int: int, float: float, str: str, Path: str, tuple: list, Mapping: dict}
 """What a field's value is in JSON, by its type in Python."""
@@ -41,49 +36,47 @@ Options = TypeVar("Options")
 class FitOptions:
     """Everything that decides the outcome of a run, besides the data."""
 
-    method: str = "igcam"
-    """`igcam` or `cam`."""
+    method: MethodOptions | str = "igcam"
+    """Options of the method, or its name for its defaults."""
     regime: str = "frozen"
     """`frozen`: the backbone stays as it is; `finetune`: it is trained on the tags first."""
     backbone: BackboneOptions = field(default_factory=lambda: BackboneOptions(levels=(-2, -1)))
     """Network, weights, output stride and levels; the last level classifies, all of them feed the head."""
     size: int = 384
-    """Side of the square that photos are squashed to for the network."""
+    """Side of the square that photos are resized to for the network."""
     flip: bool = True
     """Use the mirrored view too."""
     components: tuple[int, ...] = (128, 256)
     """Principal components kept of each level, for the segmentation head."""
     grouping_level: int = -1
-    """Which of the backbone's levels, by its place among them, is grouped into proposals: the last suits a
-    network trained on many classes, an inner one a network trained on the tags alone."""
+    """Which of the backbone's levels is grouped into proposals, by its index among them: the last suits a network
+    trained on many classes, an inner one a network trained on the tags alone."""
     tag_prior: float | None = None
-    """Without tags, how far what is told from the whole photo decides to which class its objects belong: 0 asks every
-    place for itself; null takes 1, or 0.5 in the finetune regime, whose network is too sure of what it has learnt."""
+    """Without tags, the weight of the tag prior of the whole photo: 0 predicts every location by itself; null takes 1,
+    or 0.5 in the finetune regime, whose network is overconfident on what it was trained on."""
     object_prior: float | None = None
-    """Without tags, how far all that is like a place decides to which class it belongs, if it is of an object; null
-    takes 1, or 0 in the finetune regime."""
+    """Without tags, the weight of the class of all similar locations, for locations of objects; null takes 1, or 0 in
+    the finetune regime."""
     finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
     """Training of the backbone in the finetune regime."""
-    cam: CamOptions = field(default_factory=CamOptions)
-    """Options of the plain method."""
-    igcam: IgcamOptions = field(default_factory=IgcamOptions)
-    """Options of IG-CAM's stages."""
+    without: tuple[str, ...] = ()
+    """Optional stages that are switched off."""
     crf: str = "afa"
     """Preset of the dense CRF, see `igcam.refine.CRF_PRESETS`."""
     crf_side: int = 0
-    """Longer side in pixels of the photos that the preset's widths are for; other photos get them in proportion to
-    theirs. 0 takes the widths as they are."""
+    """Longer side in pixels of the photos that the preset's widths are for; for other photos they are scaled. 0 takes
+    the widths as they are."""
     seed: int = 0
     """Seeds all that is random."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise IgcamError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if isinstance(self.method, str):
+            object.__setattr__(self, "method", find(self.method).options())
         if self.regime not in ("frozen", "finetune"):
             raise IgcamError(f"regime must be frozen or finetune, got {self.regime!r}")
         check_ranges(self, size=(32, 4096), crf_side=(0, 1 << 20), seed=(0, 2**32 - 1))
-        shares = [name for name in ("tag_prior", "object_prior") if getattr(self, name) is not None]
-        check_ranges(self, **dict.fromkeys(shares, (0, math.inf)))
+        weights = [name for name in ("tag_prior", "object_prior") if getattr(self, name) is not None]
+        check_ranges(self, **dict.fromkeys(weights, (0, math.inf)))
         if len(self.components) != len(self.backbone.levels):
             raise IgcamError(
                 f"components must have one number for each of the {len(self.backbone.levels)} levels, "
@@ -93,64 +86,75 @@ class FitOptions:
             raise IgcamError(f"components must be at least 1, got {min(self.components)}")
         if not -len(self.backbone.levels) <= self.grouping_level < len(self.backbone.levels):
             raise IgcamError(
-                f"grouping_level must be the place of one of the {len(self.backbone.levels)} levels, "
+                f"grouping_level must be the index of one of the {len(self.backbone.levels)} levels, "
                 f"got {self.grouping_level}"
             )
-        _check_stages(self.stages)
         if self.crf not in CRF_PRESETS:
             raise IgcamError(f"crf must be one of {', '.join(CRF_PRESETS)}, got {self.crf!r}")
-
-    def without(self, stages: Sequence[str]) -> FitOptions:
-        """Return the options with stages switched off.
-
-        Raises:
-            IgcamError: A stage is unknown, or cannot be switched off.
-        """
-        wrong = [stage for stage in stages if stage not in STAGES[1:]]
+        optional = [stage.name for stage in self._declared() if stage.optional]
+        wrong = [name for name in self.without if name not in optional]
         if wrong:
-            raise IgcamError(f"--without must be one of {', '.join(STAGES[1:])}, got {', '.join(wrong)}")
-        kept = tuple(stage for stage in self.igcam.stages if stage not in stages)
-        cam = dataclasses.replace(self.cam, crf=self.cam.crf and "crf" not in stages)
-        return dataclasses.replace(self, igcam=dataclasses.replace(self.igcam, stages=kept), cam=cam)
+            raise IgcamError(f"without must be one of {', '.join(optional)}, got {', '.join(wrong)}")
+
+    def _declared(self) -> Sequence[Stage]:
+        return self.entry.stages(self.chosen, self)
+
+    @property
+    def chosen(self) -> Any:
+        """Options of the method."""
+        return self.method
+
+    @property
+    def entry(self) -> Method[Any]:
+        """The method whose options `method` holds."""
+        return method_of(self.chosen)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that run, in order."""
+        return tuple(stage for stage in self._declared() if stage.name not in self.without)
+
+    @property
+    def mask_stages(self) -> tuple[str, ...]:
+        """Names of the stages after which masks are drawn, in order."""
+        return tuple(stage.name for stage in self.stages if stage.scores or isinstance(stage, Refinement))
 
     @property
     def tag_prior_weight(self) -> float:
-        """How far the whole photo decides where there are no tags."""
+        """Weight of the tag prior of the whole photo where there are no tags."""
         if self.tag_prior is not None:
             return self.tag_prior
         return 0.5 if self.regime == "finetune" else 1.0
 
     @property
     def object_prior_weight(self) -> float:
-        """How far all that is like a place decides where there are no tags; 0 without a head."""
-        if not self.learning_stages:
-            return 0.0
+        """Weight of the class of all similar locations where there are no tags."""
         if self.object_prior is not None:
             return self.object_prior
         return 0.0 if self.regime == "finetune" else 1.0
 
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages that run, in order."""
-        if self.method == "cam":
-            return ("classify", "crf") if self.cam.crf else ("classify",)
-        return self.igcam.stages
-
-    @property
-    def learning_stages(self) -> tuple[str, ...]:
-        """The stages that leave a head, in order."""
-        return tuple(stage for stage in self.stages if stage in LEARNING_STAGES)
-
-
-def _check_stages(stages: Sequence[str]) -> None:
-    if tuple(stages) != tuple(stage for stage in STAGES if stage in stages) or "classify" not in stages:
-        raise IgcamError(f"stages must be some of {', '.join(STAGES)}, in this order, got {', '.join(stages)}")
-
 
 def to_plain(options: Any) -> dict[str, Any]:
     """Return nested options as JSON knows them."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(options), default=str))
-    return plain
+    found: dict[str, Any] = plain(options)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return options, or containers of them, as JSON knows them."""
+    if isinstance(value, MethodOptions):
+        return {"name": method_of(value).name, **_fields(value)}
+    if dataclasses.is_dataclass(value):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _fields(options: Any) -> dict[str, Any]:
+    return {item.name: plain(getattr(options, item.name)) for item in dataclasses.fields(options)}
 
 
 def from_plain(kind: type[Options], plain: dict[str, Any], source: str = "options", path: str = "") -> Options:
@@ -193,6 +197,9 @@ def with_setting(options: Options, *settings: str) -> Options:
             value = json.loads(text)
         except ValueError:
             value = text
+        # The options of the method go by its name.
+        if name.partition(".")[0] == plain["method"]["name"]:
+            name = f"method{name[len(plain['method']['name']) :]}"
         position: Any = plain
         *parents, last = name.split(".")
         for parent in parents:
@@ -204,6 +211,8 @@ def with_setting(options: Options, *settings: str) -> Options:
 
 
 def _convert(hint: Any, value: Any, source: str, path: str) -> Any:
+    if hint is MethodOptions:
+        return _method_options(value, source, path)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -217,6 +226,15 @@ def _convert(hint: Any, value: Any, source: str, path: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise IgcamError(f"{source}: {path} must be finite, got {value}")
     return _checked(hint, value, source, path)
+
+
+def _method_options(value: Any, source: str, path: str) -> MethodOptions:
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise IgcamError(f"{source}: {path} must be the name of a method, got {value!r}")
+    kind = find(value["name"]).options
+    return from_plain(kind, {name: item for name, item in value.items() if name != "name"}, source, f"{path}.")
 
 
 def _checked(hint: Any, value: Any, source: str, path: str) -> Any:

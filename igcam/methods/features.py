@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from igcam.core.files import open_memory_map, write_array, write_tensors
 from igcam.core.progress import Progress
-from igcam.core.files import read_array, write_array, write_tensors
 from igcam.models.bank import FeatureBank
 from igcam.models.reduction import Reduction, fit_reduction, sample_locations
 from igcam.models.views import View
-from igcam.runs.models_file import read_reduction
-from igcam.runs.folder import open_memory_map
 
 Array = NDArray[np.float32]
 
@@ -77,7 +75,7 @@ def reduce_images(
         progress("reduce features", index + 1, len(images))
     if pooled is None or mapped is None:
         raise ValueError("images must not be empty")
-    return pooled, mapped  # type: ignore[return-value]
+    return pooled, mapped
 
 
 def reduce_one(reduction: Reduction, levels: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:
@@ -96,12 +94,3 @@ def mean_level(bank: FeatureBank, image: Path, level: int = -1) -> Array:
     if total is None:
         raise ValueError("the bank has no views")
     return total / np.float32(len(bank.views))
-
-
-def load_features(folder: Path) -> tuple[Array, NDArray[np.float16], Reduction]:
-    """Read pooled features, reduced ones (memory-mapped), and the reduction."""
-    return (
-        read_array(folder / "pooled.npy"),
-        read_array(folder / "reduced.npy", mmap=True),
-        read_reduction(folder / "reduction.safetensors"),
-    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from igcam.proposals.segments import Segments
-from igcam.runs.proposal_cache import ProposalCache
+from igcam.proposals.cache import ProposalCache
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
 FEATURE = np.random.default_rng(1).normal(size=(2, 3, 3)).astype(np.float32)

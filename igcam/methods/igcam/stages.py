@@ -1,0 +1,185 @@
+"""The stages of IG-CAM that train: files in and out around what guide.py, reweight.py and noisy_tags.py compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.core.errors import IgcamError
+from igcam.data.images import load_image
+from igcam.methods.base import AllImages, Work
+from igcam.methods.classify import Classifier, ClassifyOptions, classify
+from igcam.methods.igcam.guide import GuideOptions, guide
+from igcam.methods.igcam.noisy_tags import (
+    NoisyTagOptions,
+    agreement,
+    posterior_activations,
+    tag_posterior,
+    weighted_by_posterior,
+)
+from igcam.methods.igcam.object_features import object_features
+from igcam.methods.igcam.reweight import ReweightOptions, reweight
+from igcam.methods.igcam.rounds import Guided
+from igcam.methods.inputs import Inputs
+from igcam.methods.tag_prior import Opened
+from igcam.models.image_prior import fit_tagger
+from igcam.proposals.cache import ProposalCache
+from igcam.proposals.kinds import KINDS
+from igcam.proposals.segments import Masks, SegmentOptions, joined
+from igcam.supervision.pseudo_labels import from_activation
+
+Array = NDArray[np.float32]
+MAX_PROPOSALS = 600
+"""Further proposals of a photo, of all kinds together."""
+
+
+class NoisyTags(AllImages):
+    """Estimates how probable each class is in each image, where tags may be wrong."""
+
+    name = "noisy_tags"
+    title = "Noisy tags"
+    about = "estimates which tags are wrong or missing"
+    reads = ("features/pooled",)
+    leaves = ("posterior", "activations")
+    data = ("tags", "cues")
+    options: NoisyTagOptions
+
+    def __init__(self, options: NoisyTagOptions, heads: ClassifyOptions) -> None:
+        self.options, self._heads = options, heads
+
+    def run(self, work: Work) -> Mapping[str, object]:
+        """Leave the tag posterior, and activation maps of a classifier that was trained on it."""
+        inputs = work.inputs
+        posterior = tag_posterior(inputs, self.options)
+        # Heads that were trained on wrong tags point at wrong locations.
+        taught = classify(replace(inputs, tags=posterior), self._heads)
+        work.leave("noisy_tags/posterior", posterior)
+        maps = posterior_activations(inputs, taught, posterior, self.options.min_posterior)
+        # A background score, as activation maps have it; nothing reads it.
+        work.leave("noisy_tags/activations", np.pad(maps, ((0, 0), (1, 0), (0, 0), (0, 0))))
+        return {}
+
+
+def inputs_with_posterior(work: Work) -> Inputs:
+    """Return the inputs after the stage `noisy_tags`."""
+    posterior = np.asarray(work.array("noisy_tags/posterior"))
+    weight = work.options.chosen.noisy_tags.disputed_weight
+    return replace(work.inputs, posterior=posterior, image_confidence=agreement(posterior, weight))
+
+
+class _Guiding(AllImages):
+    """What the two stages that train a segmentation head have in common."""
+
+    leaves = ("pseudo_labels", "confidence", "maps", "head")
+    data = ("cues",)
+    optional = True
+    scores = "maps"
+    threshold_rule = "background learnt as a class"
+    uses_cues = True
+
+    def __init__(self, options: object, maps: str, level: int, inputs: Opened) -> None:
+        self.reads, self._inputs = (maps,), inputs
+        self.options = {"options": options, "level": level}
+
+    def _leave(self, work: Work, guided: Guided) -> Mapping[str, object]:
+        work.leave(f"{self.name}/pseudo_labels", guided.targets)
+        work.leave(f"{self.name}/confidence", guided.confidence)
+        work.leave(f"{self.name}/maps", guided.probabilities.astype(np.float16))
+        work.leave(f"{self.name}/head", guided.head.state_dict())
+        return {"curve": guided.curve, "agreement": guided.agreement}
+
+
+class Guide(_Guiding):
+    """Proposals and cues turn activation maps into pseudo labels, from which a head learns."""
+
+    name = "guide"
+    title = "Guidance"
+    about = "proposals and cues turn activation maps into pseudo labels, and a head learns them"
+    caches = ("proposals",)
+
+    def __init__(self, options: GuideOptions, maps: str, level: int, inputs: Opened) -> None:
+        super().__init__(options, maps, level, inputs)
+        self._guide = options
+
+    def run(self, work: Work) -> Mapping[str, object]:
+        """Guide by the activation maps that it reads."""
+        options = self._guide
+        inputs = self._inputs(work)
+        _check_map_size(options, inputs, work.options.size)
+        inputs = replace(inputs, proposals=_proposals(work, options))
+        return self._leave(work, guide(inputs, activations(work, self.reads[0]), options))
+
+
+class Reweight(_Guiding):
+    """Influence weighs images and locations, and a new head learns again."""
+
+    name = "reweight"
+    title = "Influence"
+    about = "influence functions weigh images and locations, and a new head learns again"
+
+    def __init__(self, options: ReweightOptions, maps: str, level: int, inputs: Opened) -> None:
+        super().__init__(options, maps, level, inputs)
+        self.reads, self._reweight = ("classify/head", maps), options
+
+    def run(self, work: Work) -> Mapping[str, object]:
+        """Go on from the probabilities of the guide stage, or from activation maps where it is off."""
+        inputs, maps = self._inputs(work), self.reads[1]
+        if maps == "guide/maps":
+            base = work.array(maps).astype(np.float32)
+        else:
+            resized = (inputs.at_map_size(item) for item in activations(work, maps))
+            base = np.stack([from_activation(item, item.max(axis=0)) for item in resized])
+            base = weighted_by_posterior(inputs, base)
+        classifier = work.load("classify/head", Classifier.from_tensors)
+        return self._leave(work, reweight(inputs, classifier, base, self._reweight))
+
+
+class ObjectPrior(AllImages):
+    """Trains a linear head on the mean features of objects, by which similar locations decide together."""
+
+    name = "objects"
+    title = "Object prior"
+    about = "a linear head names objects by the mean of all similar locations, in photos without tags"
+    leaves = ("tagger",)
+
+    def __init__(self, probabilities: str, inputs: Opened) -> None:
+        self.reads, self._inputs = (probabilities,), inputs
+
+    def run(self, work: Work) -> Mapping[str, object]:
+        """Fit the head to the objects of the last stage's probabilities."""
+        inputs = self._inputs(work)
+        means, classes = object_features(inputs, work.array(self.reads[0]).astype(np.float32))
+        work.leave("objects/tagger", fit_tagger(means, classes, inputs.seed).state_dict())
+        return {}
+
+
+def activations(work: Work, maps: str) -> Array:
+    """Return activation maps without their background score, float32 (N, C, h, w)."""
+    return np.asarray(work.array(maps)[:, 1:].astype(np.float32))
+
+
+def _proposals(work: Work, options: GuideOptions) -> Any:
+    folder = work.file("guide/maps").parent / "proposals"
+    cached = [ProposalCache(folder, name, KINDS[name]) for name in options.objectness.proposals]
+
+    def proposals(index: int, feature: Array) -> Masks | None:
+        if not cached:
+            return None
+        photo = load_image(work.images[index])
+        return joined([propose(photo, feature) for propose in cached], SegmentOptions(max_count=MAX_PROPOSALS)).masks
+
+    return proposals
+
+
+def _check_map_size(options: GuideOptions, inputs: Inputs, size: int) -> None:
+    height, width = inputs.grouping(0).shape[1:]
+    needed = options.objectness.object_score.clusters.cut.cuts + 2
+    if height * width < needed:
+        raise IgcamError(
+            f"size: gives feature maps of {height} x {width} locations with {size} pixels, "
+            f"but the guide stage needs {needed} locations or more"
+        )

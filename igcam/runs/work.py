@@ -1,0 +1,73 @@
+"""What the stages of a run work on, opened from its folder and the feature bank as they ask for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.core.progress import Progress
+from igcam.data.images import load_image
+from igcam.data.sample import Dataset
+from igcam.methods.features import mean_level, views_of
+from igcam.methods.inputs import Inputs
+from igcam.methods.network import open_backbone
+from igcam.methods.options import FitOptions
+from igcam.models.backbone import Backbone
+from igcam.models.bank import FeatureBank
+from igcam.models.devices import usual_device
+from igcam.models.views import View
+from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.folder import RunFolder
+from igcam.supervision.constraints import annotated_images
+
+Array = NDArray[np.float32]
+
+
+class RunWork(RunArtefacts):
+    """The data set, the network and the artefacts of a run; see `igcam.methods.base.Work`.
+
+    Args:
+        run: The run folder.
+        options: Its options.
+        dataset: Its images, with their tags and cues.
+        bank: Folder of the feature bank; None takes RUN/bank.
+        progress: Called with what is being done, the number done and the number to do.
+    """
+
+    def __init__(
+        self, run: RunFolder, options: FitOptions, dataset: Dataset, bank: str | Path | None, progress: Progress
+    ) -> None:
+        super().__init__(run)
+        self.options, self.classes, self.progress = options, dataset.classes, progress
+        self.images = [sample.image for sample in dataset]
+        self.tags: Array = dataset.tag_matrix()
+        self._dataset, self._bank = dataset, Path(bank) if bank else run.file("bank")
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The network of the run; in the finetune regime once its stage is done."""
+        return open_backbone(self, self.options).to(usual_device())
+
+    @cached_property
+    def bank(self) -> FeatureBank:
+        """Its features for all images and views."""
+        return FeatureBank(self._bank, self.backbone, views_of(self.options.size, self.options.flip))
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Features, tags and cues of all images; needs the stage `features`."""
+        bank, images, level = self.bank, self.images, self.options.grouping_level
+        return Inputs(
+            tags=self.tags,
+            pooled=np.asarray(self.array("features/pooled")),
+            reduced=self.array("features/reduced"),
+            last_level=lambda index: mean_level(bank, images[index]),
+            grouping=lambda index: mean_level(bank, images[index], level),
+            image=lambda index, size: View(size).apply(load_image(images[index])),
+            annotated=annotated_images(self._dataset),
+            seed=self.options.seed,
+            progress=self.progress,
+        )
