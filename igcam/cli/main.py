@@ -12,6 +12,7 @@ from rich.console import Console
 
 from igcam.cli.audit import audit
 from igcam.cli.distill import distill
+from igcam.cli.methods import methods
 from igcam.cli.onnx import export_onnx
 from igcam.cli.options import FinishedRun, Photos, ShardOf
 from igcam.cli.predict import predict
@@ -224,6 +225,9 @@ def report(
     from igcam.reporting import write_report
 
     console.print(f"report: {write_report(run, output)}", highlight=False, soft_wrap=True)
+
+
+app.command()(methods)
 
 
 app.command()(audit)

@@ -85,7 +85,11 @@ class CamModel:
     ) -> tuple[Array, Array]:
         """Return activation maps beside a background score, and features; see `igcam.methods.base.Model`."""
         last = mean_over_views([levels[-1] for levels in views], flips)
-        deep = mean_over_views([self.reduction(levels)[:, -self.reduction.depth :] for levels in views], flips).cpu().numpy()
+        deep = (
+            mean_over_views([self.reduction(levels)[:, -self.reduction.depth :] for levels in views], flips)
+            .cpu()
+            .numpy()
+        )
         present = self.prior.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
         maps = [self._one(*item) for item in zip(last.cpu().numpy(), present, strict=True)]
         return np.stack(maps), deep

@@ -68,7 +68,9 @@ class Inputs:
     @property
     def masked(self) -> NDArray[np.bool_]:
         """Which images have their whole mask given, bool (N,)."""
-        return np.array([index in self.annotated and self.annotated[index].whole for index in range(len(self.tags))], bool)
+        return np.array(
+            [index in self.annotated and self.annotated[index].whole for index in range(len(self.tags))], bool
+        )
 
     def at_map_size(self, maps: NDArray[np.floating]) -> Array:
         """Return maps (K, h', w') of any level at the size of the reduced maps, float32 (K, h, w)."""

@@ -198,8 +198,9 @@ def with_setting(options: Options, *settings: str) -> Options:
         except ValueError:
             value = text
         # The options of the method go by its name.
-        if name.partition(".")[0] == plain["method"]["name"]:
-            name = f"method{name[len(plain['method']['name']) :]}"
+        tagged = plain.get("method")
+        if isinstance(tagged, dict) and name.partition(".")[0] == tagged["name"]:
+            name = "method" + name.removeprefix(tagged["name"])
         position: Any = plain
         *parents, last = name.split(".")
         for parent in parents:

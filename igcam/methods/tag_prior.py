@@ -23,12 +23,13 @@ class TagPrior(AllImages):
     name = "tagger"
     title = "Tag prior"
     about = "a linear head predicts the tags of photos that have none"
-    reads = ("features/pooled",)
+    reads: tuple[str, ...] = ("features/pooled",)
     leaves = ("tagger",)
     data = ("tags",)
 
-    def __init__(self, inputs: Opened = plain_inputs) -> None:
-        self._inputs = inputs
+    def __init__(self, inputs: Opened = plain_inputs, reads: tuple[str, ...] = ()) -> None:
+        """Train on other inputs than the plain ones, for which `reads` is read."""
+        self._inputs, self.reads = inputs, (*self.reads, *reads)
 
     def run(self, work: Work) -> Mapping[str, object]:
         """Fit the head to the pooled features."""

@@ -65,4 +65,3 @@ def run_ledger(
         stages=shown,
         wall_seconds=wall_seconds,
     )
-

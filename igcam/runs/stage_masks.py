@@ -17,7 +17,8 @@ from igcam.methods.base import Refinement
 from igcam.methods.features import views_of
 from igcam.methods.options import FitOptions
 from igcam.methods.refinements import Sharpen
-from igcam.runs.drawing import RenderOptions, render, render_options
+from igcam.runs.drawing import RenderOptions, render_options
+from igcam.runs.soft_masks import masks
 from igcam.refine.pyramid import PyramidOptions
 from igcam.runs.work import RunWork
 from igcam.supervision.constraints import annotated_images
@@ -52,9 +53,8 @@ def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None
             scores = np.asarray(maps[stage.name][index], np.float32)
             # Activation maps know the tags alone.
             known = constraint if stage.uses_cues else None
-            detail = mask_options(options) if follow else RenderOptions()
-            for step, mask in render(image, scores, detail, deep, known):
-                drawn = stage.name if step == "plain" else step
+            for step, mask in masks(image, scores, follow, deep, known):
+                drawn = step or stage.name
                 spent[drawn] += (time.perf_counter() - start) / workers
                 write_mask(run.file("stages", drawn, "masks", f"{name}.png"), mask)
                 start = time.perf_counter()

@@ -26,12 +26,14 @@ def run_stages(work: RunWork, stages: Sequence[Stage]) -> None:
     for stage in stages:
         if not isinstance(stage, AllImages | EachImage) or work.run.is_done(stage.name):
             continue
+        work.begin(stage)
         start = time.perf_counter()
         facts = stage.run(work) if isinstance(stage, AllImages) else _map(work, stage)
         missing = [name for name in stage.leaves if not work.has(f"{stage.name}/{name}")]
         if missing:
             raise RuntimeError(f"stage {stage.name}: has not left {', '.join(missing)}")
         work.run.finish(stage.name, time.perf_counter() - start, **facts)
+    work.begin(None)
 
 
 def _map(work: RunWork, stage: EachImage) -> Mapping[str, object]:

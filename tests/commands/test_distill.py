@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from distillations import OUTCOME, Moment, exit_code, tiny_options
+from igcam.runs.models_file import read_image_prior, read_tagger
 from tiny_runs import COUNT, contents
 
 from igcam.commands.distill import distill
@@ -28,7 +29,6 @@ from igcam.models.segmenter import SegmenterOptions
 from igcam.models.views import View, to_pixels
 from igcam.runs.dataset_file import have_cues, read_dataset_file
 from igcam.runs.folder import RunFolder
-from igcam.runs.models_file import read_image_prior, read_tagger
 from igcam.runs.segmenter_file import read_segmenter
 
 MOMENTS: list[Moment] = [

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from igcam.runs.models_file import read_classifier, read_head
 from tiny_runs import contents, tiny_options
 
 from igcam.commands.fit import fit
@@ -16,11 +17,10 @@ from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.masks import MaskFile, read_mask_file
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.simulate import SimulateOptions, simulate_cues
+from igcam.methods.options import with_setting
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.runs.folder import RunFolder
-from igcam.runs.models_file import read_classifier, read_head
-from igcam.methods.options import with_setting
 from igcam.supervision.constraints import annotated_images
 
 FEW = 6

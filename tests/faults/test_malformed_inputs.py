@@ -14,6 +14,7 @@ import pytest
 from command import Command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from igcam.runs.models_file import read_classifier, read_head, read_reduction
 from tiny_runs import tiny_options
 
 from igcam.core.errors import IgcamError
@@ -33,7 +34,6 @@ from igcam.models.weights import read_weights
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 from igcam.runs.map_store import MapStore
-from igcam.runs.models_file import read_classifier, read_head, read_reduction
 
 Read = Callable[[], object]
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from igcam.runs.backbone_file import open_backbone
 
 from igcam.core.progress import no_progress
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
+from igcam.methods.features import build_features, load_features, mean_level, reduce_one, views_of
 from igcam.models.backbone import Backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
-from igcam.runs.backbone_file import open_backbone
-from igcam.methods.features import build_features, load_features, mean_level, reduce_one, views_of
 from igcam.runs.folder import RunFolder
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igcam.proposals.segments import Segments
 from igcam.proposals.cache import ProposalCache
+from igcam.proposals.segments import Segments
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
 FEATURE = np.random.default_rng(1).normal(size=(2, 3, 3)).astype(np.float32)

@@ -15,9 +15,9 @@ from igcam.core.files import read_json
 from igcam.data.images import image_size
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset
+from igcam.methods.options import FitOptions, from_plain, to_plain
 from igcam.metrics.results import read_results
 from igcam.runs.folder import RunFolder
-from igcam.methods.options import FitOptions, from_plain, to_plain
 
 
 class MethodSuite:

@@ -16,10 +16,10 @@ from igcam.methods.igcam.method import IgcamOptions
 from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.reweight import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions
+from igcam.methods.options import FitOptions
 from igcam.methods.training.finetune import FinetuneOptions
 from igcam.methods.training.head import HeadOptions
 from igcam.models.backbone import BackboneOptions
-from igcam.methods.options import FitOptions
 
 # What is compared bit by bit must be computed alike, whatever ran before.
 torch.set_num_threads(1)

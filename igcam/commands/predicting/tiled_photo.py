@@ -83,4 +83,6 @@ class Tile:
             return prediction
         position = (photo.rows[self.row], photo.columns[self.column], *photo.image.shape[:2], GRID)
         features = prediction.features
-        return Prediction(window(prediction.scores, *position), None if features is None else window(features, *position))
+        return Prediction(
+            window(prediction.scores, *position), None if features is None else window(features, *position)
+        )

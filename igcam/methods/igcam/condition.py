@@ -37,6 +37,8 @@ def condition(inputs: Inputs, index: int, probability: Array, marks: MarkOptions
         return probability
     result = touch_sides(constrain(probability, constraint), constraint.boxes)
     if constraint.marks and not constraint.whole:
-        walk = walk_probability(location_affinity(inputs, index, marks.affinity), constraint.marks, len(probability), marks.restart)
+        walk = walk_probability(
+            location_affinity(inputs, index, marks.affinity), constraint.marks, len(probability), marks.restart
+        )
         result = raise_by_walk(share_by_walk(result, walk, marks.walk_weight), walk, constraint.marks, marks.level)
     return constrain(result, constraint)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from igcam.methods.background import BackgroundOptions
-from igcam.methods.base import Artefacts, Method, MethodOptions, Model, Stage
+from igcam.methods.base import Artefacts, Method, MethodOptions, Model, Refinement, Stage
 from igcam.methods.cam import ActivationMaps, open_cam_model
 from igcam.methods.classify import Classify, ClassifyOptions
 from igcam.methods.igcam.guide import GuideOptions
 from igcam.methods.igcam.noisy_tags import NoisyTagOptions
 from igcam.methods.igcam.reweight import ReweightOptions
-from igcam.methods.igcam.stages import Guide, NoisyTags, ObjectPrior, Reweight, inputs_with_posterior
+from igcam.methods.igcam.stages import Guide, NoisyTags, ObjectPrior, Reweight, inputs_with_posterior, reads_of
 from igcam.methods.network import network_stages
 from igcam.methods.options import FitOptions
 from igcam.methods.refinements import DenseCrf, Sharpen
@@ -75,11 +75,12 @@ class Igcam(Method[IgcamOptions]):
         if noisy:
             stages.append(NoisyTags(chosen.noisy_tags, chosen.classify))
             maps = "noisy_tags/activations"
-        stages.append(TagPrior(inputs))
+        stages.append(TagPrior(inputs, reads_of(inputs)))
         if chosen.maps is not None:
             method = method_of(chosen.maps)
             known = {stage.name for stage in stages}
-            stages += [stage for stage in method.stages(chosen.maps, run) if stage.name not in known]
+            of_maps = [stage for stage in method.stages(chosen.maps, run) if stage.name not in known]
+            stages += [stage for stage in of_maps if not isinstance(stage, Refinement)]
             maps = method.maps
         guide = Guide(chosen.guide, maps, run.grouping_level, inputs)
         before = maps if guide.name in run.without else "guide/maps"

@@ -84,7 +84,9 @@ def learn(
     """
     indices = np.arange(len(inputs.tags))
     masked = inputs.masked
-    head_options = replace(options.head, foreground_bias=options.head.foreground_bias * _share_without_background(inputs))
+    head_options = replace(
+        options.head, foreground_bias=options.head.foreground_bias * _share_without_background(inputs)
+    )
     before: Array | None = None
     curve: Curve = []
     agreements: list[float] = []

@@ -71,6 +71,11 @@ def inputs_with_posterior(work: Work) -> Inputs:
     return replace(work.inputs, posterior=posterior, image_confidence=agreement(posterior, weight))
 
 
+def reads_of(inputs: Opened) -> tuple[str, ...]:
+    """Return the artefacts that a stage with these inputs reads for them."""
+    return ("noisy_tags/posterior",) if inputs is inputs_with_posterior else ()
+
+
 class _Guiding(AllImages):
     """What the two stages that train a segmentation head have in common."""
 
@@ -82,7 +87,7 @@ class _Guiding(AllImages):
     uses_cues = True
 
     def __init__(self, options: object, maps: str, level: int, inputs: Opened) -> None:
-        self.reads, self._inputs = (maps,), inputs
+        self.reads, self._inputs = (maps, *reads_of(inputs)), inputs
         self.options = {"options": options, "level": level}
 
     def _leave(self, work: Work, guided: Guided) -> Mapping[str, object]:
@@ -123,11 +128,11 @@ class Reweight(_Guiding):
 
     def __init__(self, options: ReweightOptions, maps: str, level: int, inputs: Opened) -> None:
         super().__init__(options, maps, level, inputs)
-        self.reads, self._reweight = ("classify/head", maps), options
+        self.reads, self._maps, self._reweight = ("classify/head", *self.reads), maps, options
 
     def run(self, work: Work) -> Mapping[str, object]:
         """Go on from the probabilities of the guide stage, or from activation maps where it is off."""
-        inputs, maps = self._inputs(work), self.reads[1]
+        inputs, maps = self._inputs(work), self._maps
         if maps == "guide/maps":
             base = work.array(maps).astype(np.float32)
         else:
@@ -147,7 +152,7 @@ class ObjectPrior(AllImages):
     leaves = ("tagger",)
 
     def __init__(self, probabilities: str, inputs: Opened) -> None:
-        self.reads, self._inputs = (probabilities,), inputs
+        self.reads, self._inputs = (probabilities, *reads_of(inputs)), inputs
 
     def run(self, work: Work) -> Mapping[str, object]:
         """Fit the head to the objects of the last stage's probabilities."""

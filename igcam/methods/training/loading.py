@@ -133,11 +133,15 @@ def _load(index: int, epoch: int) -> tuple[list[NDArray[Any]], NDArray[Any], NDA
 
 
 def _from_arrays(inputs: Sequence[NDArray[Any]], target: NDArray[Any], confidence: NDArray[Any]) -> Example:
-    return Example([torch.from_numpy(array) for array in inputs], torch.from_numpy(target), torch.from_numpy(confidence))
+    return Example(
+        [torch.from_numpy(array) for array in inputs], torch.from_numpy(target), torch.from_numpy(confidence)
+    )
 
 
 def _batch(examples: Sequence[Example]) -> Example:
     """Join images to a batch."""
     inputs = [torch.stack(tensors) for tensors in zip(*(example.inputs for example in examples), strict=True)]
-    target, confidence = (torch.stack([getattr(example, name) for example in examples]) for name in ("target", "confidence"))
+    target, confidence = (
+        torch.stack([getattr(example, name) for example in examples]) for name in ("target", "confidence")
+    )
     return Example(inputs, target, confidence)

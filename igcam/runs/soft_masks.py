@@ -1,0 +1,99 @@
+"""From coarse scores to the mask of a photo: enlarged, refined step by step, in agreement with the cues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.methods.base import Refinement, Soft
+from igcam.refine.stack import best_class, resized
+from igcam.supervision.constraints import CueConstraint, constrain
+
+Array = NDArray[np.float32]
+MIN_PROBABILITY = 0.1
+"""Classes that are nowhere as probable as this are not refined; matters without tags only."""
+
+
+def masks(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    steps: Sequence[Refinement],
+    features: NDArray[np.floating] | None = None,
+    constraint: CueConstraint | None = None,
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield the mask as it is enlarged, named "", and after each refinement with its name.
+
+    A step is computed when it is asked for, so that the caller can time it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
+        steps: Refinements, in order.
+        features: Float (D, h', w') of the photo, for refinements that use them.
+        constraint: Cues on a grid of (H, W) locations, kept after every step.
+
+    Yields:
+        Name and uint8 (H, W) mask with ids 0..C.
+    """
+    for name, labels, probability in soft_masks(image, scores, steps, features, constraint):
+        yield name, labels[best_class(probability)]
+
+
+def soft_masks(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    steps: Sequence[Refinement],
+    features: NDArray[np.floating] | None = None,
+    constraint: CueConstraint | None = None,
+    *,
+    side: int = 0,
+    min_probability: float = MIN_PROBABILITY,
+) -> Iterator[tuple[str, NDArray[np.uint8], Array]]:
+    """Yield the soft masks that `masks` takes the most probable class of.
+
+    Args:
+        image: As for `masks`, as are `scores`, `steps`, `features` and `constraint`.
+        scores: See there.
+        steps: See there.
+        features: See there.
+        constraint: See there.
+        side: Longer side of the whole photo, where `image` is a tile of it; 0 takes that of `image`.
+        min_probability: Classes that reach it nowhere are left out.
+
+    Yields:
+        Name of the step, ids uint8 (K,), and their probabilities, float32 (K, H, W).
+    """
+    height, width = image.shape[:2]
+    labels, coarse = present_classes(scores, min_probability)
+    known = None if constraint is None else constraint.of(labels)
+    full = _kept(resized(coarse, height, width), known)
+    yield "", labels, full
+    for step in steps:
+        full = _kept(step.refine(Soft(image, full, coarse, features, side or max(height, width))), known)
+        yield step.name, labels, full
+
+
+def present_classes(scores: NDArray[np.floating], min_probability: float) -> tuple[NDArray[np.uint8], Array]:
+    """Return what is worth refining: the background and the classes that are somewhere so probable.
+
+    Args:
+        scores: Float (C + 1, h, w), not negative, background first.
+        min_probability: Classes that reach it nowhere are left out; the strongest never is.
+
+    Returns:
+        Ids, uint8 (K,), and their scores, float32 (K, h, w), summing to one at each location.
+    """
+    strongest = scores.reshape(len(scores), -1).max(axis=1)
+    labels = np.flatnonzero(strongest >= min(min_probability, float(strongest.max())))
+    present: NDArray[np.uint8] = np.union1d(0, labels).astype(np.uint8)
+    kept = np.asarray(scores[present], np.float32)
+    # What no class claims is background.
+    kept[0] += kept.sum(axis=0) == 0
+    probability: Array = kept / kept.sum(axis=0)
+    return present, probability
+
+
+def _kept(probability: Array, constraint: CueConstraint | None) -> Array:
+    return probability if constraint is None else constrain(probability, constraint)
