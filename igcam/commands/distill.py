@@ -170,15 +170,18 @@ class _Distillation:
         """Return what the run's photos say as a whole; by a new tagger where the backbone has learnt."""
         if self.options.regime == "frozen":
             artefacts = RunArtefacts(self.run)
+            if not artefacts.has("tagger/tagger"):
+                pooled = np.asarray(artefacts.array("features/pooled"))
+                return ImagePrior(fit_tagger(pooled, self.dataset.tag_matrix(), self.options.seed), share)
             objects = self.run.options.object_prior_weight if artefacts.has("objects/tagger") else 0.0
             return open_image_prior(artefacts, share, objects)
-        backbone, pooled = self.segmenter.encoder.backbone, []
+        backbone, means = self.segmenter.encoder.backbone, []
         for done, image in enumerate(self.images, start=1):
             views = [view.apply(load_image(image)) for view in self.bank.views]
             levels = backbone(to_pixels(np.stack(views), self.accelerator.device))
-            pooled.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
+            means.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
             self.progress("fit the tagger", done, len(self.images))
-        return ImagePrior(fit_tagger(np.stack(pooled), self.dataset.tag_matrix(), self.options.seed), share)
+        return ImagePrior(fit_tagger(np.stack(means), self.dataset.tag_matrix(), self.options.seed), share)
 
     def _new(self, round_: int) -> Segmenter:
         """Return a segmenter with a new decoder, the same in every process."""
