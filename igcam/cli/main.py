@@ -95,7 +95,7 @@ def fit(
     options = FitOptions(method=method, regime=regime, size=size, seed=seed)
     options = replace(options, backbone=replace(options.backbone, name=backbone, weights=weights))
     options = with_setting(options, *settings or ())
-    options = replace(options, without=(*options.without, *(without or ())))
+    options = options.leave_out(without or ())
     findings = check_folder(photos, tags, cues, truth, _names(classes), workers=2)
     raise_errors(photos, findings)
     if findings:

@@ -119,6 +119,14 @@ class FitOptions:
         """Names of the stages after which masks are drawn, in order."""
         return tuple(stage.name for stage in self.stages if stage.scores or isinstance(stage, Refinement))
 
+    def leave_out(self, stages: Sequence[str]) -> FitOptions:
+        """Return the options with optional stages switched off.
+
+        Raises:
+            IgcamError: A stage is unknown, or cannot be switched off.
+        """
+        return dataclasses.replace(self, without=tuple(dict.fromkeys((*self.without, *stages))))
+
     @property
     def tag_prior_weight(self) -> float:
         """Weight of the tag prior of the whole photo where there are no tags."""

@@ -145,7 +145,7 @@ def test_from_photos_to_scores(igcam: Command, scenes: Path, trained: Path, tmp_
     assert status == 0
     status, output = igcam(*fit, *quick(trained, run), "--set", "igcam.guide.learn.head.hidden=9")
     assert status == 2
-    assert "options.igcam.guide.learn.head.hidden: 8 here, 9 asked" in output
+    assert "options.chosen.guide.learn.head.hidden: 8 here, 9 asked" in output
     assert len([line for line in output.splitlines() if "warnings" not in line]) == 2
 
     status, output = igcam("label", scenes / "photos", "--run", run, "--out", masks)

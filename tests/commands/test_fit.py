@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from igcam.runs.models_file import read_classifier, read_head
+from igcam.methods.classify import Classifier, read_head
 from tiny_runs import contents, tiny_options
 
 from igcam.commands.fit import fit
@@ -20,6 +20,7 @@ from igcam.data.synthetic.simulate import SimulateOptions, simulate_cues
 from igcam.methods.options import with_setting
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 from igcam.supervision.constraints import annotated_images
 
@@ -61,13 +62,13 @@ def test_a_run_holds_arrays_heads_and_curves(tiny_run: RunFolder, tiny_data: Dat
         assert not head.training
         assert head.leave.bias.shape == (6,)
     assert len(tiny_run.facts("finetune")["curve"]) == 1
-    assert tiny_run.facts("classify")["penalty"] in tiny_run.options.igcam.classify.penalties
-    assert read_classifier(tiny_run.file("stages", "classify", "head.safetensors")).head.weight.shape == (5, 512)
+    assert tiny_run.facts("classify")["penalty"] in tiny_run.options.chosen.classify.penalties
+    assert RunArtefacts(tiny_run).load("classify/head", Classifier.from_tensors).head.weight.shape == (5, 512)
     assert read_array(tiny_run.file("stages", "features", "reduced.npy")).shape == (2, count, 16, 8, 8)
 
 
 def test_time_is_counted_once(tiny_run: RunFolder) -> None:
-    stages = tiny_run.options.stages
+    stages = tiny_run.options.mask_stages
     spent = {stage: read_results(tiny_run.file("stages", stage, "metrics.json"))[0].wall_seconds for stage in stages}
     before = sum(tiny_run.facts(name)["seconds"] for name in ("finetune", "features", "classify", "guide", "reweight"))
     assert spent["reweight"] == pytest.approx(before, abs=0.06)
@@ -83,18 +84,18 @@ def test_stages_can_be_switched_off(
     switched = [name for name, on in zip(("guide", "reweight", "sharpen"), chosen, strict=True) if not on]
     options = tiny_options(trained).without([*switched, "crf"])
     run = fit(few, tmp_path / "run", options, bank=bank)
-    assert list(read_json(run.file("metrics.json"))["stages"]) == list(options.stages)
+    assert list(read_json(run.file("metrics.json"))["stages"]) == list(options.mask_stages)
     always = ("features", "tagger", *(("objects",) if options.object_prior_weight else ()), "masks")
     found = {file.parent.name for file in run.path.glob("stages/*/stage.json")}
-    assert found == {*options.stages, *always}
+    assert found == {*options.mask_stages, *always}
     for sample in few:
         final, last = (
             (folder / f"{sample.name}.png").read_bytes()
-            for folder in (run.file("masks"), run.file("stages", options.stages[-1], "masks"))
+            for folder in (run.file("masks"), run.file("stages", options.mask_stages[-1], "masks"))
         )
         assert final == last
-    rule = read_results(run.file("stages", options.stages[-1], "metrics.json"))[0].threshold_rule
-    learnt = "guide" in options.stages or "reweight" in options.stages
+    rule = read_results(run.file("stages", options.mask_stages[-1], "metrics.json"))[0].threshold_rule
+    learnt = "guide" in options.mask_stages or "reweight" in options.mask_stages
     assert rule == ("background learnt as a class" if learnt else "constant 0.15")
 
 
@@ -154,7 +155,7 @@ def test_levels_may_differ_in_size(few: Dataset, trained: Path, tmp_path: Path) 
         options = tiny_options(trained, backbone=backbone, size=96, grouping_level=grouping).without(stages)
         run = fit(few, tmp_path / f"{grouping} {stages[0]}", options, bank=tmp_path / "bank")
         assert read_array(run.file("stages", "classify", "maps.npy")).shape[2:] == (3, 3)
-        assert read_array(run.file("stages", options.stages[1], "maps.npy")).shape[2:] == (6, 6)
+        assert read_array(run.file("stages", options.mask_stages[1], "maps.npy")).shape[2:] == (6, 6)
         assert len(list(run.file("masks").iterdir())) == len(few)
 
 

@@ -122,7 +122,7 @@ def test_activation_maps_alone_label_too(
     if method == "cam":
         options = replace(options, cam=CamOptions(background=rule))
     else:
-        options = replace(options, igcam=replace(options.igcam, background=rule))
+        options = replace(options, method=replace(options.chosen, background=rule))
     bank = tiny_run.file("bank")
     run = fit(tiny_data, tmp_path / "run", options, bank=bank)
     label(tiny_data, run, tmp_path / "masks", bank=bank)

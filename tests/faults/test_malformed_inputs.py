@@ -14,7 +14,7 @@ import pytest
 from command import Command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from igcam.runs.models_file import read_classifier, read_head, read_reduction
+from igcam.methods.classify import Classifier, read_head, read_reduction
 from tiny_runs import tiny_options
 
 from igcam.core.errors import IgcamError

@@ -46,7 +46,7 @@ class MethodSuite:
 
     def test_all_stages_are_done_and_noted(self, run: RunFolder, trained: Path) -> None:
         assert run.options == self.options(trained)
-        assert run.options.stages == self.stages
+        assert run.options.mask_stages == self.stages
         for stage in (*self.stages, "features", "masks"):
             assert run.is_done(stage)
             assert run.facts(stage)["seconds"] >= 0
