@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,9 @@ from igcam.cli.predict import predict
 from igcam.cli.progress import progress_bars
 from igcam.core.errors import IgcamError
 from igcam.core.memory import keep_memory
+
+# Before torch is imported: waiting threads sleep, as spinning ones slow down whatever else runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(
     help="From image tags to pixel masks.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
