@@ -1,4 +1,4 @@
-"""A run or an audit as one HTML page, and overlays of maps and masks on photos."""
+"""HTML pages of runs and audits, and overlays of maps and masks on photos."""
 
 from igcam.reporting.audit_page import write_audit_page
 from igcam.reporting.overlay import (

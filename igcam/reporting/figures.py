@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn by hand; their colours come from the page's style sheet."""
+"""Charts as SVG; their colours come from the style sheet of the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from igcam.reporting.markup import Markup, element, join
+from markupsafe import Markup
+
+_LINE = Markup('<line class="{}" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
+_TEXT = Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
+_DOT = Markup('<circle class="dot tone{}" cx="{:.1f}" cy="{:.1f}" r="4"/>')
+_BAR = Markup('<rect class="{}" x="{:.2f}" y="{}" width="{:.2f}" height="{}"/>')
+_CHART = Markup(
+    '<svg class="chart" role="img" aria-label="{title}" viewBox="0 0 {width} {height}">'
+    "<title>{title}</title>{body}</svg>"
+)
+_SHARES = Markup('<svg class="shares" aria-hidden="true" viewBox="0 0 100 20" preserveAspectRatio="none">{}</svg>')
 
 
 @dataclass(frozen=True)
@@ -16,12 +26,12 @@ class Line:
     name: str
     """Shown in the legend."""
     values: Sequence[float | None]
-    """One for each place on the horizontal axis; None = no point there."""
+    """One for each label of the horizontal axis; None = no point there."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Size of a chart and the space around its axes, in pixels of the drawing."""
+    """Size of a chart and the margins around its axes, in units of its view box."""
 
     width: int
     height: int
@@ -42,17 +52,17 @@ def line_chart(
     frame: Frame = STAGE_FRAME,
     point_values: bool = True,
 ) -> Markup:
-    """Draw lines over a few named places.
+    """Draw lines over labelled positions.
 
     Args:
-        title: What is shown, for those who cannot see it.
-        labels: Names of the places; an empty one is not drawn.
-        lines: At most four, of as many values as there are labels.
-        frame: Size of the drawing.
-        point_values: Whether every point gets a dot and its value; otherwise the last one alone does.
+        title: Alternative text.
+        labels: Labels of the horizontal axis; an empty one is not drawn.
+        lines: At most four, with one value for each label.
+        frame: Size of the chart.
+        point_values: Whether to mark every point with a dot and its value, or only the last one.
 
     Raises:
-        ValueError: A line has not as many values as there are labels, or there is no value at all.
+        ValueError: The number of values of a line is not that of the labels, or there is no value at all.
     """
     if any(len(line.values) != len(labels) for line in lines):
         raise ValueError(f"lines: must have {len(labels)} values, got {[len(line.values) for line in lines]}")
@@ -71,58 +81,59 @@ def line_chart(
         room = frame.height - frame.top - frame.bottom
         return frame.height - frame.bottom - room * (value - ticks[0]) / (ticks[-1] - ticks[0])
 
-    parts = [element("title", title)]
-    parts += [_grid_line(frame, down(tick), _short(tick, ticks)) for tick in ticks]
-    parts += [
-        _text(x, frame.height - frame.bottom + 20, label, "axis", "middle")
-        for x, label in zip(across, labels, strict=True)
-        if label
-    ]
+    parts = []
+    for tick in ticks:
+        y = down(tick)
+        parts.append(_LINE.format("grid", frame.left, frame.width - frame.right, y, y))
+        parts.append(_TEXT.format("axis", frame.left - 8, y + 4, "end", _short(tick, ticks)))
+    for x, label in zip(across, labels, strict=True):
+        if label:
+            parts.append(_TEXT.format("axis", x, frame.height - frame.bottom + 20, "middle", label))
     for number, line in enumerate(lines):
         points = [(x, value) for x, value in zip(across, line.values, strict=True) if value is not None]
-        shown = points if point_values else points[-1:]
         path = " ".join(f"{x:.1f},{down(value):.1f}" for x, value in points)
-        parts.append(element("polyline", class_=f"line tone{number}", points=path))
-        for x, value in shown:
+        parts.append(Markup('<polyline class="line tone{}" points="{}"/>').format(number, path))
+        for x, value in points if point_values else points[-1:]:
             others = [other.values[across.index(x)] for other in lines if other is not line]
             under = any(other is not None and other > value for other in others)
-            y = down(value)
-            parts.append(element("circle", class_=f"dot tone{number}", cx=f"{x:.1f}", cy=f"{y:.1f}", r=4))
+            y, tone = down(value), f"value tone{number}"
+            parts.append(_DOT.format(number, x, y))
             if point_values:
-                parts.append(_text(x, y + 20 if under else y - 10, f"{value:.1f}", f"value tone{number}", "middle"))
+                parts.append(_TEXT.format(tone, x, y + 20 if under else y - 10, "middle", f"{value:.1f}"))
             else:
-                parts.append(_text(x + 9, y + 4, f"{value:.3g}", f"value tone{number}", "start"))
+                parts.append(_TEXT.format(tone, x + 9, y + 4, "start", f"{value:.3g}"))
     if len(lines) > 1:
-        parts.append(_legend(frame, lines))
-    return element(
-        "svg", *parts, class_="chart", role="img", aria_label=title, viewBox=f"0 0 {frame.width} {frame.height}"
-    )
+        left = float(frame.left)
+        for number, line in enumerate(lines):
+            parts.append(_LINE.format(f"line tone{number}", left, left + 20, 14, 14))
+            parts.append(_TEXT.format("axis", left + 26, 18, "start", line.name))
+            left += 58 + 7.5 * len(line.name)
+    return _CHART.format(title=title, width=frame.width, height=frame.height, body=Markup("").join(parts))
 
 
 def share_bar(iou: float, false_positive: float, false_negative: float, start: float | None) -> Markup:
-    """Draw how one class's union divides: found, false alarms, missed; above it, thin, the IoU at the start.
+    """Draw the union of one class as hit, false positive and false negative, and above it, thin, an earlier IoU.
 
-    The numbers stand beside it in the table, so that it is hidden from screen readers.
+    The table beside it holds the numbers, so that the bar is hidden from screen readers.
 
     Args:
         iou: Percent.
         false_positive: Percent.
         false_negative: Percent; the three make 100.
-        start: IoU after the first stage in percent; None for no thin bar.
+        start: IoU after the first stage in percent; None = no thin bar.
     """
-    parts = [] if start is None else [_bar(0, start, 0, 5, "start")]
+    parts = [] if start is None else [("start", 0.0, 0, start, 5)]
     top, height = (0, 18) if start is None else (7, 13)
     parts += [
-        _bar(0, iou, top, height, "hit"),
-        _bar(iou, false_positive, top, height, "extra"),
-        _bar(iou + false_positive, false_negative, top, height, "lost"),
+        ("hit", 0.0, top, iou, height),
+        ("extra", iou, top, false_positive, height),
+        ("lost", iou + false_positive, top, false_negative, height),
     ]
-    box = {"viewBox": "0 0 100 20", "preserveAspectRatio": "none"}
-    return element("svg", *parts, class_="shares", aria_hidden="true", **box)
+    return _SHARES.format(Markup("").join(_BAR.format(*bar) for bar in parts))
 
 
 def nice_ticks(low: float, high: float, maximum: int = 5) -> list[float]:
-    """Return round numbers at equal steps that enclose a range: at least two and about `most`.
+    """Return round numbers at equal steps that enclose a range: at least two and about `maximum`.
 
     Raises:
         ValueError: The range is not finite or the wrong way round.
@@ -131,7 +142,7 @@ def nice_ticks(low: float, high: float, maximum: int = 5) -> list[float]:
         raise ValueError(f"low, high: must be finite and in order, got {low} and {high}")
     size = max(abs(low), abs(high))
     span = high - low
-    # A level line gets room of its own, so that rounding is no slope.
+    # A constant gets a range of its own, so that rounding errors do not look like a slope.
     if span <= 1e-6 * size or size < 1e-9:
         span = 0.1 * size if size >= 1e-9 else 1.0
     rough = span / (maximum - 1)
@@ -141,32 +152,9 @@ def nice_ticks(low: float, high: float, maximum: int = 5) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, max(last, first + 1) + 1)]
 
 
-def _bar(left: float, width: float, top: float, height: float, kind: str) -> Markup:
-    return element("rect", class_=kind, x=f"{left:.2f}", y=top, width=f"{max(width, 0):.2f}", height=height)
-
-
-def _grid_line(frame: Frame, y: float, label: str) -> Markup:
-    end = frame.width - frame.right
-    line = element("line", class_="grid", x1=frame.left, x2=end, y1=f"{y:.1f}", y2=f"{y:.1f}")
-    return join(line, _text(frame.left - 8, y + 4, label, "axis", "end"))
-
-
-def _legend(frame: Frame, lines: Sequence[Line]) -> Markup:
-    parts, left = [], float(frame.left)
-    for number, line in enumerate(lines):
-        parts.append(element("line", class_=f"line tone{number}", x1=left, x2=left + 20, y1=14, y2=14))
-        parts.append(_text(left + 26, 18, line.name, "axis", "start"))
-        left += 58 + 7.5 * len(line.name)
-    return join(*parts)
-
-
-def _text(x: float, y: float, text: str, class_: str, anchor: str) -> Markup:
-    return element("text", text, class_=class_, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
-
-
 def _short(tick: float, ticks: Sequence[float]) -> str:
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    # A step of 0.25 needs one digit more than its size tells.
+    # A step of 0.25 needs one digit more than its magnitude suggests.
     return next(f"{tick:.{d}f}" for d in range(digits, digits + 4) if _exact(ticks, d))
 
 

@@ -1,99 +1,205 @@
-"""The section of pictures."""
+"""The gallery of the report: which images are shown, and what is drawn over them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from igcam.core.errors import IgcamError
-from igcam.reporting.markup import Markup, element
-from igcam.reporting.overlay import class_colours
-from igcam.reporting.pictures import Panel, PictureRow, choose, data_uri, draw
+from igcam.data.images import load_image
+from igcam.data.masks import IGNORE, MaskFile
+from igcam.data.sample import tag_to_mask_id
+from igcam.reporting.overlay import class_colours, heat_overlay, mask_overlay, probability_overlay, thumbnail
+from igcam.reporting.rendering import PICTURE_WIDTH, Panel, Picture, byte_limit
 from igcam.reporting.run_data import RunData
-from igcam.reporting.words import percent
-
-_ALL_BYTES = 2_400_000
-_MAX_BYTES = 60_000
 
 
-def gallery_section(run: RunData, pictures: int) -> Markup | None:
-    """Return the chosen images with their panels; None where there is nothing to show.
+@dataclass(frozen=True)
+class PictureRow:
+    """One image with its overlays."""
+
+    name: str
+    score: float | None
+    """Its mIoU in percent."""
+    labels: tuple[int, ...]
+    """Mask ids of the classes that are tagged, predicted or true."""
+    panels: tuple[Panel, ...]
+    """Photo first."""
+    ignored: bool = False
+    """Whether a mask has pixels that are not scored."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some images of one kind."""
+
+    title: str
+    """"Best", "Least sure", ..."""
+    indices: tuple[int, ...]
+    """Indices of the samples."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The section of pictures."""
+
+    note: str
+    """How the images were chosen."""
+    groups: Sequence[tuple[str, Sequence[PictureRow]]]
+    """Title and images of each choice."""
+    problems: Sequence[str]
+    """Why images cannot be shown."""
+    colours: Mapping[int, str]
+    """Mask id of each class in the pictures -> its colour, "f2545b"."""
+    titles: Collection[str]
+    """Captions that occur."""
+    ignored: bool
+    """Whether a mask has pixels that are not scored."""
+    limit: int
+    """Largest length of a picture's data URI in bytes."""
+
+
+def make_gallery(run: RunData, pictures: int) -> Gallery:
+    """Draw the chosen images; those that cannot be read are listed with the reason.
 
     Args:
         run: The run.
-        pictures: How many of each kind.
+        pictures: How many images of each kind, at least 0.
     """
-    groups, problems = [], []
+    groups: list[tuple[str, list[PictureRow]]] = []
+    problems = []
     for choice in choose(run, pictures):
-        rows = []
+        groups.append((choice.title, []))
         for index in choice.indices:
             try:
-                rows.append(draw(run, index))
+                groups[-1][1].append(draw(run, index))
             except IgcamError as error:
-                problems.append(element("li", str(error)))
-        groups.append((choice.title, rows))
-    drawn = [row for _, rows in groups for row in rows]
-    if not drawn and not problems:
-        return None
-    limit = min(_MAX_BYTES, _ALL_BYTES // max(1, sum(len(row.panels) for row in drawn)))
-    blocks = [
-        element("div", element("h3", title), *(_row(row, run, limit) for row in rows), class_="group")
-        for title, rows in groups
-        if rows
-    ]
-    missing = [element("p", "Not shown:", class_="note"), element("ul", *problems)] if problems else []
-    return element(
-        "section",
-        element("h2", "Pictures"),
-        element("p", _explanation(run), class_="note"),
-        _legend(run, drawn) if drawn else None,
-        *blocks,
-        *missing,
+                problems.append(str(error))
+    rows = [row for _, group in groups for row in group]
+    labels = sorted({label for row in rows for label in row.labels})
+    panels = [panel for row in rows for panel in row.panels]
+    return Gallery(
+        note=_note(run),
+        groups=[(title, group) for title, group in groups if group],
+        problems=problems,
+        colours={label: hex_colour(label, len(run.classes)) for label in labels},
+        titles={panel.title for panel in panels},
+        ignored=any(row.ignored for row in rows),
+        limit=byte_limit(len(panels)),
     )
 
 
-def _explanation(run: RunData) -> str:
+def hex_colour(label: int, classes: int) -> str:
+    """Return the colour of a mask id as six hexadecimal digits."""
+    return bytes(class_colours(classes)[label].tolist()).hex()
+
+
+def choose(run: RunData, pictures: int) -> list[Choice]:
+    """Choose the best, the median and the worst images; without truth the surest, the middling and the least sure.
+
+    Without truth and without maps the images are evenly spaced. No image is chosen twice.
+
+    Args:
+        run: The run.
+        pictures: How many of each kind, at least 0; fewer where there are not enough images.
+    """
+    if run.image_scores:
+        scores = {
+            index: run.image_scores[entry.name]
+            for index, entry in enumerate(run.entries)
+            if entry.name in run.image_scores
+        }
+        return _extremes(scores, pictures, ("Best", "Median", "Worst"))
+    if "maps" in run.arrays:
+        margins = {index: margin(scores) for index, scores in enumerate(run.arrays["maps"])}
+        return _extremes(margins, pictures, ("Surest", "Middling", "Least sure"))
+    spaced = evenly(len(run.entries), 3 * pictures)
+    return [Choice("Evenly chosen", spaced)] if spaced else []
+
+
+def evenly(available: int, wanted: int) -> tuple[int, ...]:
+    """Return at most the wanted number of indices, evenly spaced in 0..available - 1."""
+    return tuple(np.linspace(0, available - 1, min(wanted, available)).round().astype(int).tolist())
+
+
+def margin(scores: NDArray[np.floating]) -> float:
+    """Return the best minus the second best of scores (K, h, w) at each location, mean over locations."""
+    ordered = np.sort(np.asarray(scores, np.float32), axis=0)
+    return float((ordered[-1] - ordered[-2]).mean())
+
+
+def draw(run: RunData, index: int) -> PictureRow:
+    """Draw the panels of one image; what the run does not hold is left out.
+
+    Raises:
+        IgcamError: The photo or a mask is missing or damaged.
+    """
+    entry = run.entries[index]
+    photo = thumbnail(load_image(entry.image), PICTURE_WIDTH)
+    panels = [Panel("Photo", f"Photo {entry.name}", photo)]
+    labels = {tag_to_mask_id(tag) for tag in entry.tags or ()}
+    ignored = False
+    planes = {key: np.asarray(array[index], np.float32) for key, array in run.arrays.items()}
+    if "maps" in planes:
+        strongest = planes["maps"][1:].max(axis=0)
+        text = f"Activation map of {entry.name}: {_percent((strongest > 0.5).mean())} of the photo is above one half"
+        panels.append(Panel("Activation map", text, heat_overlay(photo, strongest)))
+    if "pseudo_labels" in planes:
+        soft = planes["pseudo_labels"]
+        foreground = _percent((1 - soft[0]).mean(dtype=np.float64))
+        text = f"Pseudo label of {entry.name}: {foreground} of the photo is foreground"
+        panels.append(Panel("Pseudo label", text, probability_overlay(photo, soft, planes.get("confidence"))))
+    for title, source in (("Final mask", run.mask(entry)), ("Truth", entry.truth)):
+        if source is not None:
+            mask = _checked(source, len(run.classes))
+            shares = _shares(mask, run.classes)
+            labels |= set(shares)
+            ignored |= bool((mask == IGNORE).any())
+            words = ", ".join(f"{run.classes[label - 1]} {share}" for label, share in shares.items())
+            text = f"{title} of {entry.name}: {words or 'background only'}"
+            panels.append(Panel(title, text, mask_overlay(photo, mask, len(run.classes))))
+    score = run.image_scores.get(entry.name)
+    return PictureRow(entry.name, score, tuple(sorted(labels)), tuple(panels), ignored)
+
+
+def _note(run: RunData) -> str:
     if run.image_scores:
         return "Chosen by the mIoU of the single image, over the classes in its mask or its truth."
-    if run.maps is not None:
+    if "maps" in run.arrays:
         return (
-            "Without truth nobody knows which are best. These are chosen by how far the strongest score of the "
-            "activation maps is above the second, mean over the photo."
+            "There is no truth to rank the images by. They are chosen by the margin of the best score of the "
+            "activation maps over the second best, mean over the photo."
         )
-    return "Chosen at equal distances in the list of images."
+    return "Evenly spaced in the list of images."
 
 
-def _legend(run: RunData, drawn: list[PictureRow]) -> Markup:
-    titles = {panel.title for row in drawn for panel in row.panels}
-    labels = sorted({label for row in drawn for label in row.labels})
-    items = [_class_key(run, label) for label in labels]
-    if "Activation map" in titles:
-        items.append(element("li", element("span", class_="swatch heat"), "activation, weak to strong"))
-    if "Guidance target" in titles and run.confidence is not None:
-        items.append(element("li", element("span", class_="swatch hatch"), "target with little trust"))
-    if any(row.unknown for row in drawn):
-        items.append(element("li", element("span", class_="swatch blank"), "not scored"))
-    return element("ul", *items, class_="legend")
+def _extremes(scores: Mapping[int, float], pictures: int, titles: Sequence[str]) -> list[Choice]:
+    ordered = sorted(scores, key=lambda index: (-scores[index], index))
+    # With few images each kind gets as many as the others.
+    size = min(pictures, max(1, len(ordered) // 3))
+    best, rest = ordered[:size], ordered[size:]
+    worst, rest = rest[len(rest) - min(size, len(rest)) :][::-1], rest[: max(0, len(rest) - size)]
+    start = max(0, (len(rest) - size) // 2)
+    groups = (best, rest[start : start + size], worst)
+    return [Choice(title, tuple(group)) for title, group in zip(titles, groups, strict=True) if group]
 
 
-def _row(row: PictureRow, run: RunData, limit: int) -> Markup:
-    score = None if row.score is None else element("span", f"{percent(row.score)}% mIoU", class_="score")
-    keys = element("ul", *(_class_key(run, label) for label in row.labels), class_="legend")
-    heading = element("div", element("h4", row.name), score, keys, class_="heading")
-    panels = element("div", *(_figure(panel, limit) for panel in row.panels), class_="panels")
-    return element("article", heading, panels)
+def _checked(source: MaskFile, classes: int) -> Picture:
+    mask = source.read()
+    strange = mask[(mask > classes) & (mask != IGNORE)]
+    if strange.size:
+        raise IgcamError(f"{source.path}: ids must be 0..{classes} or 255, got {int(strange.max())}")
+    return mask
 
 
-def _figure(panel: Panel, limit: int) -> Markup:
-    height, width = panel.picture.shape[:2]
-    image = element(
-        "img",
-        src=data_uri(panel.picture, limit),
-        alt=panel.description,
-        width=220,
-        height=round(220 * height / width),
-        decoding="async",
-    )
-    return element("figure", image, element("figcaption", panel.title))
+def _shares(mask: Picture, classes: Sequence[str]) -> dict[int, str]:
+    """Return the mask ids of the classes in a mask and their shares of the picture as text."""
+    pixels = np.bincount(mask.ravel(), minlength=256)
+    return {label: _percent(pixels[label] / mask.size) for label in range(1, len(classes) + 1) if pixels[label]}
 
 
-def _class_key(run: RunData, label: int) -> Markup:
-    colour = bytes(class_colours(len(run.classes))[label].tolist()).hex()
-    return element("li", element("span", class_="swatch", style=f"--colour: #{colour}"), run.classes[label - 1])
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.01 else "under 1%"

@@ -1,4 +1,4 @@
-"""Overlays: activation maps, targets and masks drawn over their photo."""
+"""Overlays of activation maps, class probabilities and masks on their photo, and contact sheets of them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _COLOURS = (
 
 @cache
 def class_colours(classes: int) -> Picture:
-    """Return colours that can be told apart on photos, uint8 (classes + 1, 3), by mask id; 0 is grey."""
+    """Return distinct colours by mask id, uint8 (classes + 1, 3), read-only; 0 is grey."""
     colours = [(128, 128, 128)]
     for index in range(classes):
         if index < len(_COLOURS):
             red, green, blue = bytes.fromhex(_COLOURS[index])
         else:
-            # Steps by the golden ratio never fall on a hue that was used before.
+            # Steps of the golden ratio never repeat a hue.
             hue, light = (0.05 + index * 0.618034) % 1, (0.45, 0.6, 0.72)[index % 3]
             red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, light, 0.65))
         colours.append((red, green, blue))
@@ -58,7 +58,7 @@ def thumbnail(photo: Picture, width: int) -> Picture:
 
 
 def heat_overlay(photo: Picture, activation: NDArray[np.floating]) -> Picture:
-    """Lay an activation map over its photo: violet where it is weak, yellow where it is strong.
+    """Overlay an activation map on its photo: violet where it is weak, yellow where it is strong.
 
     Args:
         photo: uint8 (H, W, 3), RGB.
@@ -70,7 +70,7 @@ def heat_overlay(photo: Picture, activation: NDArray[np.floating]) -> Picture:
 
 
 def signed_overlay(photo: Picture, values: NDArray[np.floating]) -> Picture:
-    """Lay values of two signs over their photo: red above zero, blue below, the stronger the denser.
+    """Overlay signed values on their photo: red above zero, blue below, opaque where they are large.
 
     Args:
         photo: uint8 (H, W, 3), RGB.
@@ -84,12 +84,12 @@ def signed_overlay(photo: Picture, values: NDArray[np.floating]) -> Picture:
 def probability_overlay(
     photo: Picture, probability: NDArray[np.floating], confidence: NDArray[np.floating] | None = None
 ) -> Picture:
-    """Lay class probabilities over their photo in the classes' colours; distrusted places are hatched.
+    """Overlay class probabilities on their photo in the colours of the classes; low confidence is hatched.
 
     Args:
         photo: uint8 (H, W, 3), RGB.
         probability: Floats (K, h, w) in 0..1, background first, that cover the whole photo.
-        trust: Floats (h, w) in 0..1; None = everything is trusted.
+        confidence: Floats (h, w) in 0..1; None = 1 everywhere.
     """
     shares = np.stack([_resize(plane, photo) for plane in probability[1:]], axis=-1).clip(0, 1)
     total = shares.sum(axis=-1)
@@ -105,11 +105,11 @@ def probability_overlay(
 
 
 def mask_overlay(photo: Picture, mask: NDArray[np.uint8], classes: int) -> Picture:
-    """Lay a mask over its photo: classes in their colours with an outline, unknown pixels in white.
+    """Overlay a mask on its photo: classes in their colours with an outline, ignored pixels in white.
 
     Args:
         photo: uint8 (H, W, 3), RGB.
-        mask: uint8 (h, w), 0..classes and 255, of any size; it is stretched over the photo.
+        mask: uint8 (h, w), 0..classes and 255, of any size; it is resized to the photo.
         classes: Number of classes.
     """
     height, width = photo.shape[:2]
@@ -129,20 +129,20 @@ def overlay_sheet(
     classes: Sequence[str] = (),
     width: int = 220,
 ) -> Picture:
-    """Arrange pictures in a sheet with headings, to look at or to write with `igcam.data.images.save_png`.
+    """Arrange pictures in a contact sheet with headings; `igcam.data.images.save_png` writes it.
 
     Args:
-        rows: Pictures, uint8 (H, W, 3) of any size, one for each column; None leaves a place empty.
+        rows: Pictures, uint8 (H, W, 3) of any size, one for each column; None leaves a cell empty.
         columns: Headings, ("photo", "map", "mask", "truth").
         names: One for each row, written above it.
-        classes: Names of the classes for a legend at the bottom, in the order of their mask ids.
-        width: Columns of pixels of a picture.
+        classes: Names of the classes, in the order of their mask ids, for a legend at the bottom.
+        width: Width of a picture in pixels.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ValueError: A row has not as many pictures as there are columns, or names do not fit the rows.
+        ValueError: The number of pictures of a row is not that of the columns, or that of names not that of rows.
     """
     if any(len(row) != len(columns) for row in rows):
         raise ValueError(f"rows: must have {len(columns)} pictures, got {[len(row) for row in rows]}")
@@ -153,7 +153,7 @@ def overlay_sheet(
     heights = [max((item.shape[0] for item in row if item is not None), default=0) for row in small]
     caption = line if names is not None else 0
     sheet_width = gap + len(columns) * (width + gap)
-    legend = _legend_places(classes, sheet_width, gap)
+    legend = _legend_positions(classes, sheet_width, gap)
     legend_lines = legend[-1][1] + 1 if legend else 0
     sheet_height = gap + line + sum(height + gap + caption for height in heights) + legend_lines * line
     sheet = Image.new("RGB", (sheet_width, sheet_height), "white")
@@ -177,17 +177,17 @@ def overlay_sheet(
     return np.array(sheet)
 
 
-def _legend_places(classes: Sequence[str], width: int, gap: int) -> list[tuple[int, int]]:
-    """Return the left edge and the number of the line of every class of a legend."""
+def _legend_positions(classes: Sequence[str], width: int, gap: int) -> list[tuple[int, int]]:
+    """Return the left edge in pixels and the line of every class of a legend."""
     font = ImageFont.load_default(14)
-    locations, left, line = [], gap, 0
+    positions, left, line = [], gap, 0
     for name in classes:
         needed = 18 + round(font.getlength(name)) + 2 * gap
         if left > gap and left + needed > width:
             left, line = gap, line + 1
-        locations.append((left, line))
+        positions.append((left, line))
         left += needed
-    return locations
+    return positions
 
 
 def _resize(plane: NDArray[np.floating], photo: Picture) -> NDArray[np.float32]:
@@ -197,13 +197,13 @@ def _resize(plane: NDArray[np.floating], photo: Picture) -> NDArray[np.float32]:
 
 
 def _faded(photo: Picture) -> Picture:
-    """Return the photo with less colour, so that the overlay has its own."""
+    """Return the photo with less colour, so that the overlay stands out."""
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
     return _blend(photo, grey, np.float32(0.7))
 
 
 def _light(photo: Picture) -> Picture:
-    """Return the faded photo without its darkest tones, on which colours look muddy."""
+    """Return the faded photo with lighter shadows, on which colours would look muddy."""
     return _blend(_faded(photo), np.float32(200), np.float32(0.35))
 
 
@@ -212,7 +212,7 @@ def _blend(
     above: NDArray[np.generic] | np.float32,
     opacity: NDArray[np.floating] | np.float32,
 ) -> Picture:
-    """Return a mixture of 0..255 of two pictures or colours, opacity in 0..1 a pixel or everywhere."""
+    """Blend two pictures or colours in 0..255; the opacity in 0..1 is one number or one for each pixel."""
     share = np.asarray(opacity, np.float32)[..., None]
     mixed = below * (1 - share) + np.asarray(above, np.float32) * share
     return (mixed + np.float32(0.5)).astype(np.uint8)

@@ -1,43 +1,53 @@
-"""The report: one HTML file that tells what a run is, what it reached and what it looks like."""
+"""The report: one HTML page with the supervision, the metrics, the training curves and the pictures of a run."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from markupsafe import Markup
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import write_text
-from igcam.reporting.document import document
-from igcam.reporting.gallery import gallery_section
-from igcam.reporting.markup import Markup, element, escape, join
-from igcam.reporting.run_data import RunData, read_run
-from igcam.reporting.tables import class_section, stage_section
-from igcam.reporting.words import (
-    STAGE_TITLES,
-    count,
-    duration,
-    flattened,
-    ledger_facts,
-    listed,
-    percent,
-    run_facts,
-    signed,
-)
+from igcam.data.masks import BACKGROUND
+from igcam.reporting.figures import CURVE_FRAME, Line, line_chart, share_bar
+from igcam.reporting.gallery import make_gallery
+from igcam.reporting.rendering import render
+from igcam.reporting.run_data import RunData, Stage, read_run
+from igcam.reporting.words import duration, flattened, ledger_facts, percent, run_facts, signed
 
 MAX_PICTURES = 10
-"""With more of each kind the page could not stay below 3 MB."""
+"""With more images of each kind the page could exceed 3 MB."""
 
-_TILES = (
+METRICS = (
     ("miou", "mIoU"),
     ("boundary_iou", "Boundary IoU"),
     ("foreground_iou", "Foreground IoU"),
     ("pixel_accuracy", "Pixel accuracy"),
 )
+"""Row ids of the tiles and their titles; the table of the stages has the first three."""
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class after the first and after the last stage, in percent."""
+
+    name: str
+    iou: float
+    start: float | None
+    """IoU after the first stage; None where it has none or is the last one."""
+    fpr: float
+    fnr: float
+    boundary_iou: float | None
+    bar: Markup
 
 
 def write_report(run: str | Path, output: str | Path | None = None, pictures: int = 3) -> Path:
     """Write a run as one HTML page that needs no other file and no network.
 
-    What the run does not hold is left out. Without truth there are no metrics, and the page says so.
+    The page leaves out what the run does not have. Without truth it has no metrics, and says so.
 
     Args:
         run: The run folder.
@@ -45,10 +55,11 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
         pictures: How many of the best, the median and the worst images are shown, 0 to 10.
 
     Returns:
-        Where the page is.
+        The path of the page.
 
     Raises:
-        IgcamError: The folder is no run, a file in it is damaged, or the page cannot be written.
+        IgcamError: The folder is not a run, a file in it is damaged, the page cannot be written, or pictures is
+            out of range.
     """
     if not 0 <= pictures <= MAX_PICTURES:
         raise IgcamError(f"pictures: must be 0 to {MAX_PICTURES}, got {pictures}")
@@ -58,109 +69,91 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
 
 
 def report_page(run: RunData, pictures: int = 3) -> str:
-    """Return the page of a run."""
-    name = run.folder.resolve().name
-    return document(
-        name,
-        _header(run, name),
-        _ledger_section(run),
-        stage_section(run),
-        class_section(run),
-        gallery_section(run, pictures),
-        _details_section(run),
-        version=run.version,
+    """Return the page of a run, with so many pictures of each kind."""
+    first, last = (run.measured[0], run.measured[-1]) if run.measured else (None, None)
+    return render(
+        "report.html",
+        run=run,
+        name=run.folder.resolve().name,
+        first=first,
+        last=last,
+        compared=first is not last,
+        ledger=last and last.ledger,
+        tiles=_tiles(run),
+        facts=ledger_facts(last.ledger, run.seconds) if last and last.ledger else run_facts(run),
+        columns=METRICS[:3] if last else (),
+        stages=_changes(run.stages),
+        stage_chart=_stage_chart(run.measured),
+        curves=[(stage, chart) for stage in run.stages if (chart := _curve_chart(stage))],
+        classes=_class_rows(run),
+        absent=[name for name in run.classes if last and f"iou/{name}" not in last.values],
+        gallery=make_gallery(run, pictures),
+        details=(("All options", flattened(run.options)), ("Machine and versions", flattened(run.environment))),
     )
 
 
-def _header(run: RunData, name: str) -> Markup:
-    kind = f"igcam report · method {run.method}"
-    return element(
-        "header",
-        element("p", kind, class_="kicker"),
-        element("h1", name),
-        element("p", _summary(run), class_="summary"),
-        _tiles(run),
-        *_warnings(run),
-    )
-
-
-def _summary(run: RunData) -> Markup:
-    images, classes = count(len(run.entries), "image"), count(len(run.classes), "class")
-    opening = escape(f"{images}, {classes}: {listed(run.classes)}.")
-    if not run.measured:
-        return opening
-    first, last = run.measured[0], run.measured[-1]
-    reached = element("strong", f"{percent(last.values['miou'])}% mIoU")
-    if first is last:
-        return join(opening, " The masks reach ", reached, ".")
-    title = STAGE_TITLES.get(first.name, (first.name, ""))[0].lower()
-    gain = last.values["miou"] - first.values["miou"]
-    distance = f"{abs(gain):.1f} points {'above' if gain >= 0 else 'below'} the {title} of the start."
-    return join(opening, " The final masks reach ", reached, f", {distance}")
-
-
-def _tiles(run: RunData) -> Markup:
+def _tiles(run: RunData) -> list[tuple[str, str, str, str]]:
+    """Return title, value, unit and note of the large numbers."""
     tiles = []
     if run.measured:
-        first, last = run.measured[0], run.measured[-1]
-        for key, title in _TILES:
-            if key in last.values:
-                before = first.values.get(key) if first is not last else None
-                change = None if before is None else last.values[key] - before
-                note = f"{signed(change)} since the first stage" if change is not None else ""
-                tiles.append(_tile(title, percent(last.values[key]), "%", note))
+        first, last = run.measured[0].values, run.measured[-1].values
+        for key, title in METRICS:
+            if key in last:
+                known = len(run.measured) > 1 and key in first
+                note = f"{signed(last[key] - first[key])} since the first stage" if known else ""
+                tiles.append((title, percent(last[key]), "%", note))
     else:
-        tiles += [_tile("Images", f"{len(run.entries):,}"), _tile("Classes", f"{len(run.classes):,}")]
-    if run.seconds is not None:
-        tiles.append(_tile("Computing time", duration(run.seconds)))
-    return element("dl", *tiles, class_="tiles")
+        tiles += [("Images", f"{len(run.entries):,}", "", ""), ("Classes", f"{len(run.classes):,}", "", "")]
+    return tiles if run.seconds is None else [*tiles, ("Computing time", duration(run.seconds), "", "")]
 
 
-def _tile(title: str, value: str, unit: str = "", note: str = "") -> Markup:
-    number = element("dd", value, element("small", unit) if unit else None)
-    return element("div", element("dt", title), number, element("dd", note, class_="note") if note else None)
+def _changes(stages: Sequence[Stage]) -> list[tuple[Stage, dict[str, float]]]:
+    """Return each stage with the difference of each value to the last stage before that has metrics."""
+    rows = []
+    before: Mapping[str, float] = {}
+    for stage in stages:
+        rows.append((stage, {key: value - before[key] for key, value in stage.values.items() if key in before}))
+        before = stage.values if stage.ledger is not None and "miou" in stage.values else before
+    return rows
 
 
-def _warnings(run: RunData) -> list[Markup]:
-    """Return what a reader must know before the numbers."""
-    lines = []
+def _class_rows(run: RunData) -> list[ClassRow]:
+    """Return the classes that have an IoU, the best first."""
     if not run.measured:
-        if any(entry.truth is not None for entry in run.entries):
-            reason = "The run knows truth masks, but has not measured any stage yet: there are no metrics here."
-        else:
-            reason = "No truth masks were given, so nothing can be measured: there are no metrics here."
-        lines.append(reason)
-    elif run.measured[-1].ledger is not None and run.measured[-1].ledger.oracle_threshold:
-        lines.append(
-            "The background threshold was picked with the truth that is scored on: the numbers are an upper "
-            "bound, and no result."
-        )
-    return [element("p", line, class_="callout") for line in lines]
+        return []
+    last, rows = run.measured[-1].values, []
+    first = run.measured[0].values if len(run.measured) > 1 else {}
+    for name in (BACKGROUND, *run.classes):
+        if f"iou/{name}" in last:
+            iou, fpr, fnr = (last.get(f"{kind}/{name}", 0.0) for kind in ("iou", "fpr", "fnr"))
+            start = first.get(f"iou/{name}")
+            bar = share_bar(iou, fpr, fnr, start)
+            rows.append(ClassRow(name, iou, start, fpr, fnr, last.get(f"boundary_iou/{name}"), bar))
+    return sorted(rows, key=lambda row: -row.iou)
 
 
-def _ledger_section(run: RunData) -> Markup:
-    if run.measured and run.measured[-1].ledger is not None:
-        title, facts = "What the numbers were bought with", ledger_facts(run.measured[-1].ledger, run.seconds)
-    else:
-        title, facts = "The run", run_facts(run)
-    pairs = [element("div", element("dt", question), element("dd", answer)) for question, answer in facts]
-    return element("section", element("h2", title), element("dl", *pairs, class_="facts"))
-
-
-def _details_section(run: RunData) -> Markup | None:
-    blocks = [
-        _folded("All options", flattened(run.options)),
-        _folded("Machine and versions", flattened(run.environment)),
-    ]
-    shown = [block for block in blocks if block is not None]
-    return element("section", element("h2", "To repeat it"), *shown) if shown else None
-
-
-def _folded(title: str, pairs: list[tuple[str, str]]) -> Markup | None:
-    if not pairs:
+def _stage_chart(measured: Sequence[Stage]) -> Markup | None:
+    if len(measured) < 2:
         return None
-    rows = [
-        element("tr", element("th", element("code", name), scope="row"), element("td", value)) for name, value in pairs
+    lines = [
+        Line(title, [stage.values.get(key) for stage in measured])
+        for key, title in METRICS[:2]
+        if any(key in stage.values for stage in measured)
     ]
-    table = element("table", element("tbody", *rows), class_="plain")
-    return element("details", element("summary", title), element("div", table, class_="scroll"))
+    return line_chart("mIoU and boundary IoU after each stage, in percent", [stage.name for stage in measured], lines)
+
+
+def _curve_chart(stage: Stage) -> Markup | None:
+    names = sorted({key for point in stage.curve for key, value in point.items() if value is not None} - {"epoch"})
+    values = [(name, [_finite(point.get(name)) for point in stage.curve]) for name in names]
+    lines = [Line(name, numbers) for name, numbers in values if any(number is not None for number in numbers)]
+    if not lines or len(stage.curve) < 2:
+        return None
+    epochs = [f"{point.get('epoch') or index + 1:g}" for index, point in enumerate(stage.curve)]
+    labels = [f"epoch {epochs[0]}", *[""] * (len(epochs) - 2), *epochs[1:][-1:]]
+    title = f"Training loss over the epochs: {stage.title}"
+    return line_chart(title, labels, lines[:4], CURVE_FRAME, point_values=False)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

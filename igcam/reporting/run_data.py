@@ -1,9 +1,9 @@
-"""What a run folder holds, as far as the report shows it."""
+"""A run folder as the report reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,27 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_array, read_json
+from igcam.core.files import read_json
 from igcam.data.masks import MaskFile
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import read_results
-
-STAGES = (
-    "finetune",
-    "features",
-    "classify",
-    "doubt",
-    "tagger",
-    "guide",
-    "reweight",
-    "objects",
-    "sharpen",
-    "crf",
-    "masks",
-)
-"""Steps of a run in their order; others follow by name."""
-
-_DRAWN_TOGETHER = ("sharpen", "crf")
+from igcam.reporting.run_stages import gallery_arrays, stage_titles
 
 Result = TypeVar("Result")
 
@@ -54,16 +38,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, or another step of the run, that is complete."""
+    """One finished stage of the run."""
 
     name: str
     """Name of its folder."""
+    title: str
+    """Name on the page."""
+    about: str
+    """What it does, in one line; may be empty."""
     seconds: float | None
-    """Time it took; None where it is not known, or is in that of another stage."""
+    """Computing time; None = unknown, or contained in that of another stage."""
     curve: tuple[Mapping[str, float | None], ...] = ()
-    """Training curve: one mapping an epoch, "epoch" and losses."""
+    """Training curve: for each epoch "epoch" and the losses."""
     ledger: Ledger | None = None
-    """What its numbers were bought with; None without truth."""
+    """Supervision of its metrics; None without truth."""
     values: Mapping[str, float] = field(default_factory=dict)
     """Row id -> percent; empty without truth."""
 
@@ -81,17 +69,13 @@ class RunData:
     """Names without background."""
     entries: tuple[Entry, ...]
     stages: tuple[Stage, ...]
-    """In the order of the schedule."""
+    """The finished stages, in the order of the run."""
     environment: Mapping[str, Any]
     """Versions and machine."""
     image_scores: Mapping[str, float]
     """Name of an image -> its mIoU in percent; empty without truth."""
-    maps: NDArray[np.floating] | None
-    """Activation maps (N, C + 1, h, w), memory-mapped: background score, then classes in 0..1."""
-    targets: NDArray[np.floating] | None
-    """Guidance targets (N, C + 1, h, w), memory-mapped: probabilities."""
-    confidence: NDArray[np.floating] | None
-    """Trust in the targets (N, h, w), memory-mapped, 0..1."""
+    arrays: Mapping[str, NDArray[np.floating]]
+    """`maps`, `pseudo_labels` and `confidence`, as far as the run has them; see `gallery_arrays`."""
 
     @property
     def measured(self) -> tuple[Stage, ...]:
@@ -100,7 +84,7 @@ class RunData:
 
     @property
     def seconds(self) -> float | None:
-        """Time of the run: that of its last ledger, or of all steps together; None where nothing is known."""
+        """Computing time: that of the last ledger, or the sum over the stages; None = unknown."""
         for stage in reversed(self.stages):
             if stage.ledger is not None and stage.ledger.wall_seconds is not None:
                 return stage.ledger.wall_seconds
@@ -108,7 +92,7 @@ class RunData:
         return sum(known) if known else None
 
     def mask(self, entry: Entry) -> MaskFile | None:
-        """Return the final mask of an image, None where none was written."""
+        """Return the final mask of an image, None if it is not written yet."""
         path = self.folder / "masks" / f"{entry.name}.png"
         return MaskFile(path) if path.is_file() else None
 
@@ -126,9 +110,6 @@ def read_run(folder: str | Path) -> RunData:
     run = _parsed(folder / "run.json", dict)
     samples = _parsed(folder / "samples.json", lambda content: list(map(_entry, content["samples"])))
     classes = _parsed(folder / "samples.json", lambda content: tuple(map(str, content["classes"])))
-    maps = ("classify/maps.npy", (len(samples), len(classes) + 1))
-    targets = ("guide/pseudo_labels.npy", (len(samples), len(classes) + 1))
-    confidence = ("guide/confidence.npy", (len(samples),))
     return RunData(
         folder=folder,
         method=str(run.get("method", "igcam")),
@@ -137,12 +118,10 @@ def read_run(folder: str | Path) -> RunData:
         options=_parsed(folder / "run.json", lambda content: dict(content.get("options") or {})),
         classes=classes,
         entries=tuple(samples),
-        stages=_stages(folder / "stages"),
+        stages=_stages(folder),
         environment=_optional(folder / "environment.json", dict) or {},
         image_scores=_optional(folder / "images.json", _image_scores) or {},
-        maps=_array(folder / "stages", *maps, dimensions=4),
-        targets=_array(folder / "stages", *targets, dimensions=4),
-        confidence=_array(folder / "stages", *confidence, dimensions=3),
+        arrays=gallery_arrays(folder, len(samples), len(classes)),
     )
 
 
@@ -157,24 +136,18 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     )
 
 
-def _stages(folder: Path) -> tuple[Stage, ...]:
-    """Return the stages whose stage.json is written, in their order."""
-    names = sorted(path.parent.name for path in folder.glob("*/stage.json"))
-    names.sort(key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))
-    stages = {name: _stage(folder / name) for name in names}
-    for name in _DRAWN_TOGETHER:
-        # One pass draws the masks of these stages, and each of them notes the time of the pass.
-        if name in stages and "masks" in stages and stages[name].seconds == stages["masks"].seconds:
-            stages[name] = replace(stages[name], seconds=None)
-    return tuple(stages.values())
-
-
-def _stage(folder: Path) -> Stage:
-    seconds, curve = _parsed(folder / "stage.json", _stage_facts)
-    if not (folder / "metrics.json").is_file():
-        return Stage(folder.name, seconds, curve)
-    ledger, rows = read_results(folder / "metrics.json")
-    return Stage(folder.name, seconds, curve, ledger, {row.id: row.value for row in rows})
+def _stages(run: Path) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    for name, (title, about) in reversed([*stage_titles(run).items()]):
+        folder, ledger, values = run / "stages" / name, None, {}
+        seconds, curve = _parsed(folder / "stage.json", _stage_facts)
+        if (folder / "metrics.json").is_file():
+            ledger, rows = read_results(folder / "metrics.json")
+            values = {row.id: row.value for row in rows}
+        if any(seconds == later.seconds for later in stages):
+            seconds = None  # Stages that share one pass over the photos may each note the time of that pass.
+        stages.append(Stage(name, title, about, seconds, curve, ledger, values))
+    return tuple(reversed(stages))
 
 
 def _stage_facts(content: Mapping[str, Any]) -> tuple[float | None, tuple[dict[str, float | None], ...]]:
@@ -189,17 +162,6 @@ def _stage_facts(content: Mapping[str, Any]) -> tuple[float | None, tuple[dict[s
 def _image_scores(content: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
     # An image without a scored pixel has no mIoU.
     return {str(row["name"]): float(row["miou"]) for row in content["scores"] if row["miou"] is not None}
-
-
-def _array(folder: Path, name: str, leading: tuple[int, ...], dimensions: int) -> NDArray[np.floating] | None:
-    path = folder / name
-    if not path.is_file():
-        return None
-    array = read_array(path, mmap=True)
-    if array.ndim != dimensions or array.shape[: len(leading)] != leading:
-        wanted = " x ".join([*map(str, leading), "h", "w"])
-        raise IgcamError(f"{path}: must be {wanted}, got {' x '.join(map(str, array.shape))}")
-    return array
 
 
 def _parsed(path: Path, parse: Callable[[Any], Result]) -> Result:

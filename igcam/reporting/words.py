@@ -1,4 +1,4 @@
-"""Numbers, stages and the supervision ledger in the words of the page."""
+"""Numbers, options and the supervision ledger in the words of the page."""
 
 from __future__ import annotations
 
@@ -9,26 +9,11 @@ from typing import Any
 from igcam.metrics.ledger import ANNOTATION_SECONDS, Ledger, annotation_seconds
 from igcam.reporting.run_data import RunData
 
-STAGE_TITLES = {
-    "finetune": ("Fine-tuning", "the backbone learns from the tags"),
-    "features": ("Features", "the backbone sees every photo once"),
-    "classify": ("Activation maps", "class heads learn from the tags"),
-    "doubt": ("Doubt", "tags that look wrong are believed less"),
-    "tagger": ("Tagger", "tells which classes are in photos without tags"),
-    "guide": ("Instance guidance", "cues and proposals become targets"),
-    "reweight": ("Influence weights", "what harms counts less"),
-    "objects": ("Objects", "tells the class of a place by all that is like it, in photos without tags"),
-    "sharpen": ("Boundary refinement", "from coarse maps to full resolution"),
-    "crf": ("Dense CRF", "masks follow the colours of the photo"),
-    "masks": ("Drawing", "the masks of every stage, refined, at full resolution"),
-}
-"""Stage -> its title and what happens in it."""
-
 _PLURALS = {"point": "points", "box": "boxes", "scribble": "scribbles", "mask": "masks"}
 
 
 def percent(value: float | None) -> str:
-    """Return a number in percent with one decimal, a dash for None."""
+    """Return a number with one decimal, a dash for None."""
     return "–" if value is None else f"{value:.1f}"
 
 
@@ -41,7 +26,7 @@ def signed(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time as one reads it: 4.2 s, 3 min 20 s, 2 h 5 min."""
+    """Return a time in seconds as text: 4.2 s, 3 min 20 s, 2 h 5 min; a dash for None."""
     if seconds is None:
         return "–"
     if seconds < 59.95:
@@ -54,30 +39,35 @@ def duration(seconds: float | None) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number of things: 1 image, 437 images."""
+    """Return a number with its noun: 1 image, 437 images."""
     many = "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{'' if number == 1 else many}"
 
 
 def listed(names: Sequence[str], maximum: int = 8) -> str:
-    """Return names as a list in a sentence, the rest as a number."""
+    """Return names as a list in a sentence; beyond a maximum they are only counted."""
     if len(names) > maximum:
         return f"{', '.join(names[:maximum])} and {len(names) - maximum} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
+def kinds_of_cues(cues: Mapping[str, int]) -> list[str]:
+    """Return for each kind of cue how many images have it: "boxes on 3 images"."""
+    return [f"{_PLURALS.get(kind, kind)} on {count(number, 'image')}" for kind, number in cues.items() if number]
+
+
 def cue_words(cues: Mapping[str, int]) -> str:
-    """Return how many images carry each kind of cue."""
-    parts = [f"{_PLURALS.get(kind, kind)} on {count(number, 'image')}" for kind, number in cues.items() if number]
+    """Return the supervision of a run by the number of images for each kind of cue, in words."""
+    parts = kinds_of_cues(cues)
     return f"tags, and {listed(parts)}" if parts else "tags only"
 
 
 def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]:
-    """Return the supervision ledger as pairs of a question and its answer.
+    """Return the supervision ledger as pairs of a term and its value.
 
     Args:
         ledger: Of the last stage.
-        seconds: Time of the run.
+        seconds: Computing time of the run.
     """
     used = "used to make the masks" if ledger.tags_at_inference else "not used to make the masks"
     scales = listed([f"{scale:g}" for scale in ledger.multi_scale])
@@ -87,7 +77,7 @@ def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]
     facts = [
         ("Scored on", f"{ledger.split}, {count(ledger.split_size, 'image')}"),
         ("Their true tags", used),
-        ("TrainedHeads from", cue_words(ledger.cues)),
+        ("Supervision", cue_words(ledger.cues)),
         ("Annotation time", _annotation(ledger.annotation_seconds)),
         ("Background threshold", ledger.threshold_rule),
         ("Dense CRF", _parameters(ledger.crf)),
@@ -100,11 +90,11 @@ def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]
         ("Truth masks", f"SHA-256 {ledger.truth_digest[:12]}…" if ledger.truth_digest else ""),
         ("igcam", ledger.version),
     ]
-    return [(question, answer) for question, answer in facts if answer]
+    return [(term, value) for term, value in facts if value]
 
 
 def run_facts(run: RunData) -> list[tuple[str, str]]:
-    """Return what is known of a run without truth, as pairs of a question and its answer."""
+    """Return the facts of a run without truth, as pairs of a term and its value."""
     tagged = sum(entry.tags is not None for entry in run.entries)
     cues = Counter(kind for entry in run.entries for kind, number in entry.cues.items() if number)
     annotated = sum(entry.tags is not None or any(entry.cues.values()) for entry in run.entries)
@@ -113,7 +103,7 @@ def run_facts(run: RunData) -> list[tuple[str, str]]:
     return [
         ("Images", f"{len(run.entries):,}"),
         ("Tags", known),
-        ("TrainedHeads from", cue_words(cues)),
+        ("Supervision", cue_words(cues)),
         ("Annotation time", _annotation(annotation_seconds(annotated, priced))),
         ("Seed", "none" if run.seed is None else str(run.seed)),
         ("Computing time", duration(run.seconds)),
@@ -122,7 +112,7 @@ def run_facts(run: RunData) -> list[tuple[str, str]]:
 
 
 def flattened(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested options as pairs of a dotted name and a value."""
+    """Return nested options as pairs of a dotted name and its value."""
     pairs: list[tuple[str, str]] = []
     for key, value in options.items():
         if isinstance(value, Mapping):

@@ -330,7 +330,7 @@ def test_commands_on_the_checkpoints_of_a_run(
         path.write_bytes(sound)
 
 
-@pytest.mark.parametrize("name", ["classify/maps", "guide/targets", "guide/trust"])
+@pytest.mark.parametrize("name", ["classify/maps", "guide/pseudo_labels", "guide/confidence"])
 def test_the_report_on_the_arrays_of_a_run(igcam: Command, run_copy: Path, tmp_path: Path, name: str) -> None:
     path = run_copy / "stages" / f"{name}.npy"
     sound = path.read_bytes()

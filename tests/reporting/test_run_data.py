@@ -19,9 +19,8 @@ def test_a_run_is_read(tmp_path: Path) -> None:
     assert [entry.cues for entry in run.entries] == [{"mask": 1}, {}, {}, {}, {"mask": 1}]
     assert tuple(stage.name for stage in run.measured) == ALL_STAGES
     assert run.seconds == 183.75
-    assert run.maps is not None
-    assert run.maps.shape == (5, 6, 24, 24)
-    assert isinstance(run.maps, np.memmap)
+    assert run.arrays["maps"].shape == (5, 6, 24, 24)
+    assert isinstance(run.arrays["maps"], np.memmap)
     assert set(run.image_scores) == {f"farm/scene-{index:03d}" for index in range(5)}
     mask = run.mask(run.entries[0])
     assert mask is not None
@@ -59,7 +58,7 @@ def test_folders_that_are_no_run(tmp_path: Path, name: str) -> None:
         read_run(folder)
 
 
-@pytest.mark.parametrize("name", ["maps", "targets", "confidence"])
+@pytest.mark.parametrize("name", ["maps", "pseudo_labels", "confidence"])
 def test_arrays_of_another_run(tmp_path: Path, name: str) -> None:
     folder = make_run(tmp_path, images=3)
     path = next(folder.glob(f"stages/*/{name}.npy"))

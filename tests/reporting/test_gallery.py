@@ -14,13 +14,14 @@ from report_runs import make_run
 
 from igcam.core.errors import IgcamError
 from igcam.data.masks import write_mask
-from igcam.reporting.pictures import choose, confidence, data_uri, draw
+from igcam.reporting.gallery import choose, draw, margin
+from igcam.reporting.rendering import data_uri
 from igcam.reporting.run_data import Entry, RunData, read_run
 
 
 def run_with(scores: dict[str, float], images: int) -> RunData:
     entries = tuple(Entry(str(index), Path("x"), (), None, {}) for index in range(images))
-    return RunData(Path("run"), "igcam", "0", 0, {}, ("a",), entries, (), {}, scores, None, None, None)
+    return RunData(Path("run"), "igcam", "0", 0, {}, ("a",), entries, (), {}, scores, {})
 
 
 def test_best_median_and_worst_by_hand() -> None:
@@ -48,7 +49,7 @@ def test_no_image_is_shown_twice(values: list[float], pictures: int) -> None:
 def test_without_truth_the_surest_come_first() -> None:
     maps = np.zeros((3, 2, 4, 4), np.float16)
     maps[0, 0], maps[1, 1], maps[2, 0] = 0.5, 0.9, 0.1
-    choices = choose(replace(run_with({}, 3), maps=maps), 1)
+    choices = choose(replace(run_with({}, 3), arrays={"maps": maps}), 1)
     assert [(choice.title, choice.indices) for choice in choices] == [
         ("Surest", (1,)),
         ("Middling", (0,)),
@@ -62,9 +63,9 @@ def test_without_maps_they_are_spread() -> None:
     assert choose(run_with({}, 0), 3) == []
 
 
-def test_confidence_by_hand() -> None:
+def test_margin_by_hand() -> None:
     scores = np.array([[[0.9, 0.5]], [[0.1, 0.5]], [[0.3, 0.0]]])
-    assert confidence(scores) == pytest.approx((0.6 + 0.0) / 2)
+    assert margin(scores) == pytest.approx((0.6 + 0.0) / 2)
 
 
 def test_pictures_are_made_to_fit() -> None:
@@ -79,7 +80,7 @@ def test_panels_of_a_full_run(tmp_path: Path) -> None:
     run = read_run(make_run(tmp_path, images=2))
     row = draw(run, 0)
     titles = [panel.title for panel in row.panels]
-    assert titles == ["Photo", "Activation map", "Guidance target", "Final mask", "Truth"]
+    assert titles == ["Photo", "Activation map", "Pseudo label", "Final mask", "Truth"]
     assert len({panel.picture.shape for panel in row.panels}) == 1
     assert len({panel.picture.tobytes() for panel in row.panels}) == 5
     assert row.name in row.panels[3].description
