@@ -121,6 +121,8 @@ def _parse(line: str) -> dict[str, Any]:
         raise _BadCueError("not-json", f"is not JSON: {error}") from error
     if not isinstance(record, dict) or record.get("kind") not in KINDS:
         raise _BadCueError("bad-cue", f"must be an object whose kind is one of {', '.join(KINDS)}")
+    if "trust" in record and "confidence" not in record:  # the field's name until version 0.1.0
+        record["confidence"] = record.pop("trust")
     kind = record["kind"]
     if kind in ("box", "mask") and record.get("class") == BACKGROUND:
         raise _BadCueError("bad-cue", f"a {kind} cannot show the {BACKGROUND}; a point or scribble can")
@@ -154,7 +156,7 @@ def _from_record(record: dict[str, Any], classes: Sequence[str], folder: Path) -
     name, kind = record.get("class"), record["kind"]
     if name is not None and name != BACKGROUND and name not in classes:
         raise _BadCueError("unknown-class", f"unknown class '{name}'{did_you_mean(name, classes)}")
-    common: dict[str, Any] = {key: record[key] for key in ("instance", "trust", "seconds") if key in record}
+    common: dict[str, Any] = {key: record[key] for key in ("instance", "confidence", "seconds") if key in record}
     if kind == "mask":
         label = None if name is None else tag_to_mask_id(classes.index(name))
         lookup = class_lookup(len(classes)) if label is None else None
@@ -188,7 +190,7 @@ def _to_record(cue: Cue, classes: Sequence[str], folder: Path, stored: Path) -> 
     if cue.instance is not None:
         record["instance"] = cue.instance
     if cue.confidence != 1:
-        record["trust"] = cue.confidence
+        record["confidence"] = cue.confidence
     if cue.seconds is not None:
         record["seconds"] = cue.seconds
     return record
