@@ -44,9 +44,15 @@ class MaskObject:
         inner = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         return cls(label, left + int(columns[0]), top + int(rows[0]), np.ascontiguousarray(inner))
 
-    def placed(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Move corners (V, 2) of its region to their place in the image."""
+    def to_image(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert corners (V, 2), x and y, from its region to the image."""
         return corners + np.array([self.left, self.top])
+
+    def in_image(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return its pixels in the whole image, bool (height, width)."""
+        canvas = np.zeros((height, width), bool)
+        self.paint(canvas, True)
+        return canvas
 
     def paint(self, canvas: NDArray[np.generic], value: int) -> None:
         """Set the object's pixels in an array (H, W) of the whole image."""
