@@ -19,8 +19,8 @@ from igcam.core.errors import IgcamError, check_ranges
 from igcam.core.files import copy_file
 from igcam.data import formats
 from igcam.data.images import ImageFacts, load_image, save_jpeg, save_png
-from igcam.data.mask_objects import MaskObject
 from igcam.data.masks import IGNORE
+from igcam.data.objects import MaskObject
 
 Record = dict[str, Any]
 """What a writer keeps of one image for the files about all images; fits into JSON."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue
-from igcam.data.mask_objects import MaskObject, split_objects
+from igcam.data.objects import MaskObject, split_objects
 
 ROW = np.array([[0, 1, 1, 1, 1, 1, 1, 0, 2, 2, 255]], np.uint8)
 

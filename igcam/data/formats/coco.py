@@ -17,11 +17,10 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_chunks
 from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.export_item import ExportItem, Record, Writer, export_format, json_array, put_photo
-from igcam.data.mask_objects import MaskObject
 from igcam.data.masks import IGNORE
+from igcam.data.objects import MaskObject, TrueObject
 from igcam.data.outlines import outlines
 from igcam.data.sample import Dataset, Sample, choose_classes, named_once, tag_to_mask_id
-from igcam.data.true_objects import TrueObject
 
 _MAX_OUTLINE = 2e7
 """Pixels; pycocotools allocates memory in proportion to the length of a polygon, and crashes where there is none."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from igcam.core.files import write_chunks, write_text
 from igcam.core.version import __version__
 from igcam.data.export_item import ExportItem, Record, Writer, export_format, json_array, put_photo
-from igcam.data.mask_objects import MaskObject
 from igcam.data.masks import voc_palette
+from igcam.data.objects import MaskObject
 from igcam.data.outlines import outlines
 
 _BRUSH_BITS = (3, 4, 8, 16)

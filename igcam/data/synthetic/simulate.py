@@ -13,8 +13,8 @@ from igcam.core.errors import IgcamError, check_ranges
 from igcam.data import strokes
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.masks import MaskSource, tags_in_mask
+from igcam.data.objects import ObjectMask, find_objects
 from igcam.data.sample import Dataset, Sample
-from igcam.data.true_objects import ObjectMask, find_objects
 
 SimulatedKind = Literal["point", "box", "scribble", "mask", "object-mask"]
 """Kinds that can be drawn: one click, box, scribble or mask for every object, or the mask of the whole image."""
