@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -251,8 +252,10 @@ class _Content:
             raise IgcamError(f"{path}: is not a COCO instances file: {error} is missing") from error
         except (TypeError, ValueError) as error:
             raise IgcamError(f"{path}: is not a COCO instances file: {error}") from error
-        _refuse_repeats(path, "category name", names)
-        _refuse_repeats(path, "image name", [_name(image) for image in images])
+        for what, values in (("category name", names), ("image name", [_name(image) for image in images])):
+            for name, count in Counter(values).items():
+                if count > 1:
+                    raise IgcamError(f"{path}: has the {what} '{name}' twice")
         classes = choose_classes(names, wanted, str(path))
         if wanted is None and names:
             try:
@@ -263,14 +266,6 @@ class _Content:
         for number in annotations:
             annotations[number] = [item for item in annotations[number] if item["category_id"] in tag_of]
         return cls(classes, tag_of, images, annotations)
-
-
-def _refuse_repeats(path: str | Path, what: str, names: list[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise IgcamError(f"{path}: has the {what} '{name}' twice")
-        seen.add(name)
 
 
 def _name(image: dict[str, Any]) -> str:

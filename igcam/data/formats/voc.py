@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 and data in its layout."""
+"""PASCAL VOC 2012 and data in its layout: reading a list of images, and writing one."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def read_voc(
         masks: Folder of the colour-mapped PNGs, for example SegmentationClassAug.
 
     Returns:
-        One sample a line, in the list's order. Tags are the classes that occur in the mask.
+        One sample a line, in the order of the list. Tags are the classes in the mask.
 
     Raises:
-        IgcamError: The list is missing or repeats a name, a class is unknown, a mask has ids that VOC does
-            not have, or images or masks are missing, all listed.
+        IgcamError: The list is missing or repeats a name, a class is unknown, a mask has ids unknown to
+            VOC, or images or masks are missing, all listed.
     """
     root = Path(root)
     wanted = choose_classes(VOC_CLASSES, classes, "VOC")
