@@ -24,9 +24,9 @@ from refine_errors import near_edges
 
 from igcam.core.errors import IgcamError
 from igcam.data.masks import IGNORE, read_mask_file
+from igcam.metrics.boundary import filled
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.metrics.unknown import filled
 
 RESULTS = Path(__file__).parent / "results" / "limits.json"
 Mask = NDArray[np.uint8]

@@ -32,9 +32,8 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import read_array
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.metrics.boundary import boundary_counts, boundary_iou
+from igcam.metrics.boundary import boundary_counts, boundary_iou, contour_counts, contour_scores
 from igcam.metrics.confusion import Confusion, confusion, scores
-from igcam.metrics.contour import contour_counts, contour_scores
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.refine import PyramidOptions, in_parallel, sharpen
 from igcam.runs.dataset_file import read_dataset_file

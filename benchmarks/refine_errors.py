@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from refine_rivals import enlarge
 
 from igcam.data.masks import IGNORE
-from igcam.metrics.unknown import filled
+from igcam.metrics.boundary import filled
 
 NEAR = 0.02
 """Share of the diagonal."""

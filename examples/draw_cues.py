@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.images import save_jpeg
+from igcam.data.objects import TrueObject
 from igcam.data.sample import Dataset, Sample
 from igcam.data.synthetic.scenes import Scene, SceneOptions, make_scene
 from igcam.data.synthetic.simulate import SimulatedKind, SimulateOptions, simulate_cues
-from igcam.data.true_objects import TrueObject
 from igcam.reporting import mask_overlay, overlay_sheet
 from igcam.reporting.overlay import class_colours
 from igcam.supervision import AnnotatedImage

@@ -1,10 +1,10 @@
-"""`export`: masks in the formats of other tools, each with its photos; interrupted exports go on."""
+"""`igcam export`: masks and their photos in the formats of other tools."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,28 +14,14 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import digest, read_json, write_json
 from igcam.core.progress import Progress, no_progress
 from igcam.data.cues import read_cues
-from igcam.data.export_item import ExportItem, ExportOptions, Record, Writer, flat_name
-from igcam.data.formats.coco import CocoWriter
-from igcam.data.formats.image_folder import ImageFolderWriter
-from igcam.data.formats.label_studio import LabelStudioWriter
-from igcam.data.formats.voc import VocWriter
-from igcam.data.formats.yolo import YoloWriter
+from igcam.data.export_item import ExportItem, ExportOptions, Record, Writer, export_formats, flat_name
 from igcam.data.images import ImageFacts, find_files, inspect_image, sample_name
-from igcam.data.mask_objects import split_objects
 from igcam.data.masks import MaskFile, class_lookup
+from igcam.data.objects import split_objects
 from igcam.data.sample import Dataset, Sample
 from igcam.data.truth import read_photos, read_truth
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
-
-WRITERS: dict[str, Callable[[Path, tuple[str, ...], ExportOptions], Writer]] = {
-    "voc": VocWriter,
-    "coco": CocoWriter,
-    "yolo": YoloWriter,
-    "label-studio": LabelStudioWriter,
-    "folder": ImageFolderWriter,
-}
-"""The formats by name."""
 
 _MARKER = "igcam-export.json"
 _PARTS = ".parts"
@@ -43,15 +29,15 @@ _PARTS = ".parts"
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export has written."""
+    """Result of an export."""
 
     out: Path
     format: str
     images: int
     objects: int
-    """Connected parts, or what cues call one object."""
+    """Objects of all images, see `split_objects`."""
     unknown_lost: int
-    """Images with pixels of 255 that the format cannot hold; they are background in it."""
+    """Images whose pixels of 255 became background, as the format cannot hold them."""
 
     def __str__(self) -> str:
         text = f"{self.images} images with {self.objects} objects in {self.out}"
@@ -67,20 +53,20 @@ def open_masks(
     classes: Sequence[str] | None = None,
     cues: Path | None = None,
 ) -> tuple[Path, Dataset]:
-    """Find the masks to be exported, and their photos.
+    """Find the masks to export, and their photos.
 
     Args:
-        masks: Folder of NAME.png; None takes those of the run.
-        photos: Folder of photos; None takes those that the run has learnt from.
-        run: A finished run; also knows the classes.
-        classes: Names in the order of their ids. None takes the run's, or names them by their ids.
-        cues: A cues.jsonl, which says what is one object.
+        masks: Folder of NAME.png; None takes the masks of the run.
+        photos: Folder of photos; None takes those that the run was trained on.
+        run: A finished run; it also knows the classes.
+        classes: Names of mask ids 1..C. None takes those of the run, or names the classes by their ids.
+        cues: A cues.jsonl that separates objects, see `split_objects`.
 
     Returns:
-        The folder, and the photos with classes and cues.
+        The folder of masks; the photos with classes and cues.
 
     Raises:
-        IgcamError: Something of this is missing or damaged.
+        IgcamError: An argument is missing, or a file is missing or damaged.
     """
     if run is None and (masks is None or photos is None):
         raise IgcamError("export: give MASKS and --images, or --run")
@@ -111,58 +97,58 @@ def export(
 ) -> Exported:
     """Write masks and photos in the format of another tool.
 
-    Everything is looked at before anything is written. An export that was interrupted goes on; the files about
-    all images come last, so that a tool never reads half an export.
+    All masks and photos are checked before anything is written. An interrupted export is resumed; the files
+    about all images are written last, so that no tool reads half an export.
 
     Args:
         masks: Folder of NAME.png with ids 0..C and 255.
         dataset: Photos of these names, and the classes; photos without a mask are left out.
-        out: Must be new, empty, or the same export.
-        format: A key of `WRITERS`.
-        options: How.
-        workers: Threads.
-        progress: Called with what is being done, the number done and the number to do.
+        out: A folder that is new, empty, or holds the same export.
+        format: A name in `export_formats()`.
+        options: Options of the export.
+        workers: Number of threads.
+        progress: Called with the stage, the number of images done and their total.
 
     Raises:
-        IgcamError: The format is unknown, masks have no photo, another size, other ids or are damaged (all are
-            named), `out` holds something else, or the disk is full.
+        IgcamError: The format is unknown; masks have no photo, another size, unknown ids or are damaged, all
+            listed; `out` holds something else; or the disk is full.
     """
     masks, out, options = Path(masks), Path(out), options or ExportOptions()
-    if format not in WRITERS:
-        raise IgcamError(f"--format must be one of {', '.join(WRITERS)}, got {format}")
+    formats = export_formats()
+    if format not in formats:
+        raise IgcamError(f"--format must be one of {', '.join(formats)}, got {format}")
     for source in (masks, *{sample.image.parent for sample in dataset}):
         if source.resolve() in (out.resolve(), *out.resolve().parents):
             raise IgcamError(f"{out}: must not lie in {source}, which is read")
-    chosen = _with_masks(masks, dataset, flat=format == "yolo")
+    chosen = _with_masks(masks, dataset, formats[format].flat)
     with ThreadPoolExecutor(max(1, workers)) as threads:
-        facts = _look_at_all(masks, chosen, threads, progress)
-        asked: dict[str, Any] = {
+        facts = _inspect_all(masks, chosen, threads, progress)
+        request: dict[str, Any] = {
             "format": format,
             "classes": list(chosen.classes),
             "options": asdict(options),
             "images": len(chosen),
             "content": digest("".join(facts[sample.name][1] + repr(sample.cues) for sample in chosen).encode()),
         }
-        held = _begin(out, asked)
-        if "objects" not in held:
-            writer = WRITERS[format](out, chosen.classes, options)
+        state = _begin(out, request)
+        if "objects" not in state:
+            writer = formats[format](out, chosen.classes, options)
 
             def work(sample: Sample) -> tuple[int, bool]:
-                return _one(out, masks, sample, facts[sample.name][0], chosen.classes, writer, options.min_area)
+                return _export_image(masks, sample, facts[sample.name][0], writer)
 
             objects = lost = 0
-            for done, (count, unknown) in enumerate(threads.map(work, chosen), start=1):
-                objects += count
-                lost += unknown and (format in ("yolo", "label-studio") or (format == "coco" and count == 0))
+            for done, (count, loses) in enumerate(threads.map(work, chosen), start=1):
+                objects, lost = objects + count, lost + loses
                 progress("export", done, len(chosen))
-            # What a kill has left of files that were being written.
+            # Temporary files of a killed export.
             for leftover in out.rglob(".*.part"):
                 leftover.unlink(missing_ok=True)
             writer.finish(_Records(out, chosen.names))
-            held = {**asked, "objects": objects, "unknown_lost": lost}
-            write_json(out / _MARKER, held)
+            state = {**request, "objects": objects, "unknown_lost": lost}
+            write_json(out / _MARKER, state)
         shutil.rmtree(out / _PARTS, ignore_errors=True)
-    return Exported(out, format, len(chosen), held["objects"], held["unknown_lost"])
+    return Exported(out, format, len(chosen), state["objects"], state["unknown_lost"])
 
 
 @dataclass(frozen=True)
@@ -191,13 +177,13 @@ def _with_masks(masks: Path, dataset: Dataset, flat: bool) -> Dataset:
     return dataset.subset(names)
 
 
-def _look_at_all(
+def _inspect_all(
     masks: Path, dataset: Dataset, threads: ThreadPoolExecutor, progress: Progress
 ) -> dict[str, tuple[ImageFacts, str]]:
-    """Decode every mask and photo; return what the photo's file is like, and a digest of both."""
+    """Decode every mask and photo; return the properties of the photo, and a digest of both, by name."""
     lookup = class_lookup(len(dataset.classes))
 
-    def look(sample: Sample) -> tuple[ImageFacts, str] | str:
+    def inspect(sample: Sample) -> tuple[ImageFacts, str] | str:
         file = masks / f"{sample.name}.png"
         try:
             facts, mask = inspect_image(sample.image), MaskFile(file, lookup).read()
@@ -210,56 +196,48 @@ def _look_at_all(
 
     found: dict[str, tuple[ImageFacts, str]] = {}
     problems = []
-    for done, (sample, seen) in enumerate(zip(dataset, threads.map(look, dataset), strict=True), start=1):
-        if isinstance(seen, str):
-            problems.append(seen)
+    for done, (name, result) in enumerate(zip(dataset.names, threads.map(inspect, dataset), strict=True), start=1):
+        if isinstance(result, str):
+            problems.append(result)
         else:
-            found[sample.name] = seen
+            found[name] = result
         progress("check", done, len(dataset))
     _raise(masks, problems)
     return found
 
 
-def _begin(out: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return what is written of this export already; a new one is begun."""
+def _begin(out: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of this export in its folder; a new one is begun."""
     marker = out / _MARKER
     if marker.is_file():
-        held = read_json(marker)
-        differing = [name for name in asked if not isinstance(held, dict) or held.get(name) != asked[name]]
+        state = read_json(marker)
+        differing = [name for name in request if not isinstance(state, dict) or state.get(name) != request[name]]
         if differing:
             what = ", ".join("masks, photos or cues" if name == "content" else name for name in differing)
             raise IgcamError(f"{out}: holds another export (other {what}); choose another --out")
-        return dict(held)
-    if out.exists() and (
-        not out.is_dir() or any(file.name != _PARTS and file.suffix != ".part" for file in out.iterdir())
+        return dict(state)
+    if out.exists() and not (
+        out.is_dir() and all(file.name == _PARTS or file.suffix == ".part" for file in out.iterdir())
     ):
         raise IgcamError(f"{out}: must be new, empty or the same export, but has other files")
-    write_json(marker, asked)
-    return asked
+    write_json(marker, request)
+    return request
 
 
-def _one(
-    out: Path,
-    masks: Path,
-    sample: Sample,
-    facts: ImageFacts,
-    classes: tuple[str, ...],
-    writer: Writer,
-    min_area: int,
-) -> tuple[int, bool]:
-    """Write one image unless it is there; return its number of objects, and whether it has unknown pixels."""
-    part = _part(out, sample.name)
+def _export_image(masks: Path, sample: Sample, facts: ImageFacts, writer: Writer) -> tuple[int, bool]:
+    """Write one image unless it is done; return its number of objects, and whether its unknown pixels are lost."""
+    part = _part(writer.out, sample.name)
     try:
-        kept = read_json(part)
-        return int(kept["objects"]), bool(kept["unknown"])
+        state = read_json(part)
+        return int(state["objects"]), bool(state["lost"])
     except (IgcamError, KeyError, TypeError, ValueError):  # not there, or damaged
         pass
-    mask = MaskFile(masks / f"{sample.name}.png", class_lookup(len(classes))).read()
-    objects = [item for item in split_objects(mask, sample.cues) if item.area >= min_area]
+    mask = MaskFile(masks / f"{sample.name}.png", class_lookup(len(writer.classes))).read()
+    objects = [found for found in split_objects(mask, sample.cues) if found.area >= writer.options.min_area]
     item = ExportItem(sample.name, sample.image, facts, mask, objects)
-    kept = {"record": writer.write(item), "objects": len(item.objects), "unknown": item.unknown > 0}
-    write_json(part, kept)
-    return len(item.objects), item.unknown > 0
+    state = {"record": writer.write(item), "objects": len(objects), "lost": writer.loses_unknown(item)}
+    write_json(part, state)
+    return state["objects"], state["lost"]
 
 
 def _part(out: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""`igcam check`: everything that is wrong with a folder, before any work starts."""
+"""`igcam check`: all errors and warnings about a folder, before any work starts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,8 @@ SMALL_SIDE = 64
 """Shorter side in pixels below which a photo is a warning."""
 
 _MODES = {
+    **dict.fromkeys(("L", "LA", "I;16", "I;16B", "I"), ("greyscale", "is greyscale; it becomes RGB")),
     "1": ("greyscale", "has black and white pixels only; it becomes RGB"),
-    "L": ("greyscale", "is greyscale; it becomes RGB"),
-    "LA": ("greyscale", "is greyscale; it becomes RGB"),
-    "I;16": ("greyscale", "is greyscale; it becomes RGB"),
-    "I;16B": ("greyscale", "is greyscale; it becomes RGB"),
-    "I": ("greyscale", "is greyscale; it becomes RGB"),
     "CMYK": ("cmyk", "is CMYK; it becomes RGB without its colour profile"),
 }
 
@@ -44,15 +40,15 @@ def check_folder(
     """Check photos, tags, cues and masks completely; every photo and mask is decoded.
 
     Args:
-        photos: As for `igcam.data.formats.folder.read_folder`.
-        tags: As there.
+        photos: As for `read_folder`, like `tags`, `masks` and `classes`.
+        tags: A table, or None for one folder a class.
         cues: A cues.jsonl.
-        masks: As there.
-        classes: As there.
+        masks: Folder of true masks.
+        classes: Names in the order of their mask ids.
         workers: Number of threads that decode.
 
     Returns:
-        All findings, sorted by file and line. Work can start where none is an error.
+        All findings, sorted by file and line. Work can start if none is an error.
     """
     dataset, findings = examine_folder(photos, tags, masks, classes)
     with ThreadPoolExecutor(max(1, workers)) as threads:

@@ -1,4 +1,4 @@
-"""Instance cues: what somebody drew on an image."""
+"""Instance cues: points, boxes, scribbles and masks drawn on an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Cue:
-    """What all cues share.
+    """Base of all cues.
 
     Coordinates are in pixels of the displayed image, x to the right and y down, with the corner of the
     image at (0, 0): the pixel in column j and row i covers j <= x < j + 1 and i <= y < i + 1.
@@ -28,14 +28,14 @@ class Cue:
     label: int | None
     """Mask id: 0 = background, 1..C = a class; None only for a mask of the whole image."""
     instance: str | int | None = None
-    """Cues of one image with the same instance show the same object; None = not said."""
+    """Cues of one image with the same instance belong to the same object; None = unknown."""
     confidence: float = 1.0
-    """How far the cue is believed, 0 to 1."""
+    """Confidence in the cue, 0 to 1."""
     seconds: float | None = None
-    """Time that it took to draw; None = not measured."""
+    """Annotation time; None = not measured."""
 
     def region(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Return bool (height, width): the pixels that the cue speaks about, in an image of that size."""
+        """Return the pixels that the cue labels in an image of that size, bool (height, width)."""
         raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ class BoxCue(Cue):
     bottom: float
 
     def region(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Return the inside: every pixel that the box touches."""
+        """Return every pixel that the box overlaps."""
         canvas = np.zeros((height, width), bool)
         rows = slice(int(self.top), int(np.ceil(self.bottom)))
         canvas[rows, int(self.left) : int(np.ceil(self.right))] = True
@@ -76,12 +76,12 @@ class BoxCue(Cue):
 
 @dataclass(frozen=True, kw_only=True)
 class ScribbleCue(Cue):
-    """A line drawn on an object or on the background."""
+    """A freehand line on an object or on the background."""
 
     kind: ClassVar[str] = "scribble"
 
     points: tuple[tuple[float, float], ...]
-    """(x, y) of the corners of the line, in the order drawn; a single one is a dot."""
+    """Corners (x, y) of the line in order; a single one is a dot."""
     width: float = 3.0
     """Width of the pen in pixels."""
 
@@ -117,13 +117,13 @@ class MaskCue(Cue):
         return np.not_equal(mask, 0) if self.value is None else np.equal(mask, self.value)
 
 
-def _draw_segment(canvas: NDArray[np.uint8], start: Vector, end: Vector, reach: float) -> None:
-    low = np.floor(np.minimum(start, end) - reach).astype(int).clip(0)
-    high = np.ceil(np.maximum(start, end) + reach).astype(int).clip(0)
+def _draw_segment(canvas: NDArray[np.uint8], start: Vector, end: Vector, radius: float) -> None:
+    low = np.floor(np.minimum(start, end) - radius).astype(int).clip(0)
+    high = np.ceil(np.maximum(start, end) + radius).astype(int).clip(0)
     window = canvas[low[1] : high[1], low[0] : high[0]]
     rows, columns = np.indices(window.shape)
     centres = np.stack([columns + low[0], rows + low[1]], -1) + 0.5 - start
     line = end - start
     along = (centres @ line / max(float(line @ line), 1e-12)).clip(0, 1)
     distance = np.linalg.norm(centres - along[..., None] * line, axis=-1)
-    window[distance < reach] = 1
+    window[distance < radius] = 1

@@ -1,4 +1,4 @@
-"""The file of instance cues, cues.jsonl."""
+"""The file of instance cues, cues.jsonl: reading, checking, writing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from igcam.data.masks import BACKGROUND, FORBIDDEN, MaskFile, class_lookup, tags
 from igcam.data.sample import Dataset, Sample, mask_id_to_tag, tag_to_mask_id
 
 KINDS = ("point", "box", "scribble", "mask")
-"""What a line of cues.jsonl may have as its kind."""
+"""Kinds of cues in cues.jsonl."""
 
 
 def read_cues(path: str | Path, dataset: Dataset) -> dict[str, tuple[Cue, ...]]:
@@ -31,15 +31,15 @@ def read_cues(path: str | Path, dataset: Dataset) -> dict[str, tuple[Cue, ...]]:
 
     Args:
         path: The file; masks are named relative to its folder.
-        dataset: Whose images, classes and tags the cues must fit.
+        dataset: Images, classes and tags that the cues must match.
 
     Returns:
         The cues by name of the sample, in the file's order; samples without cues are absent.
 
     Raises:
         IgcamError: All bad lines with file and line number: broken JSON or another format, an unknown image
-            or class, a class that is not among the tags of the image, a place outside the image, a mask that
-            is missing, damaged, empty or of another size.
+            or class, a class that is not among the tags of the image, coordinates outside the image, a mask
+            that is missing, damaged, empty or of another size.
     """
     cues, findings = examine_cues(path, dataset)
     raise_errors(path, findings)
@@ -74,32 +74,37 @@ def examine_cues(path: str | Path, dataset: Dataset) -> tuple[dict[str, tuple[Cu
             if name is None:
                 raise _BadCueError("unknown-image", f"no image '{record['image']}'")
             cue = _from_record(record, dataset.classes, path.parent)
-            _check_tags(cue, samples[name], dataset.classes)
-            _check_place(cue, samples[name], dataset.classes, size_of)
+            if cue.label:
+                _require_tags((mask_id_to_tag(cue.label),), samples[name], dataset.classes)
+            _check_location(cue, samples[name], dataset.classes, size_of)
             if isinstance(cue, MaskCue) and cue.label is None and whole.setdefault(name, number) != number:
                 raise _BadCueError("bad-cue", f"'{name}' has a mask of the whole image in line {whole[name]}")
         except _BadCueError as error:
             report(error.rule, str(error), number)
         else:
             cues.setdefault(name, []).append(cue)
-    return {name: tuple(drawn) for name, drawn in cues.items()}, findings
+    return {name: tuple(found) for name, found in cues.items()}, findings
 
 
 def write_cues(path: str | Path, cues: Mapping[str, Sequence[Cue]], classes: Sequence[str]) -> None:
     """Write a cues.jsonl that `read_cues` reads back, atomically.
 
-    Masks that are files already, with the ids that they are meant to have, are named where they are; others
-    are written as PNG to a folder beside the file: for cues.jsonl to cues_masks.
+    Masks that are files with the right ids already are referenced; all others are written as PNG to a folder
+    beside the file: for cues.jsonl to cues_masks.
 
     Args:
         path: The file.
         cues: Cues by name of the sample.
-        classes: The names of labels 1..C.
+        classes: Names of labels 1..C.
+
+    Raises:
+        ValueError: A cue is of no known kind.
+        IgcamError: The disk is full or the folder cannot be written.
     """
     path = Path(path)
     lines = []
-    for name, drawn in cues.items():
-        for number, cue in enumerate(drawn):
+    for name, found in cues.items():
+        for number, cue in enumerate(found):
             stored = path.parent / f"{path.stem}_masks" / f"{name}_{number}.png"
             record = {"image": name} | _to_record(cue, classes, path.parent, stored)
             lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
@@ -107,7 +112,7 @@ def write_cues(path: str | Path, cues: Mapping[str, Sequence[Cue]], classes: Seq
 
 
 class _BadCueError(Exception):
-    """One line of the file is of no use."""
+    """A line of the file is invalid."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -121,13 +126,15 @@ def _parse(line: str) -> dict[str, Any]:
         raise _BadCueError("not-json", f"is not JSON: {error}") from error
     if not isinstance(record, dict) or record.get("kind") not in KINDS:
         raise _BadCueError("bad-cue", f"must be an object whose kind is one of {', '.join(KINDS)}")
+    if "trust" in record and "confidence" not in record:  # the field's name until version 0.1.0
+        record["confidence"] = record.pop("trust")
     kind = record["kind"]
     if kind in ("box", "mask") and record.get("class") == BACKGROUND:
         raise _BadCueError("bad-cue", f"a {kind} cannot show the {BACKGROUND}; a point or scribble can")
     problem = jsonschema.exceptions.best_match(_validators()[kind].iter_errors(record))
     if problem is not None:
-        place = "/".join(map(str, problem.absolute_path))
-        raise _BadCueError("bad-cue", f"{place}: {problem.message}"[:200] if place else problem.message[:200])
+        field = "/".join(map(str, problem.absolute_path))
+        raise _BadCueError("bad-cue", (f"{field}: " * bool(field) + problem.message)[:200])
     return record
 
 
@@ -154,7 +161,7 @@ def _from_record(record: dict[str, Any], classes: Sequence[str], folder: Path) -
     name, kind = record.get("class"), record["kind"]
     if name is not None and name != BACKGROUND and name not in classes:
         raise _BadCueError("unknown-class", f"unknown class '{name}'{did_you_mean(name, classes)}")
-    common: dict[str, Any] = {key: record[key] for key in ("instance", "trust", "seconds") if key in record}
+    common: dict[str, Any] = {key: record[key] for key in ("instance", "confidence", "seconds") if key in record}
     if kind == "mask":
         label = None if name is None else tag_to_mask_id(classes.index(name))
         lookup = class_lookup(len(classes)) if label is None else None
@@ -188,7 +195,7 @@ def _to_record(cue: Cue, classes: Sequence[str], folder: Path, stored: Path) -> 
     if cue.instance is not None:
         record["instance"] = cue.instance
     if cue.confidence != 1:
-        record["trust"] = cue.confidence
+        record["confidence"] = cue.confidence
     if cue.seconds is not None:
         record["seconds"] = cue.seconds
     return record
@@ -215,11 +222,6 @@ def _tidy(*values: float) -> list[int | float]:
     return [int(value) if float(value).is_integer() else value for value in values]
 
 
-def _check_tags(cue: Cue, sample: Sample, classes: Sequence[str]) -> None:
-    if cue.label:
-        _require_tags((mask_id_to_tag(cue.label),), sample, classes)
-
-
 def _require_tags(tags: Sequence[int], sample: Sample, classes: Sequence[str]) -> None:
     if sample.tags is None:
         return
@@ -230,7 +232,9 @@ def _require_tags(tags: Sequence[int], sample: Sample, classes: Sequence[str]) -
         raise _BadCueError("class-without-tag", message)
 
 
-def _check_place(cue: Cue, sample: Sample, classes: Sequence[str], size_of: Callable[[Path], tuple[int, int]]) -> None:
+def _check_location(
+    cue: Cue, sample: Sample, classes: Sequence[str], size_of: Callable[[Path], tuple[int, int]]
+) -> None:
     try:
         height, width = size_of(sample.image)
     except IgcamError as error:

@@ -1,48 +1,51 @@
-"""What every writer of an export takes: one mask with its photo, and how the export is meant."""
+"""What an export format is: a writer, found by its name, of one image at a time."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError, check_ranges
 from igcam.core.files import copy_file
+from igcam.data import formats
 from igcam.data.images import ImageFacts, load_image, save_jpeg, save_png
-from igcam.data.mask_objects import MaskObject
 from igcam.data.masks import IGNORE
+from igcam.data.objects import MaskObject
 
 Record = dict[str, Any]
-"""What is kept of an image until the files about all images are written; fit for JSON."""
-
-_PLAIN_MODES = ("RGB", "L")
+"""What a writer keeps of one image for the files about all images; fits into JSON."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How an export is meant.
+    """Options of an export.
 
     Raises:
         IgcamError: An option is out of range.
     """
 
     shape: Literal["polygon", "mask"] = "polygon"
-    """How COCO and Label Studio get objects: as polygons, or as run-length codes."""
+    """Objects of COCO and Label Studio: polygons, or run-length codes."""
     tolerance: float = 0.0
-    """Pixels that polygons may be away from the edge, to have fewer corners; 0 is exact."""
+    """Largest distance in pixels between a simplified polygon and the edge, 0 to 100; 0 is exact."""
     min_area: int = 0
-    """Pixels that an object has at least; smaller ones are left out. Masks of classes keep them."""
+    """Pixels of the smallest object; smaller ones are left out. Semantic masks keep them."""
     link: bool = False
-    """Hard links in place of copies, for photos that need no change; both are then one file."""
+    """Whether photos that need no conversion become hard links instead of copies."""
     split: str = "train"
-    """Name of the list of a VOC export."""
+    """Name of the image list of a VOC export: letters, digits, - and _."""
     address: str = "/data/local-files/?d=images/"
-    """What Label Studio finds photos by: this, and the path of the photo below OUT/images."""
+    """URL prefix of the photos in Label Studio; the path below OUT/images follows."""
 
     def __post_init__(self) -> None:
         check_ranges(self, tolerance=(0, 100), min_area=(0, math.inf))
@@ -57,52 +60,84 @@ class ExportItem:
     """One image to be exported."""
 
     name: str
-    """The sample's name."""
+    """Name of the sample."""
     photo: Path
-    """Its photo."""
+    """File of the photo."""
     facts: ImageFacts
-    """What the photo's file is like."""
+    """Properties of that file."""
     mask: NDArray[np.uint8]
-    """uint8 (H, W): ids 0..C and 255, of the size of the photo as displayed."""
+    """uint8 (H, W): ids 0..C and 255, at the size of the photo as displayed."""
     objects: list[MaskObject]
-    """The objects in it that are large enough."""
+    """Its objects of at least `ExportOptions.min_area` pixels."""
 
     @property
-    def unknown(self) -> int:
-        """Number of pixels that are 255."""
-        return int((self.mask == IGNORE).sum())
+    def unknown(self) -> bool:
+        """Whether the mask has pixels of 255."""
+        return bool((self.mask == IGNORE).any())
 
 
-class Writer(Protocol):
-    """A format."""
+class Writer(ABC):
+    """An export format.
 
+    A new format is one module in `igcam.data.formats` with a subclass under `@export_format(NAME)`.
+
+    Args:
+        out: Folder of the export.
+        classes: Names of mask ids 1..C.
+        options: Options of the export.
+    """
+
+    flat: ClassVar[bool] = False
+    """Whether the format has no folders: `flat_name` then names the files."""
+
+    def __init__(self, out: Path, classes: tuple[str, ...], options: ExportOptions) -> None:
+        self.out, self.classes, self.options = out, classes, options
+
+    @abstractmethod
     def write(self, item: ExportItem) -> Record:
-        """Write the files of one image, and return what `finish` needs; called from several threads."""
-        ...
+        """Write the files of one image; called from several threads."""
 
-    def finish(self, records: Records) -> None:
-        """Write the files about all images."""
-        ...
+    @abstractmethod
+    def finish(self, records: Iterable[Record]) -> None:
+        """Write the files about all images from their records, which can be iterated more than once."""
+
+    def loses_unknown(self, item: ExportItem) -> bool:
+        """Return whether pixels of 255 in this image become background."""
+        return False
 
 
-class Records(Protocol):
-    """The records of all images; may be gone through more than once."""
+_WRITERS: dict[str, type[Writer]] = {}
 
-    def __iter__(self) -> Iterator[Record]: ...
+
+def export_format(name: str) -> Callable[[type[Writer]], type[Writer]]:
+    """Register a writer as the export format of this name."""
+
+    def register(writer: type[Writer]) -> type[Writer]:
+        _WRITERS[name] = writer
+        return writer
+
+    return register
+
+
+def export_formats() -> dict[str, type[Writer]]:
+    """Return all export formats by name, sorted; every module of `igcam.data.formats` is imported."""
+    for module in iter_modules(formats.__path__):
+        import_module(f"{formats.__name__}.{module.name}")
+    return dict(sorted(_WRITERS.items()))
 
 
 def put_photo(item: ExportItem, folder: Path, name: str, link: bool, jpeg: bool = False) -> str:
-    """Put a photo into a folder so that every reader sees it as it is displayed, unless it is there already.
+    """Write a photo as it is displayed, unless it is there already.
 
-    JPEG and PNG files of 8 bits without rotation and transparency are copied as they are. All others are
-    written anew as PNG, or as JPEG of quality 95.
+    JPEG and PNG files of 8 bits without EXIF rotation, transparency and further frames are copied. All others
+    are converted to PNG, or to JPEG of quality 95.
 
     Args:
         item: The image.
-        folder: Where to.
-        name: Path below it, without suffix.
-        link: Make a hard link where the file is taken as it is and the disk allows.
-        jpeg: The file must be NAME.jpg.
+        folder: Target folder.
+        name: Path below the folder, without suffix.
+        link: Make a hard link instead of a copy where the file system allows.
+        jpeg: Whether the result must be NAME.jpg.
 
     Returns:
         The path below the folder, with suffix.
@@ -110,20 +145,27 @@ def put_photo(item: ExportItem, folder: Path, name: str, link: bool, jpeg: bool 
     Raises:
         IgcamError: The photo cannot be read, or the disk is full.
     """
-    suffix = item.photo.suffix.lower()
-    facts = item.facts
-    plain = facts.mode in _PLAIN_MODES and facts.orientation == 1 and not facts.alpha and not facts.sixteen_bit
-    if plain and facts.frames == 1 and suffix in ((".jpg", ".jpeg") if jpeg else (".jpg", ".jpeg", ".png")):
-        target = f"{name}{'.jpg' if jpeg else suffix}"
-        if not (folder / target).exists():
+    suffix, facts = item.photo.suffix.lower(), item.facts
+    plain = facts.mode in ("RGB", "L") and facts.orientation == facts.frames == 1
+    copied = suffix in ((".jpg", ".jpeg") if jpeg else (".jpg", ".jpeg", ".png"))
+    copied = copied and plain and not facts.alpha and not facts.sixteen_bit
+    target = f"{name}{'.jpg' if jpeg else suffix if copied else '.png'}"
+    if not (folder / target).exists():
+        if copied:
             copy_file(item.photo, folder / target, link)
-    else:
-        target = f"{name}{'.jpg' if jpeg else '.png'}"
-        if not (folder / target).exists():
+        else:
             (save_jpeg if jpeg else save_png)(folder / target, load_image(item.photo))
     return target
 
 
 def flat_name(name: str) -> str:
-    """Return a sample's name without folders, for formats that have none: a/b becomes a__b."""
+    """Return the name of a sample without folders: a/b becomes a__b."""
     return name.replace("/", "__")
+
+
+def json_array(rows: Iterable[Record]) -> Iterator[str]:
+    """Yield the text of a JSON array, one row a line, without holding all rows in memory."""
+    yield "["
+    for number, row in enumerate(rows):
+        yield (",\n" if number else "\n") + json.dumps(row, ensure_ascii=False)
+    yield "\n]"

@@ -1,4 +1,4 @@
-"""What is wrong or noteworthy in the user's files, as a list."""
+"""Findings: errors and warnings about the user's files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from igcam.core.errors import IgcamError
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about one file or one of its lines."""
+    """One error or warning about a file or one of its lines."""
 
     level: Literal["error", "warning"]
-    """error: work cannot start; warning: it can, and what happens is said."""
+    """error: work cannot start; warning: it can, and the message says what happens."""
     file: str
-    """The file, as a path that the user knows."""
+    """The file, as the path that the user gave."""
     rule: str
-    """Short fixed name of the rule, for example unknown-class."""
+    """Short name of the rule, for example unknown-class."""
     message: str
     """One sentence for the user."""
     line: int | None = None
@@ -30,12 +30,12 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """The file, and the line where there is one."""
+        """The file, and the line if there is one."""
         return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """Return each finding once, by file, line and rule."""
+    """Return each finding once, sorted by file, line and rule."""
     return sorted(
         dict.fromkeys(findings),
         key=lambda finding: (finding.file, finding.line or 0, finding.rule, finding.message),
@@ -43,15 +43,15 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:
-    """Return whether work cannot start."""
+    """Return whether a finding is an error."""
     return any(finding.level == "error" for finding in findings)
 
 
 def raise_errors(source: object, findings: Sequence[Finding]) -> None:
-    """Do nothing without errors.
+    """Raise all errors among the findings at once.
 
     Raises:
-        IgcamError: There are errors; one is the whole message, several are listed below a headline.
+        IgcamError: There are errors; a single one is the message, several are listed below a headline.
     """
     lines = [f"{finding.place}: {finding.message}" for finding in sort_findings(findings) if finding.level == "error"]
     if len(lines) == 1:
@@ -61,7 +61,7 @@ def raise_errors(source: object, findings: Sequence[Finding]) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" with the nearest known name, or nothing where none is near."""
+    """Return "; did you mean 'x'?" with the nearest known name, or "" if none is near."""
     by_fold = {candidate.casefold(): candidate for candidate in known}
     near = difflib.get_close_matches(name.casefold(), list(by_fold), n=1, cutoff=0.6)
     return f"; did you mean '{by_fold[near[0]]}'?" if near else ""

@@ -1,4 +1,4 @@
-"""Photos as they are displayed: any common file becomes uint8 RGB in its upright orientation."""
+"""Photos as they are displayed: any common file becomes uint8 RGB, upright."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _TURNS = {
 
 Result = TypeVar("Result")
 
-# Pillow warns of photos of half the size that it refuses; these are read like any other.
+# Pillow warns from half of the size that it refuses; such photos are read like any other.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a photo's file is like, before it becomes RGB."""
+    """Properties of a photo's file before the conversion to RGB."""
 
     height: int
     """Rows as displayed."""
@@ -82,7 +82,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
     def size(image: Image.Image) -> tuple[int, int]:
         if image.format == "TIFF":
-            # Whether the size is given before or after rotation depends on the version of Pillow.
+            # Some versions of Pillow give the size before rotation, others after it.
             image.load()
         turned = _orientation(image) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
@@ -91,18 +91,18 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def inspect_image(path: str | Path) -> ImageFacts:
-    """Decode a photo completely and tell what its file is like.
+    """Decode a photo completely and return the properties of its file.
 
     Raises:
-        IgcamError: As for `load_image`: what this accepts, `load_image` reads.
+        IgcamError: As for `load_image`, which reads every file that this accepts.
     """
 
     def facts(image: Image.Image) -> ImageFacts:
         sixteen_bit = _is_sixteen_bit(image)
-        # Looking for EXIF decodes a PNG and swallows its damage; a second time Pillow does not complain.
+        # Reading EXIF decodes a PNG and hides its damage; decode it first.
         image.load()
         orientation = _orientation(image)
-        # The second frame of MPO is a phone's preview of the same photo.
+        # The second frame of an MPO is a preview of the same photo.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         mode, alpha = image.mode, image.has_transparency_data
         upright = _rgb(_upright(image))
@@ -141,12 +141,12 @@ def sample_name(image: Path, folder: Path) -> str:
 
 
 def normal_name(text: str) -> str:
-    """Return a path from a table in the form of a sample's name: forward slashes, composed characters."""
+    """Normalise a path from a table to the form of a sample's name: forward slashes, Unicode NFC."""
     return unicodedata.normalize("NFC", text.strip().replace("\\", "/").removeprefix("./"))
 
 
 def name_index(images: Mapping[str, Path]) -> dict[str, str]:
-    """Return the names of samples by both spellings that users may write: with and without suffix."""
+    """Return the names of samples by both spellings in tables: with and without suffix."""
     with_suffix = {name + image.suffix: name for name, image in images.items()}
     return with_suffix | {name: name for name in images}
 
@@ -196,7 +196,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Pillow rotates TIFF on loading and then drops the tag, so that loading has to come first.
+    # Pillow rotates a TIFF on loading and then drops the tag, so load it first.
     image.load()
     orientation = _orientation(image)
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image

@@ -1,4 +1,4 @@
-"""Masks: uint8 class ids, 0 = background, 1..C = classes, 255 = unknown."""
+"""Masks of uint8 ids: 0 = background, 1..C = classes, 255 = unknown."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import write_bytes
 
 IGNORE = 255
-"""Mask id of a pixel that nobody knows or that does not count."""
+"""Mask id of an unknown or ignored pixel."""
 
 MAXIMUM_CLASSES = 254
-"""Number of classes that fits in a uint8 mask beside background and IGNORE."""
+"""Number of classes that fit into a uint8 mask besides background and IGNORE."""
 
 FORBIDDEN = -1
-"""Value in a lookup for a file id that must not occur."""
-
+"""Value in a lookup for ids that a file must not have."""
 
 BACKGROUND = "background"
 """Name of mask id 0; no class may have it."""
@@ -33,10 +32,10 @@ Result = TypeVar("Result")
 
 
 class MaskSource(Protocol):
-    """Anything that can produce a mask when asked."""
+    """Anything that produces a mask on request."""
 
     def read(self) -> NDArray[np.uint8]:
-        """Return uint8 (H, W) with ids 0..C and 255, in the displayed orientation of its image."""
+        """Return uint8 (H, W) with ids 0..C and 255, in the orientation in which its image is displayed."""
         ...
 
 
@@ -47,7 +46,7 @@ class MaskFile:
     path: Path
     """The file."""
     lookup: tuple[int, ...] | None = field(default=None, repr=False)
-    """For each of the 256 ids in the file our id, or FORBIDDEN; None takes the ids as they are."""
+    """For each of the 256 ids of the file the new id, or FORBIDDEN; None keeps the ids."""
 
     def __post_init__(self) -> None:
         if self.lookup is not None and len(self.lookup) != 256:
@@ -66,7 +65,7 @@ class MaskFile:
         return np.array(self.lookup).astype(np.uint8)[mask]
 
     def ids(self) -> list[int]:
-        """Return the ids that occur in `read()`, sorted, in half its time.
+        """Return the ids that occur in `read()`, sorted, in half of its time.
 
         Raises:
             IgcamError: As for `read`.
@@ -115,8 +114,12 @@ def write_mask(path: str | Path, mask: NDArray[np.uint8]) -> None:
     """Write a mask as a palette PNG in VOC's colours, atomically.
 
     Args:
-        path: The file, by custom NAME.png.
+        path: The file, NAME.png.
         mask: uint8 (H, W).
+
+    Raises:
+        ValueError: The mask is not uint8 (H, W).
+        IgcamError: The disk is full or the folder cannot be written.
     """
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise ValueError(f"mask must be uint8 (H, W), got {mask.dtype} {mask.shape}")
@@ -156,7 +159,7 @@ def tags_in_mask(mask: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def ids_in_words(ids: Iterable[int]) -> str:
-    """Write ids briefly, runs as ranges: "0-6, 255"."""
+    """Format ids with ranges: "0-6, 255"."""
     runs: list[list[int]] = []
     for value in sorted(ids):
         if runs and value == runs[-1][1] + 1:
@@ -171,7 +174,7 @@ def lookup_for(ids: Mapping[int, str], classes: Sequence[str]) -> tuple[int, ...
 
     Args:
         ids: The name of each foreground id in the files.
-        classes: The wanted names; id i + 1 is given to classes[i]. Other known ids become background.
+        classes: The wanted names; classes[i] gets id i + 1. Other known ids become background.
     """
     table = [FORBIDDEN] * 256
     table[0], table[IGNORE] = 0, IGNORE
@@ -197,6 +200,6 @@ def _with_mask(path: str | Path, read: Callable[[Image.Image], Result]) -> Resul
 
 
 def _grey_step(image: Image.Image) -> int:
-    # Pillow stretches greyscale PNGs of 2 and 4 bits to 0..255, which its tiles tell until they are loaded.
+    # Pillow scales greyscale PNGs of 2 and 4 bits to 0..255; the raw mode is known until they are loaded.
     raw_modes = [tile[3] for tile in getattr(image, "tile", [])]
     return 85 if raw_modes == ["L;2"] else 17 if raw_modes == ["L;4"] else 1

@@ -1,4 +1,7 @@
-"""Outlines: the polygons of a region, holes included, from which exactly its pixels can be drawn again."""
+"""Polygons of a region, holes included, that rasterise to exactly its pixels.
+
+OpenCV finds the contours; it alone loses pixels, as its corners are pixel centres, and keeps holes apart.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ring = NDArray[np.float64]
-"""(V, 2) corners x, y of a closed line, the last one connected with the first."""
+"""Corners (x, y) of a closed line, float64 (V, 2); the last one is connected with the first."""
 
 
 def outlines(region: NDArray[np.bool_], sides: tuple[float, float] = (0.0, 1.0), tolerance: float = 0.0) -> list[Ring]:
-    """Return one polygon a connected part of a region (8 neighbours), without any hole of its own.
+    """Return one polygon for each connected component of a region (8 neighbours).
 
-    A hole is cut in by a way along a row of the part, there and back, as most formats know no holes.
+    Most formats have no holes, so each is joined to the outline by a cut along a row, there and back.
 
     Args:
         region: bool (H, W).
-        sides: Where in a pixel at the edge the line runs: at its left or upper side, and at its right or lower
-            side. (0, 1) is the edge itself, in the coordinates of cues. (0, 0) are the indices of the pixels,
-            which a reader needs that draws the line too.
-        tolerance: Pixels that the line may be away from the edge, to have fewer corners (Douglas and Peucker).
+        sides: Position within a pixel of its left or upper side, and of its right or lower side. (0, 1) is the
+            edge itself, in the coordinates of cues. (0, 0) is the index of the pixel, for readers that fill the
+            polygon together with its line.
+        tolerance: Largest distance in pixels between polygon and edge (Douglas and Peucker); 0 is exact.
 
     Returns:
-        float64 (V, 2) each, at least three corners. With tolerance 0 the even-odd rule gives the region back.
+        float64 (V, 2) each, V >= 3. With tolerance 0 the even-odd rule gives the region back.
+
+    Raises:
+        ValueError: The region is not bool (H, W).
     """
     if region.dtype != bool or region.ndim != 2:
         raise ValueError(f"region must be bool (H, W), got {region.dtype} {region.shape}")
-    # At twice the size every side of a pixel has corners of its own, even in lines of one pixel.
+    # At twice the size the two sides of a pixel have corners of their own, even in lines of one pixel.
     doubled = region.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     chains, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if hierarchy is None:
@@ -49,7 +55,7 @@ def _on_sides(chain: NDArray[np.int32], sides: tuple[float, float], tolerance: f
 
 
 def _without_straight(ring: Ring) -> Ring:
-    """Drop repeated corners, and those where the line goes straight on."""
+    """Drop repeated and collinear corners."""
     apart = np.any(ring != np.roll(ring, 1, axis=0), axis=1)
     ring = ring[apart] if apart.any() else ring[:1]
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
@@ -59,7 +65,7 @@ def _without_straight(ring: Ring) -> Ring:
 
 
 def _with_holes(outer: Ring, holes: list[Ring]) -> Ring:
-    """Join holes to the line around them, from the left, each by the way to the nearest line on its left."""
+    """Join holes to the outline, from left to right, each by a cut to the nearest line on its left."""
     line = outer
     for hole in sorted(holes, key=lambda ring: float(ring[:, 0].min())):
         start = int(hole[:, 0].argmin())
@@ -70,19 +76,19 @@ def _with_holes(outer: Ring, holes: list[Ring]) -> Ring:
 
 
 def _to_the_left(line: Ring, point: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
-    """Return the index of the edge that is met first from a point to the left, and where."""
+    """Return the index of the first edge to the left of a point, and where the row of the point meets it."""
     ends = np.roll(line, -1, axis=0)
     low, high = np.minimum(line[:, 1], ends[:, 1]), np.maximum(line[:, 1], ends[:, 1])
     crossing = (low <= point[1]) & (point[1] <= high)
     rise = ends[:, 1] - line[:, 1]
-    share = np.divide(point[1] - line[:, 1], rise, out=np.zeros(len(line)), where=rise != 0)
-    x = np.where(rise != 0, line[:, 0] + share * (ends[:, 0] - line[:, 0]), np.maximum(line[:, 0], ends[:, 0]))
-    # Of simplified lines, a hole may lie partly outside the line around it.
+    fraction = np.divide(point[1] - line[:, 1], rise, out=np.zeros(len(line)), where=rise != 0)
+    x = np.where(rise != 0, line[:, 0] + fraction * (ends[:, 0] - line[:, 0]), np.maximum(line[:, 0], ends[:, 0]))
+    # After simplification a hole may lie partly outside its outline.
     met = crossing & (x <= point[0])
     edge = int(np.where(met, x, -np.inf).argmax()) if met.any() else int(np.abs(line - point).sum(axis=1).argmin())
     return edge, np.array([x[edge], point[1]]) if met.any() else line[edge]
 
 
 def _three(ring: Ring) -> Ring:
-    """Repeat corners of a line that has become a point or a stroke, as a polygon needs three."""
+    """Repeat corners of an outline that has collapsed, as a polygon needs three."""
     return ring if len(ring) >= 3 else ring[np.arange(3) % len(ring)]

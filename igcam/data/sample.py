@@ -1,4 +1,4 @@
-"""What every reader returns and every stage takes: one image with its tags, cues and truth."""
+"""Samples and data sets: images with their tags, cues and true masks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from igcam.data.masks import BACKGROUND, MAXIMUM_CLASSES, MaskSource
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and what is known of it."""
+    """One image with its labels."""
 
     name: str
     """Unique in its data set: the path relative to the photos, without suffix, with forward slashes."""
     image: Path
-    """The photo's file."""
+    """File of the photo."""
     tags: tuple[int, ...] | None = None
-    """Indices of the classes that are in the image, 0-based, sorted; () = none of them; None = unknown."""
+    """Sorted 0-based indices of the classes in the image; () = none of them; None = unknown."""
     cues: tuple[Cue, ...] = ()
-    """Instance cues in pixels of the displayed image."""
+    """Instance cues, in pixels of the displayed image."""
     truth: MaskSource | None = None
     """The true mask, for evaluation only."""
 
@@ -38,7 +38,7 @@ class Dataset:
     classes: tuple[str, ...]
     """Names without background: the class with index i has mask id i + 1."""
     samples: tuple[Sample, ...]
-    """In the reader's order."""
+    """Samples in the order of the reader."""
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -62,7 +62,7 @@ class Dataset:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The samples' names, in order."""
+        """Names of the samples, in order."""
         return tuple(sample.name for sample in self.samples)
 
     def subset(self, names: Iterable[str]) -> Dataset:
@@ -125,12 +125,12 @@ def choose_classes(available: Sequence[str], wanted: Sequence[str] | None, sourc
     """Return the wanted classes, all of the available ones by default.
 
     Args:
-        available: The names that the data set has.
+        available: Names of the data set.
         wanted: Names in the order of their mask ids, or None.
-        source: What has these names, for the message.
+        source: Origin of these names, for messages.
 
     Raises:
-        IgcamError: A wanted name is unknown or named twice.
+        IgcamError: A wanted name is unknown or repeated.
     """
     if wanted is None:
         return tuple(available)
@@ -141,10 +141,10 @@ def choose_classes(available: Sequence[str], wanted: Sequence[str] | None, sourc
 
 
 def named_once(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes as a tuple.
+    """Return the classes as a tuple, checked.
 
     Raises:
-        IgcamError: There is none, too many, one twice, or one called background.
+        IgcamError: There is none, too many, one is repeated, or one is called background.
     """
     twice = sorted({name for name in classes if list(classes).count(name) > 1})
     if twice:

@@ -1,4 +1,4 @@
-"""What a hand draws on a region: a click, a box, a scribble.
+"""Simulated annotation of a region: a click, a box, a scribble.
 
 Regions are bool (H, W) with at least one pixel; nothing is drawn outside them. Coordinates are those of
 `igcam.data.cue`.
@@ -21,9 +21,9 @@ Vector = NDArray[np.float64]
 Points = tuple[tuple[float, float], ...]
 
 _CORE = 0.25
-"""Share of the largest distance to the border that a scribble keeps, so that it leaves out legs and tails."""
+"""Distance to the border that a scribble keeps, as a fraction of the largest one, so that it skips legs and tails."""
 _MAX_LOCATIONS = 3000
-"""About how many places the search for the line looks at."""
+"""Approximate number of locations in the search for the line."""
 
 
 def depth(region: Region) -> Vector:
@@ -33,9 +33,9 @@ def depth(region: Region) -> Vector:
 
 
 def click(region: Region, rng: np.random.Generator, centring: float = 4.0) -> tuple[float, float]:
-    """Return (x, y), the centre of a pixel drawn in proportion to its depth to the power of `centring`.
+    """Sample (x, y), the centre of a pixel, in proportion to its depth to the power of `centring`.
 
-    It is none of the border, where an outer pixel is beside or at a corner, unless there are no others.
+    Pixels with an outer one among their 8 neighbours are used only if there are no others.
     """
     depths = depth(region)
     inner = depths >= 2 if depths.max() >= 2 else depths > 0
@@ -50,7 +50,7 @@ def box(region: Region, rng: np.random.Generator, jitter: float = 0.0) -> tuple[
 
     Args:
         region: The object.
-        rng: Moves each edge of the tight box evenly by up to `jitter` times the width or height of the box.
+        rng: Moves each edge of the tight box uniformly by up to `jitter` times the width or height of the box.
         jitter: 0 gives the tight box itself; below 0.5.
     """
     edges: list[float] = []
@@ -68,17 +68,17 @@ def box(region: Region, rng: np.random.Generator, jitter: float = 0.0) -> tuple[
 def scribble(region: Region, rng: np.random.Generator, pen: float = 3.0) -> tuple[Points, float]:
     """Return the corners of a line along the middle of a region and the width of the pen.
 
-    The line is the cheapest way between two far ends of the region's core, where a step costs more the
-    nearer the border is: the medial axis without its branches. A random part of each end is left out, the
-    line is simplified to few corners, and these are moved a little. No pixel under the pen is outside the
-    region; where `pen` is too wide for that it is 1.
+    The line is the cheapest path between two far ends of the region's core, where a step costs more near the
+    border: the medial axis without its branches. A random part of each end is cut off, the line is simplified
+    to few corners, and these are moved a little. No pixel under the pen is outside the region; where `pen` is
+    too wide for that it is 1.
     """
     depths = depth(region)
     return next(drawn for drawn in _attempts(depths, rng, pen) if _lies_inside(*drawn, region))
 
 
 def _attempts(depths: Vector, rng: np.random.Generator, pen: float) -> Iterator[tuple[Points, float]]:
-    """Yield lines of fewer and more corners; the last, from pixel to neighbouring pixel, always lies inside."""
+    """Yield lines from few to many corners; the last, from pixel to neighbouring pixel, always lies inside."""
     deepest = float(depths.max())
     for width in (pen, min(pen, 1.0)):
         if width / 2 > deepest:
@@ -101,23 +101,23 @@ def _lies_inside(points: Points, width: float, region: Region) -> bool:
     return not (drawn & ~region).any()
 
 
-def _middle_line(depths: Vector, reach: float, rng: np.random.Generator) -> Vector:
-    """Return float (n, 2): the centres (x, y) of pixels along the middle, each near the next."""
-    core = depths >= max(reach, _CORE * float(depths.max()), 1.0)
-    # Every how many pixels the way may turn: coarse to be quick, but a step must not leave the region.
-    safe = np.sqrt(2) * (float(depths[core].min()) - reach)
+def _middle_line(depths: Vector, radius: float, rng: np.random.Generator) -> Vector:
+    """Return the centres (x, y) of pixels along the middle, float (n, 2), each near the next."""
+    core = depths >= max(radius, _CORE * float(depths.max()), 1.0)
+    # Stride of the grid of locations: coarse to be fast, but a step must not leave the region.
+    safe = np.sqrt(2) * (float(depths[core].min()) - radius)
     step = max(1, int(min(safe, np.sqrt(core.sum() / _MAX_LOCATIONS))))
     row, column = (position % step for position in divmod(int(depths.argmax()), depths.shape[1]))
     core, depths = core[row::step, column::step], depths[row::step, column::step]
-    way = _way_between_ends(core, depths, rng)
+    path = _path_between_ends(core, depths, rng)
     rows, columns = np.nonzero(core)
-    line: Vector = np.stack([columns[way] * step + column, rows[way] * step + row], -1) + 0.5
+    line: Vector = np.stack([columns[path] * step + column, rows[path] * step + row], -1) + 0.5
     cut = np.round(rng.uniform(0.05, 0.25, 2) * (len(line) - 1)).astype(int)
     return line[cut[0] : len(line) - cut[1]]
 
 
-def _way_between_ends(core: Region, depths: Vector, rng: np.random.Generator) -> list[int]:
-    """Return the places of the core, numbered row by row, from one far end of its largest part to another."""
+def _path_between_ends(core: Region, depths: Vector, rng: np.random.Generator) -> list[int]:
+    """Return the locations of the core, numbered row by row, from one far end of its largest component to another."""
     numbers = np.where(core, np.cumsum(core).reshape(core.shape) - 1, -1)
     starts, stops, lengths = [], [], []
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
@@ -145,7 +145,7 @@ def _way_between_ends(core: Region, depths: Vector, rng: np.random.Generator) ->
     last = farthest(first)
     by_cost = graph(length / np.minimum(room[start], room[stop]) ** 2)
     _, before = dijkstra(by_cost, directed=False, indices=first, return_predecessors=True)
-    way = [last]
-    while way[-1] != first:
-        way.append(int(before[way[-1]]))
-    return way
+    path = [last]
+    while path[-1] != first:
+        path.append(int(before[path[-1]]))
+    return path

@@ -16,24 +16,24 @@ from igcam.data.findings import Finding
 from igcam.data.masks import BACKGROUND
 
 OFTEN = 3
-"""From this number of images on a class name is taken as meant."""
+"""Number of images from which a class name counts as intended."""
 
 SIMILAR = 0.8
-"""Ratio of difflib from which two names may be one name misspelt."""
+"""Ratio of difflib from which a name may be a misspelling of another."""
 
 _CELLS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 @dataclass(frozen=True)
 class TagRow:
-    """What one row of a table, or the place of a photo, says about one image."""
+    """Tags of one image, from one row of a table or from the folder of a photo."""
 
     image: str
-    """The image as it is written there."""
+    """Name of the image as written there."""
     tags: tuple[str, ...]
-    """Names of its classes, unique, in the order written; () = none."""
+    """Names of its classes, unique, in their order; () = none."""
     file: str
-    """Where this is written."""
+    """Table or folder."""
     line: int | None = None
     """Line of the file, from 1."""
 
@@ -47,7 +47,7 @@ class TagRow:
 
 
 class _BadTableError(Exception):
-    """The whole table is of no use."""
+    """The whole table is invalid."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -56,18 +56,18 @@ class _BadTableError(Exception):
 
 @dataclass(frozen=True)
 class TagTable:
-    """A table that was read: its good rows and its bad ones."""
+    """A tag table: its valid rows, and findings for the invalid ones."""
 
     rows: tuple[TagRow, ...]
-    """The rows that follow the format, in their order."""
+    """Valid rows in their order."""
     columns: tuple[str, ...] | None
-    """The classes in the header of a one-hot table; None for a table of `image,tags`."""
+    """Classes in the header of a one-hot table; None for a table of `image,tags`."""
     findings: tuple[Finding, ...]
-    """The rows that do not."""
+    """One error for each invalid row."""
 
 
 def read_tag_table(path: str | Path) -> TagTable:
-    """Read a CSV with a header, of one of two forms, told apart by the header.
+    """Read a CSV with a header, in one of two forms.
 
     `image,tags`: the tags of an image in one cell, with semicolons between them. `image,CLASS,CLASS,...`:
     one column a class, each cell 0 or 1. Cells are separated by the comma, semicolon or tab that follows
@@ -75,8 +75,8 @@ def read_tag_table(path: str | Path) -> TagTable:
     around names are accepted.
 
     Returns:
-        The good rows, and errors: for each row that breaks the format, or one for a file that is missing, is
-        not UTF-8, or has another header.
+        The valid rows, and errors: for each invalid row, or one for a file that is missing, is not UTF-8, or
+        has another header.
     """
     try:
         text = _text(path)
@@ -102,6 +102,9 @@ def write_tag_table(path: str | Path, tags: Mapping[str, Sequence[str]]) -> None
     Args:
         path: The CSV file.
         tags: Names of the classes by name of the image.
+
+    Raises:
+        IgcamError: The disk is full or the folder cannot be written.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -111,12 +114,12 @@ def write_tag_table(path: str | Path, tags: Mapping[str, Sequence[str]]) -> None
 
 
 def clean_name(cell: str) -> str:
-    """Return a name without spaces around it, in composed characters."""
+    """Return a name without surrounding spaces, in Unicode's composed form (NFC)."""
     return unicodedata.normalize("NFC", cell.strip())
 
 
 def probable_misspellings(counts: Mapping[str, int]) -> dict[str, str]:
-    """Return for each name that is probably misspelt the name that was probably meant.
+    """Return the intended name for each name that is probably misspelt.
 
     A name is suspicious where it differs from a more frequent one only by case, spaces, hyphens or
     underscores; or where it has one image, a similar name has at least OFTEN, and they do not differ by a
@@ -142,7 +145,7 @@ def _tag_lists(path: str | Path, header: list[str], lines: Lines, ragged: bool) 
     findings: list[Finding] = []
     for line, cells in lines:
         if ragged and len(header) == 2:
-            # In a file that is separated by semicolons the tags may be cells of their own.
+            # In a file separated by semicolons each tag may fill a cell.
             cells = [cells[0], ";".join(cells[1:])]
         if problem := _shape_problem(header, cells):
             findings.append(Finding("error", str(path), "bad-row", problem, line))

@@ -1,4 +1,4 @@
-"""Transforms of an image together with its masks, on torchvision's tv_tensors."""
+"""Augmentation and resizing of an image together with its masks, on torchvision's tv_tensors."""
 
 from __future__ import annotations
 
@@ -21,26 +21,30 @@ Pair = tuple[tv_tensors.Image, dict[str, tv_tensors.Mask]]
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How training images are varied."""
+    """Options of the augmentation.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
 
     size: int = 384
-    """Side of the square that comes out, in pixels."""
+    """Side of the square output in pixels."""
     scale: tuple[float, float] = (0.7, 1.4)
-    """Range of the longer side of the image, as a multiple of `size`, drawn evenly in its logarithm."""
+    """Range of the longer side as a multiple of `size`, sampled log-uniformly."""
     stretch: float = 0.1
-    """The sides are stretched against each other by up to this share."""
+    """Largest change of the aspect ratio, as a fraction below 1."""
     flip: float = 0.5
-    """Probability of a mirror image."""
+    """Probability of a horizontal flip."""
     brightness: float = 0.3
-    """Brightness is multiplied by 1 - this to 1 + this."""
+    """Brightness is multiplied by a factor in 1 - this .. 1 + this."""
     contrast: float = 0.3
     """The same for contrast."""
     saturation: float = 0.3
     """The same for saturation."""
     hue: float = 0.05
-    """Hue is turned by up to this share of the circle, at most 0.5."""
+    """Largest shift of the hue, as a fraction of the circle, at most 0.5."""
     fill: tuple[int, int, int] = (124, 116, 104)
-    """Colour beside the image, 0 to 255; the default is ImageNet's mean, which normalises to about 0."""
+    """RGB colour of the padding, 0 to 255; the default is ImageNet's mean, which normalises to about 0."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -57,10 +61,10 @@ class AugmentOptions:
 
 
 class PairedAugment:
-    """Scale, crop, mirror and recolour an image; its masks take part in all that moves pixels.
+    """Randomly scale, stretch, crop, flip and recolour an image; its masks follow every geometric change.
 
     Args:
-        options: What to vary.
+        options: Strength of each change.
     """
 
     def __init__(self, options: AugmentOptions | None = None) -> None:
@@ -72,16 +76,19 @@ class PairedAugment:
         masks: Mapping[str, NDArray[np.generic]] | None = None,
         generator: torch.Generator | None = None,
     ) -> Pair:
-        """Return one variation.
+        """Return one augmented view.
 
         Args:
             image: uint8 (H, W, 3).
-            masks: Arrays (H, W) or (K, H, W) by name: ids in uint8, soft targets or trust in float.
-            generator: Source of all randomness, on the CPU; None takes torch's global one.
+            masks: Arrays (H, W) or (K, H, W) by name: ids in uint8, soft labels or confidence in float.
+            generator: CPU generator of all randomness; None takes torch's global one.
 
         Returns:
             The image, float32 (3, size, size) in [0, 1], not normalised; the masks by name, of their own
-            dtype. Pixels beside the image are 255 in uint8 masks, else 0.
+            dtype. Padding is 255 in uint8 masks, else 0.
+
+        Raises:
+            ValueError: The image is not uint8 (H, W, 3), or a mask has another size.
         """
         options = self.options
         height, width = image.shape[:2]
@@ -105,7 +112,7 @@ class PairedAugment:
         picture = F.adjust_contrast(F.adjust_brightness(picture, brightness), contrast)
         picture = F.adjust_saturation(picture, saturation)
         if options.hue > 0:
-            # The way to hue and back takes half of the time of all this.
+            # The conversion to HSV and back takes half of the time of the whole augmentation.
             picture = F.adjust_hue(picture, hue)
         picture = _pad(picture, top, left, options.size, [value / 255 for value in options.fill])
         for name, layer in layers.items():
@@ -118,7 +125,7 @@ class PairedAugment:
 
 
 def resize_pair(image: NDArray[np.uint8], size: int, masks: Mapping[str, NDArray[np.generic]] | None = None) -> Pair:
-    """Squash an image and its masks to a square, for evaluation and feature banks.
+    """Resize an image and its masks to a square, whatever their aspect ratio.
 
     Args:
         image: uint8 (H, W, 3).
@@ -148,14 +155,14 @@ def _as_tv_tensors(image: NDArray[np.uint8], masks: Mapping[str, NDArray[np.gene
 
 
 def _resize_mask(mask: tv_tensors.Mask, size: tuple[int, int]) -> tv_tensors.Mask:
-    # F.resize takes the nearest pixel of a Mask by its corner, which shifts it by up to half a pixel.
+    # F.resize picks the nearest pixel of a Mask by its corner, which shifts it by up to half a pixel.
     planes = mask.as_subclass(Tensor).reshape(-1, *mask.shape[-2:])
     resized = F.resize_image(planes, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
     return tv_tensors.Mask(resized.reshape(*mask.shape[:-2], *size))
 
 
 def _crop(layer: Tensor, top: int, left: int, size: int) -> Tensor:
-    # A negative top or left is the part of the image that lies before the square.
+    # A negative top or left is the part of the image outside the square.
     row, column = max(-top, 0), max(-left, 0)
     rows = min(layer.shape[-2] - row, size - max(top, 0))
     columns = min(layer.shape[-1] - column, size - max(left, 0))

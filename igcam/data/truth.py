@@ -1,4 +1,4 @@
-"""Samples for scoring and labelling: true masks without photos, photos without tags."""
+"""Data sets for evaluation and prediction: true masks without photos, photos without tags."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ def read_truth(root: str | Path, split: str = "val", classes: Sequence[str] | No
     Args:
         root: A folder with ImageSets/Segmentation is a VOC root.
         split: List of a VOC root.
-        classes: Names in the order of their ids; needed for VOC subsets. None takes VOC's 20, or names a
-            folder's classes by their ids.
+        classes: Names in the order of their mask ids; needed for subsets of VOC. None takes VOC's 20, or names
+            the classes of a folder by their ids.
+
+    Returns:
+        One sample a mask, without tags unless it is VOC; of a folder the mask is the image, too.
 
     Raises:
         IgcamError: There are no masks, or a mask cannot be read.
@@ -42,7 +45,12 @@ def read_truth(root: str | Path, split: str = "val", classes: Sequence[str] | No
 
 
 def read_photos(photos: str | Path, tags: str | Path | None, classes: Sequence[str]) -> Dataset:
-    """Read photos to be labelled with known classes; without a table no tags are taken from folder names.
+    """Read photos for prediction with known classes; without a table their tags are unknown.
+
+    Args:
+        photos: As for `read_folder`.
+        tags: A table; None leaves the tags unknown, whatever the folders are called.
+        classes: Names in the order of their mask ids.
 
     Raises:
         IgcamError: As for `read_folder`.

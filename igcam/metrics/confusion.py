@@ -1,4 +1,4 @@
-"""Confusion counts of a data set, and the scores that follow from them."""
+"""Confusion matrix of a data set, and the scores derived from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = 255
-"""Mask value of pixels that are not scored."""
+"""Mask id of pixels that are not scored."""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Pixel counts of one image or, added up, of a whole data set.
+    """Confusion matrix of one image or, added up, of a whole data set.
 
     `total = sum((confusion(t, p, 20) for t, p in pairs), start=Confusion.zeros(20))`.
     """
@@ -25,35 +25,34 @@ class Confusion:
 
     @classmethod
     def zeros(cls, classes: int) -> Confusion:
-        """Return the counts of no pixel at all, for `classes` classes besides the background."""
+        """Return the matrix of no pixel, for `classes` classes besides the background."""
         return cls(np.zeros((classes + 1, classes + 1), dtype=np.int64))
 
     def __add__(self, other: Confusion) -> Confusion:
         if self.counts.shape != other.counts.shape:
-            raise ValueError(
-                f"confusion: shapes must agree to be added, got {self.counts.shape} and {other.counts.shape}"
-            )
+            shapes = f"{self.counts.shape} and {other.counts.shape}"
+            raise ValueError(f"confusion: shapes must agree to be added, got {shapes}")
         return Confusion(self.counts + other.counts, self.predicted_ignore + other.predicted_ignore)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares between 0 and 1; the arrays are indexed by mask id, background first, NaN for absent classes."""
+    """Fractions between 0 and 1; the arrays are indexed by mask id, background first, NaN for absent classes."""
 
     miou: float
     """Mean IoU over the classes that occur in the truth or in the prediction of the whole set."""
     iou: NDArray[np.float64]
-    """Hit / union, float64 (K,)."""
+    """Intersection over union, float64 (K,)."""
     fpr: NDArray[np.float64]
-    """(Predicted - hit) / union, float64 (K,); iou + fpr + fnr = 1."""
+    """False positives / union, float64 (K,); iou + fpr + fnr = 1."""
     fnr: NDArray[np.float64]
-    """(Truth - hit) / union, float64 (K,)."""
+    """False negatives / union, float64 (K,)."""
     pixel_accuracy: float
-    """Share of the scored pixels that are right."""
+    """Fraction of the scored pixels that are correct."""
     foreground_iou: float
-    """IoU of "any class" against background; NaN where neither side has any foreground."""
+    """IoU of all classes as one against the background; NaN where neither side has foreground."""
     absent: tuple[int, ...]
-    """Mask ids that occur on neither side; they are left out of the mean."""
+    """Mask ids in neither truth nor prediction; they are left out of the mean."""
     predicted_ignore: int
     """Scored pixels that were predicted as 255 and counted as background."""
 
@@ -61,13 +60,16 @@ class Scores:
 def confusion(truth: NDArray[np.integer], prediction: NDArray[np.integer], classes: int) -> Confusion:
     """Count the pixels of one image by true and predicted class.
 
-    Pixels whose truth is 255 are not counted. A predicted 255 counts as background: leaving it out would
-    reward a method for not answering.
+    Pixels whose truth is 255 are not counted. A predicted 255 counts as background: leaving it out would reward
+    a method for not predicting.
 
     Args:
         truth: Integers (H, W), 0 = background, 1..classes, 255 = ignore.
         prediction: Integers of the same shape and meaning.
         classes: Number of classes besides the background, 1..254.
+
+    Returns:
+        The confusion matrix, K = classes + 1.
 
     Raises:
         ValueError: Shapes differ, an array is not of integers, or an id is above `classes` and not 255.
@@ -82,9 +84,9 @@ def confusion(truth: NDArray[np.integer], prediction: NDArray[np.integer], class
     _check_ids(table.sum(axis=1), "truth", classes)
     _check_ids(table.sum(axis=0), "prediction", classes)
     counts = table[: classes + 1, : classes + 1].astype(np.int64)
-    unanswered = table[: classes + 1, IGNORE]
-    counts[:, 0] += unanswered
-    return Confusion(counts, int(unanswered.sum()))
+    predicted_ignore = table[: classes + 1, IGNORE]
+    counts[:, 0] += predicted_ignore
+    return Confusion(counts, int(predicted_ignore.sum()))
 
 
 def scores(confusion: Confusion) -> Scores:
@@ -96,7 +98,7 @@ def scores(confusion: Confusion) -> Scores:
         ValueError: No pixel was counted.
 
     Source:
-        False positive and false negative shares of the union: Wang et al., SEAM, CVPR 2020.
+        False positives and false negatives as fractions of the union: Wang et al., SEAM, CVPR 2020.
     """
     counts = confusion.counts
     total = int(counts.sum())
@@ -105,7 +107,7 @@ def scores(confusion: Confusion) -> Scores:
     hit = np.diagonal(counts).astype(np.float64)
     true, predicted = counts.sum(axis=1), counts.sum(axis=0)
     union = true + predicted - hit
-    iou, fpr, fnr = (share(part, union) for part in (hit, predicted - hit, true - hit))
+    iou, fpr, fnr = (ratio(part, union) for part in (hit, predicted - hit, true - hit))
     foreground_union = total - int(counts[0, 0])
     return Scores(
         miou=float(np.nanmean(iou)),
@@ -119,7 +121,7 @@ def scores(confusion: Confusion) -> Scores:
     )
 
 
-def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+def ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """Divide two arrays of counts, float64 of one shape, with NaN where the whole is 0."""
     result = np.full(whole.shape, np.nan)
     np.divide(part, whole, out=result, where=whole > 0)

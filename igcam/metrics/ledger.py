@@ -1,11 +1,12 @@
-"""The supervision ledger: what a number was bought with."""
+"""The supervision ledger: annotation, settings and network behind a number."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from igcam.core.version import __version__
 
 ANNOTATION_SECONDS: Mapping[str, float] = {
     "tags": 20.0,
@@ -14,24 +15,23 @@ ANNOTATION_SECONDS: Mapping[str, float] = {
     "box": 38.1,
     "mask": 239.7,
 }
-"""Seconds an image of VOC 2012, naming its classes included, by the strongest thing that was drawn on it.
+"""Annotation time in seconds an image of VOC 2012, class labels included, by the strongest kind of label.
 
-Source: Bearman et al., ECCV 2016 (tags, points, scribbles, masks); Bellver et al., CVPR workshops 2019
-(boxes).
+Source: Bearman et al., ECCV 2016 (tags, points, scribbles, masks); Bellver et al., CVPR workshops 2019 (boxes).
 """
 
 
 def annotation_seconds(
     images: int, cues: Mapping[str, int] | None = None, costs: Mapping[str, float] = ANNOTATION_SECONDS
 ) -> float:
-    """Estimate how long the annotation took.
+    """Estimate the annotation time in seconds.
 
-    The costs are totals an image and contain the naming of its classes. So every annotated image pays the
-    tags once, and every kind of cue on it adds what that kind costs beyond the tags.
+    Costs are totals an image, tags included. So every annotated image costs its tags once, and every kind of cue
+    on it adds the difference to the tags.
 
     Args:
         images: Annotated images, those with cues among them.
-        cues: Kind of cue -> number of images that carry it.
+        cues: Number of images by kind of cue.
         costs: Seconds an image for "tags" and for every kind in `cues`.
 
     Raises:
@@ -48,33 +48,26 @@ def annotation_seconds(
     return seconds
 
 
-def _installed_version() -> str:
-    try:
-        return version("igcam")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 @dataclass(frozen=True)
 class Ledger:
-    """Everything that must be equal before two numbers may stand in one column."""
+    """Settings that must be equal for two numbers to be comparable."""
 
     method: str
     """Name of the method and its variant."""
     split: str
-    """Images that were scored, by name ("voc2012 val")."""
+    """Name of the scored images ("voc2012 val")."""
     split_size: int
-    """How many they are."""
+    """Number of scored images."""
     tags_at_inference: bool
-    """Whether the true tags of the scored images were used to make the prediction."""
+    """Whether predictions used the true tags of the scored images."""
     cues: Mapping[str, int] = field(default_factory=dict)
-    """Kind of cue -> number of training images that carried it; tags are not listed."""
+    """Number of training images by kind of cue; tags are not listed."""
     annotation_seconds: float = 0.0
-    """Estimated time of all annotation used for training; see `annotation_seconds`."""
+    """Estimated annotation time of the training data; see the function of this name."""
     threshold_rule: str = "none"
-    """How the background was told from the classes."""
+    """How background and classes were separated."""
     oracle_threshold: bool = False
-    """Whether that rule was picked with the truth that it is scored on."""
+    """Whether that rule was tuned on the truth that is scored."""
     crf: Mapping[str, Any] | None = None
     """Parameters of the dense CRF; None without."""
     multi_scale: tuple[float, ...] = (1.0,)
@@ -84,20 +77,20 @@ class Ledger:
     backbone: str = ""
     """Name of the network."""
     weights: str = ""
-    """Where its weights come from, best with a hash."""
+    """Source of its weights, best with a hash."""
     regime: str = ""
     """"frozen" or "finetune"."""
     resolution: str = ""
-    """Size of the image that the network saw ("384 x 384", "short side 448")."""
+    """Input size of the network ("384 x 384", "short side 448")."""
     seed: int | None = None
     """Seed of the run; None for a mean over seeds."""
     stages: tuple[str, ...] = ()
     """Stages of the schedule that ran, in order."""
     wall_seconds: float | None = None
-    """Time of the run on its machine."""
+    """Duration of the run on its machine."""
     truth_digest: str | None = None
-    """Hash of the truth masks, as codebases differ in them."""
-    version: str = field(default_factory=_installed_version)
+    """Hash of the true masks, as codebases differ in them."""
+    version: str = __version__
     """Version of igcam."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,7 +120,7 @@ class Ledger:
         return cls(**values)
 
     def differences(self, other: Ledger) -> tuple[str, ...]:
-        """Return the fields that forbid a comparison: all that differ, but for method, seed and time."""
+        """Return the fields that forbid a comparison: all that differ except method, seed and duration."""
         mine, theirs = self.to_dict(), other.to_dict()
         free = {"method", "seed", "wall_seconds"}
         return tuple(name for name in mine if name not in free and mine[name] != theirs[name])

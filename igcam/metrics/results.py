@@ -1,4 +1,4 @@
-"""Results that a program can read: a ledger, and rows of numbers with their intervals."""
+"""Results files: a ledger, and rows of numbers with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from igcam.metrics.ledger import Ledger
 
 @dataclass(frozen=True)
 class Row:
-    """One number."""
+    """One number of a table."""
 
     id: str
-    """What it is; once used, an id keeps its meaning."""
+    """Identifier; once used, it keeps its meaning."""
     value: float
-    """Mean over `n`; shares in percent, speed-ups as peer time / our time."""
+    """Mean over `n`; fractions in percent, speed-ups as peer time / our time."""
     unit: str
     """"%", "s", "x", ..."""
     low: float | None = None
@@ -33,9 +33,9 @@ class Row:
     n: int = 1
     """Number of seeds or repetitions."""
     note: str = ""
-    """What a reader must know besides the ledger."""
+    """Remarks beyond the ledger."""
     values: tuple[float, ...] = ()
-    """Those of the seeds, in their order, where there are several: further ones can be added to them later."""
+    """Values of the single seeds in their order, if there are several, so that more can be added later."""
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
@@ -51,7 +51,7 @@ class Row:
 
     @property
     def by_seed(self) -> tuple[float, ...]:
-        """The value of every seed; of a single run its own."""
+        """Value of every seed; of a single run its own."""
         return self.values if self.n > 1 else (self.value,)
 
 
@@ -66,8 +66,8 @@ def interval(values: Sequence[float]) -> tuple[float, float | None, float | None
     mean = float(np.mean(values))
     if len(values) == 1:
         return mean, None, None
-    reach = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    return mean, mean - reach, mean + reach
+    half = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return mean, mean - half, mean + half
 
 
 def score_rows(scores: Scores, classes: Sequence[str], prefix: str = "") -> list[Row]:

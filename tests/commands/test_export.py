@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from PIL import Image
 from tiny_runs import contents
 
 from igcam.commands import export as module
-from igcam.commands.export import WRITERS, Exported, export, open_masks
+from igcam.commands.export import Exported, export, open_masks
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
-from igcam.data.export_item import ExportOptions
+from igcam.data import export_item
+from igcam.data.export_item import ExportItem, ExportOptions, Record, Writer, export_format, export_formats
+from igcam.data.formats.coco import CocoWriter
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file, write_mask
 from igcam.runs.folder import RunFolder
@@ -52,7 +55,7 @@ def run(source: str | Path, format: str = "coco", out: str = "out", **options: o
     return export(folder, dataset, source / out, format, ExportOptions(**options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("format", WRITERS)
+@pytest.mark.parametrize("format", export_formats())
 def test_a_stopped_export_goes_on_to_the_same_files(source: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run(source, format, "whole")
     assert (expected.images, expected.objects) == (3, 6)
@@ -96,12 +99,12 @@ def test_an_export_survives_a_kill_before_every_file(source: Path, format: str) 
 
 
 def test_images_that_are_done_are_not_written_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = WRITERS["coco"].finish  # type: ignore[attr-defined]
-    monkeypatch.setattr(WRITERS["coco"], "finish", lambda self, records: (_ for _ in ()).throw(KeyboardInterrupt))
+    finish = CocoWriter.finish
+    monkeypatch.setattr(CocoWriter, "finish", lambda self, records: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run(source)
-    monkeypatch.setattr(WRITERS["coco"], "finish", finish)
-    monkeypatch.setattr(WRITERS["coco"], "write", None)
+    monkeypatch.setattr(CocoWriter, "finish", finish)
+    monkeypatch.setattr(CocoWriter, "write", None)
     (source / "out" / ".parts" / "a.json").write_text("{")
     with pytest.raises(TypeError):
         run(source)
@@ -209,7 +212,7 @@ def test_names_that_yolo_cannot_tell_apart_are_refused(source: Path) -> None:
     assert run(source, "coco").images == 4
 
 
-@pytest.mark.parametrize("format", WRITERS)
+@pytest.mark.parametrize("format", export_formats())
 def test_objects_that_are_too_small_are_left_out(source: Path, format: str) -> None:
     mask = read_mask_file(source / "masks" / "a.png")
     mask[0, 0] = mask[2, 40:42] = 1
@@ -286,3 +289,20 @@ def test_the_marker_is_no_trap(source: Path) -> None:
     (source / "out" / "igcam-export.json").write_text("{")
     with pytest.raises(IgcamError, match="is not JSON"):
         run(source)
+
+
+def test_a_new_format_needs_no_other_file(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_item, "_WRITERS", dict(export_formats()))
+
+    @export_format("areas")
+    class AreaWriter(Writer):
+        def write(self, item: ExportItem) -> Record:
+            return {item.name: [found.area for found in item.objects]}
+
+        def finish(self, records: Iterable[Record]) -> None:
+            write_json(self.out / "areas.json", list(records))
+
+    assert run(source, "areas") == Exported(source / "out", "areas", 3, 6, 0)
+    assert read_json(source / "out" / "areas.json") == [{name: [80, 80]} for name in NAMES]
+    with pytest.raises(IgcamError, match=r"--format must be one of areas, coco, .*, got tables"):
+        run(source, "tables")

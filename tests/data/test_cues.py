@@ -49,7 +49,7 @@ def test_every_kind_is_read(tmp_path, dataset):
         {"image": "a", "class": "cat", "kind": "point", "point": [12, 40.5], "seconds": 2.5},
         {"image": "a.jpg", "class": "background", "kind": "point", "point": [0, 0]},
         "",
-        {"image": "a", "class": "dog", "kind": "box", "box": [0, 0, 90, 70], "instance": 7, "trust": 0.5},
+        {"image": "a", "class": "dog", "kind": "box", "box": [0, 0, 90, 70], "instance": 7, "confidence": 0.5},
         {
             "image": "sub/b.png",
             "class": "cat",
@@ -74,6 +74,16 @@ def test_every_kind_is_read(tmp_path, dataset):
     }
 
 
+def test_files_of_version_0_1_0_call_the_confidence_trust(tmp_path, dataset):
+    path = write(tmp_path / "cues.jsonl", POINT | {"trust": 0.25})
+    cues = read_cues(path, dataset)
+    assert cues["a"][0].confidence == 0.25
+    write_cues(path, cues, CLASSES)
+    assert json.loads(path.read_text()) == POINT | {"confidence": 0.25}
+    with pytest.raises(IgcamError, match="'trust' was unexpected"):
+        read_cues(write(path, POINT | {"trust": 0.25, "confidence": 0.5}), dataset)
+
+
 POINT = {"image": "a", "class": "cat", "kind": "point", "point": [1, 2]}
 BOX = {"image": "a", "class": "cat", "kind": "box", "box": [1, 2, 3, 4]}
 SCRIBBLE = {"image": "a", "class": "cat", "kind": "scribble", "points": [[1, 2], [3, 4]]}
@@ -96,7 +106,7 @@ WHOLE = {"image": "a", "kind": "mask", "file": "good.png"}
         (POINT | {"point": [1]}, "bad-cue", "point: "),
         (POINT | {"point": [1, True]}, "bad-cue", "point/1: "),
         (POINT | {"colour": "red"}, "bad-cue", "'colour' was unexpected"),
-        (POINT | {"trust": 1.5}, "bad-cue", "trust: 1.5 is greater than the maximum of 1"),
+        (POINT | {"confidence": 1.5}, "bad-cue", "confidence: 1.5 is greater than the maximum of 1"),
         (POINT | {"seconds": -1}, "bad-cue", "seconds: "),
         (SCRIBBLE | {"points": []}, "bad-cue", "points: "),
         (SCRIBBLE | {"width": 0}, "bad-cue", "width: "),
@@ -189,7 +199,7 @@ common = st.fixed_dictionaries(
     {"label": st.sampled_from([1, 2])},
     optional={
         "instance": st.one_of(st.integers(-(10**9), 10**9), st.text(max_size=4)),
-        "trust": st.floats(0, 1),
+        "confidence": st.floats(0, 1),
         "seconds": st.floats(0, 1e6),
     },
 )
@@ -242,7 +252,7 @@ def test_written_lines_are_brief_and_fit_the_schema(tmp_path, dataset):
     lines = [json.loads(line) for line in (tmp_path / "cues.jsonl").read_text().splitlines()]
     assert lines == [
         {"image": "a", "kind": "point", "class": "background", "point": [3, 4.5]},
-        {"image": "a", "kind": "box", "class": "cat", "box": [1, 2, 3, 4], "instance": 3, "trust": 0.5},
+        {"image": "a", "kind": "box", "class": "cat", "box": [1, 2, 3, 4], "instance": 3, "confidence": 0.5},
         {"image": "a", "kind": "scribble", "class": "dog", "points": [[1, 2]], "width": 3, "seconds": 4},
         {"image": "a", "kind": "mask", "file": "masks/whole.png"},
     ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue
-from igcam.data.mask_objects import MaskObject, split_objects
+from igcam.data.objects import MaskObject, split_objects
 
 ROW = np.array([[0, 1, 1, 1, 1, 1, 1, 0, 2, 2, 255]], np.uint8)
 
@@ -110,4 +110,4 @@ def test_an_object_is_cut_out_of_an_image() -> None:
     region[1:3, 4] = True
     thing = MaskObject.cut(3, region)
     assert (thing.box, thing.area) == ((4, 1, 1, 2), 2)
-    assert thing.placed(np.array([[0.0, 0.5]])).tolist() == [[4, 1.5]]
+    assert thing.to_image(np.array([[0.0, 0.5]])).tolist() == [[4, 1.5]]

@@ -28,7 +28,9 @@ def smooth_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("shape", [(60, 90), (90, 60), (40, 40)])
 def test_image_and_masks_stay_together(shape, seed):
     image, ids = smooth_pair(*shape)
-    picture, masks = PairedAugment(STILL)(image, {"ids": ids, "trust": (ids / 4).astype(np.float32)}, generator(seed))
+    picture, masks = PairedAugment(STILL)(
+        image, {"ids": ids, "confidence": (ids / 4).astype(np.float32)}, generator(seed)
+    )
     beside = (picture[2] > 0.5).numpy()
     level = (picture[0] * 255).numpy()
     shown = masks["ids"].numpy()

@@ -7,9 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.metrics.boundary import boundary_counts, boundary_iou
-from igcam.metrics.contour import contour_counts, contour_scores
-from igcam.metrics.trimap import trimap_counts, trimap_iou
+from igcam.metrics.boundary import (
+    boundary_counts,
+    boundary_iou,
+    contour_counts,
+    contour_scores,
+    trimap_counts,
+    trimap_iou,
+)
 
 CLASSES = 3
 RELAXED = settings(max_examples=25, deadline=None)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.metrics.contour import contour_counts, contour_scores
+from igcam.metrics.boundary import contour_counts, contour_scores
 
 
 def square(top: int, left: int, side: int, size: int = 40) -> np.ndarray:

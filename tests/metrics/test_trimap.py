@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from igcam.metrics.boundary import TRIMAP_WIDTHS, trimap_counts, trimap_iou
 from igcam.metrics.confusion import confusion, scores
-from igcam.metrics.trimap import WIDTHS, trimap_counts, trimap_iou
 
 
 def halves(column: int, width: int = 30) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_in_an_unknown_ring_the_change_runs_along_the_middle() -> None:
 def test_the_edge_of_the_image_is_no_boundary() -> None:
     bands = trimap_counts(np.ones((9, 9), np.uint8), np.ones((9, 9), np.uint8), 1)
     assert np.isnan(trimap_iou(bands)).all()
-    assert len(bands) == len(WIDTHS) == 40
+    assert len(bands) == len(TRIMAP_WIDTHS) == 40
 
 
 def test_bad_input_is_refused() -> None:

@@ -1,1 +1,1 @@
-"""One file a format of data sets; reading and writing side by side."""
+"""Formats of data sets, one module each, reading and writing side by side."""

@@ -1,52 +1,103 @@
-"""COCO instances JSON."""
+"""COCO instances: reading a JSON of annotations, and writing one."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_chunks
 from igcam.data.cue import BoxCue, Cue, MaskCue
-from igcam.data.export_item import ExportItem, ExportOptions, Record, Records, put_photo
-from igcam.data.mask_objects import MaskObject
+from igcam.data.export_item import ExportItem, Record, Writer, export_format, json_array, put_photo
 from igcam.data.masks import IGNORE
+from igcam.data.objects import MaskObject, TrueObject
 from igcam.data.outlines import outlines
-from igcam.data.run_lengths import coco_code
 from igcam.data.sample import Dataset, Sample, choose_classes, named_once, tag_to_mask_id
-from igcam.data.true_objects import TrueObject
+
+_MAX_OUTLINE = 2e7
+"""Pixels; pycocotools allocates memory in proportion to the length of a polygon, and crashes where there is none."""
 
 
 @dataclass(frozen=True)
 class CocoShape:
-    """One annotation: where it is and which id it gets."""
+    """Segmentation of one annotation."""
 
     mask_id: int
     """1..C, or 255 for a crowd."""
     segmentation: Any
     """As in the JSON: a list of polygons, or a run-length code."""
     number: int = 0
-    """The annotation's id."""
+    """Id of the annotation."""
+
+    def code(self, height: int, width: int) -> Any:
+        """Return the segmentation as pycocotools' run-length code of an image of that size, None where it is empty.
+
+        Raises:
+            Exception: The segmentation is damaged; pycocotools raises nearly anything.
+        """
+        code = self.segmentation
+        if not isinstance(code, list):
+            if list(code["size"]) != [height, width]:
+                raise ValueError(f"size {code['size']} in an image of {[height, width]}")
+            listed = isinstance(code["counts"], list)
+            lengths = np.array(code["counts"]).astype(np.int64) if listed else _lengths(code["counts"])
+            # Where a code is too short pycocotools leaves pixels uninitialised.
+            if (lengths < 0).any() or int(lengths.sum()) != height * width:
+                raise ValueError(f"run lengths must be at least 0 and add up to {height} x {width}")
+            return coco.frPyObjects(code, height, width) if listed else code
+        # pycocotools would take a list of four numbers for a box.
+        polygons = [np.array(polygon, np.float64) for polygon in code if len(polygon) >= 6]
+        for polygon in polygons:
+            outline = np.abs(polygon[2:] - polygon[:-2]).sum()
+            if not (np.abs(polygon).max() <= _MAX_OUTLINE and outline <= _MAX_OUTLINE):
+                raise ValueError(f"a polygon is not finite, or larger than {_MAX_OUTLINE:.0f} pixels")
+        return (
+            coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width)) if polygons else None
+        )
+
+
+def _lengths(counts: str | bytes) -> NDArray[np.int64]:
+    """Decode the text of a compressed run-length code to int64 run lengths.
+
+    Each character holds five bits, the lowest first, and a bit for "more follow"; the fifth bit of the last one
+    is the sign. From the fourth on, a number is the difference to the length before the last.
+
+    Source: maskApi.c of the COCO API, rleFrString.
+    """
+    text = counts.encode("ascii") if isinstance(counts, str) else counts
+    values = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    if not values.size or values.min() < 0 or values.max() > 63 or values[-1] & 32:
+        raise ValueError("its text is no run-length code")
+    ends = np.flatnonzero(values & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    bits = 5 * (np.arange(values.size) - np.repeat(starts, ends - starts + 1))
+    if bits.max() > 30:
+        raise ValueError("its text has a number of over 35 bits")
+    numbers = np.add.reduceat((values & 31) << bits, starts) - ((values[ends] & 16) << (bits[ends] + 1))
+    for first in (1, 2):
+        numbers[first::2] = np.cumsum(numbers[first::2])
+    return numbers
 
 
 @dataclass(frozen=True, eq=False)
 class CocoMask:
-    """The mask that annotations draw; an `ObjectSource`.
+    """Mask of the annotations of an image, rasterised when it is read; an `ObjectSource`.
 
-    Crowds lie below all objects, as 255. Where objects overlap the one with fewer pixels is on top, of
-    equal ones the later.
+    Crowds lie below all objects, as 255. Where objects overlap, the one with fewer pixels is on top, of equal
+    ones the later.
     """
 
     name: str
-    """The image's name, for messages."""
+    """Name of the image, for messages."""
     height: int
     width: int
     shapes: tuple[CocoShape, ...]
@@ -55,74 +106,50 @@ class CocoMask:
         """Return uint8 (height, width): ids of the shapes, 0 elsewhere.
 
         Raises:
-            IgcamError: pycocotools is not installed, or a segmentation is damaged.
+            IgcamError: A segmentation is damaged.
         """
         mask = np.zeros((self.height, self.width), np.uint8)
-        for shape, inside in self._drawn():
-            mask[inside] = shape.mask_id
+        for shape, region in self._stacked():
+            mask[region] = shape.mask_id
         return mask
 
     def objects(self) -> list[TrueObject]:
-        """Return the annotations but crowds, each with the pixels where it is on top; the hidden are left out.
+        """Return the annotations except crowds with their visible pixels; hidden ones are left out.
 
         Raises:
             IgcamError: As for `read`.
         """
         top = np.full((self.height, self.width), -1)
         shapes = []
-        for position, (shape, inside) in enumerate(self._drawn()):
+        for index, (shape, region) in enumerate(self._stacked()):
             shapes.append(shape)
-            top[inside] = position
-        regions = [(shape, top == position) for position, shape in enumerate(shapes) if shape.mask_id != IGNORE]
-        return [TrueObject(shape.mask_id, shape.number, region) for shape, region in regions if region.any()]
+            top[region] = index
+        visible = [(shape, top == index) for index, shape in enumerate(shapes) if shape.mask_id != IGNORE]
+        return [TrueObject(shape.mask_id, shape.number, region) for shape, region in visible if region.any()]
 
-    def _drawn(self) -> Iterator[tuple[CocoShape, NDArray[np.bool_]]]:
+    def _stacked(self) -> Iterator[tuple[CocoShape, NDArray[np.bool_]]]:
         """Yield the shapes from the lowest to the topmost, each with all its pixels."""
-        coco = _pycocotools()
-        codes = []
-        for shape in self.shapes:
-            code = self._encode(shape.segmentation, coco)
-            if code is not None:
-                codes.append((shape.mask_id != IGNORE, -int(coco.area(code)), shape, code))
-        for _, _, shape, code in sorted(codes, key=lambda item: item[:2]):
-            yield shape, self._decode(code, coco)
-
-    def _encode(self, segmentation: Any, coco: Any) -> Any:
         try:
-            if isinstance(segmentation, list):
-                # pycocotools takes a list of four numbers for a box.
-                polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
-                if not polygons:
-                    return None
-                return coco.merge(coco.frPyObjects(polygons, self.height, self.width))
-            if list(segmentation["size"]) != [self.height, self.width]:
-                raise ValueError(f"size {segmentation['size']} in an image of {[self.height, self.width]}")
-            if isinstance(segmentation["counts"], list):
-                return coco.frPyObjects(segmentation, self.height, self.width)
-            return segmentation
+            codes = [(shape, shape.code(self.height, self.width)) for shape in self.shapes]
         except Exception as error:  # pycocotools raises bare Exception
             raise IgcamError(f"{self.name}: a COCO segmentation cannot be drawn: {error}") from error
-
-    def _decode(self, code: Any, coco: Any) -> NDArray[np.bool_]:
-        try:
-            region: NDArray[np.bool_] = coco.decode(code).astype(bool)
-        except ValueError as error:
-            raise IgcamError(f"{self.name}: a COCO segmentation cannot be drawn: {error}") from error
-        return region
+        drawn = [(shape, code) for shape, code in codes if code is not None]
+        for shape, code in sorted(drawn, key=lambda item: (item[0].mask_id != IGNORE, -int(coco.area(item[1])))):
+            yield shape, coco.decode(code).astype(bool)
 
 
 def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str] | None = None) -> Dataset:
     """Read the images of a COCO instances file.
 
     Args:
-        images: The folder that holds the `file_name` of each image.
+        images: Folder that holds the `file_name` of each image.
         annotations: `instances_*.json`.
         classes: Names of categories in the order of their mask ids; annotations of others are dropped, so
-            that their pixels are background. None takes all: mask ids 1..C in the order of category ids.
+            their pixels are background. None takes all: mask ids 1..C in the order of category ids.
 
     Returns:
         One sample an image, in the file's order. Tags are the classes that have an annotation, crowds
-        included. The truth is drawn when it is read, which needs pycocotools; see `CocoMask`.
+        included. The truth is rasterised when it is read; see `CocoMask`.
 
     Raises:
         IgcamError: The JSON is no instances file, a class is unknown, or images are missing, all listed.
@@ -137,7 +164,7 @@ def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str
     samples = []
     for image in content.images:
         shapes, tags = [], set()
-        for annotation in content.annotations.get(image["id"], []):
+        for annotation in content.annotations[image["id"]]:
             tag = content.tag_of[annotation["category_id"]]
             tags.add(tag)
             mask_id = IGNORE if annotation.get("iscrowd") else tag_to_mask_id(tag)
@@ -153,32 +180,34 @@ def coco_cues(
 ) -> dict[str, tuple[Cue, ...]]:
     """Return the objects of a COCO instances file as cues, for `Dataset.with_cues`.
 
-    Crowds are left out, and so are boxes without area; boxes are clipped to the image. The instance of a
-    cue is the annotation's id.
+    Crowds and boxes without area are left out; boxes are clipped to the image. The instance of a cue is the id
+    of its annotation.
 
     Args:
         annotations: `instances_*.json`.
         classes: As for `read_coco`.
         kind: Boxes, or masks of single objects.
 
+    Returns:
+        Cues by name of the sample; samples without cues are absent.
+
     Raises:
-        IgcamError: The JSON is no instances file, or a class is unknown.
+        IgcamError: The JSON is no instances file, a class is unknown, or a box is not four numbers.
     """
     if kind not in ("box", "mask"):
         raise ValueError(f"kind must be 'box' or 'mask', got '{kind}'")
     content = _Content.read(annotations, classes)
     cues: dict[str, tuple[Cue, ...]] = {}
     for image in content.images:
-        height, width = image["height"], image["width"]
-        drawn: list[Cue] = []
-        for annotation in content.annotations.get(image["id"], []):
+        name, height, width = _name(image), image["height"], image["width"]
+        found: list[Cue] = []
+        for annotation in content.annotations[image["id"]]:
             if annotation.get("iscrowd"):
                 continue
             label, instance = tag_to_mask_id(content.tag_of[annotation["category_id"]]), annotation["id"]
             if kind == "mask":
                 shape = CocoShape(1, annotation.get("segmentation") or [])
-                source = CocoMask(_name(image), height, width, (shape,))
-                drawn.append(MaskCue(label=label, instance=instance, source=source))
+                found.append(MaskCue(label=label, instance=instance, source=CocoMask(name, height, width, (shape,))))
                 continue
             try:
                 x, y, w, h = (float(value) for value in annotation["bbox"])
@@ -186,9 +215,9 @@ def coco_cues(
                 raise IgcamError(f"{annotations}: annotation {instance} has no bbox of four numbers") from error
             left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
             if left < right and top < bottom:
-                drawn.append(BoxCue(label=label, instance=instance, left=left, top=top, right=right, bottom=bottom))
-        if drawn:
-            cues[_name(image)] = tuple(drawn)
+                found.append(BoxCue(label=label, instance=instance, left=left, top=top, right=right, bottom=bottom))
+        if found:
+            cues[name] = tuple(found)
     return cues
 
 
@@ -223,8 +252,10 @@ class _Content:
             raise IgcamError(f"{path}: is not a COCO instances file: {error} is missing") from error
         except (TypeError, ValueError) as error:
             raise IgcamError(f"{path}: is not a COCO instances file: {error}") from error
-        _refuse_repeats(path, "category name", names)
-        _refuse_repeats(path, "image name", [_name(image) for image in images])
+        for what, values in (("category name", names), ("image name", [_name(image) for image in images])):
+            for name, count in Counter(values).items():
+                if count > 1:
+                    raise IgcamError(f"{path}: has the {what} '{name}' twice")
         classes = choose_classes(names, wanted, str(path))
         if wanted is None and names:
             try:
@@ -237,94 +268,68 @@ class _Content:
         return cls(classes, tag_of, images, annotations)
 
 
-def _refuse_repeats(path: str | Path, what: str, names: list[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise IgcamError(f"{path}: has the {what} '{name}' twice")
-        seen.add(name)
-
-
 def _name(image: dict[str, Any]) -> str:
     return PurePosixPath(image["file_name"]).with_suffix("").as_posix()
 
 
-def _pycocotools() -> Any:
-    try:
-        return import_module("pycocotools.mask")
-    except ImportError as error:
-        message = "masks of COCO need pycocotools, which is not installed: pip install 'igcam[export]'"
-        raise IgcamError(message) from error
-
-
-@dataclass(frozen=True)
-class CocoWriter:
-    """Every object is an annotation; what is unknown is a crowd of every class that the mask shows.
+@export_format("coco")
+class CocoWriter(Writer):
+    """Every object is an annotation; unknown pixels are a crowd of every class in the mask.
 
         images/NAME.jpg
         annotations.json    categories 1..C; segmentation as polygons or as run-length codes
 
-    Polygons run along the edges of pixels, so that drawing them by COCO's rule gives the same pixels, holes
-    included; crowds are run-length codes, as COCO wants. Unknown pixels of a mask without any class become
+    Polygons run along the edges of pixels, so that rasterising them by COCO's rule gives the same pixels, holes
+    included; crowds are run-length codes, as COCO requires. Unknown pixels of a mask without any class become
     background, as a crowd needs a category.
     """
-
-    out: Path
-    classes: tuple[str, ...]
-    options: ExportOptions
 
     def write(self, item: ExportItem) -> Record:
         """Write the photo, and return its annotations."""
         file = put_photo(item, self.out / "images", item.name, self.options.link)
         height, width = item.mask.shape
-        annotations = [self._annotation(thing, height, width) for thing in item.objects]
+        annotations = []
+        for found in item.objects:
+            if self.options.shape == "mask":
+                annotations.append(_annotation(found.label, found, _code(found.in_image(height, width))))
+            else:
+                rings = outlines(found.region, tolerance=self.options.tolerance)
+                annotations.append(_annotation(found.label, found, [_corners(found.to_image(ring)) for ring in rings]))
         if item.unknown:
-            crowd = MaskObject.cut(IGNORE, item.mask == IGNORE)
-            for label in sorted({thing.label for thing in item.objects}):
-                annotations.append(_annotation(label, crowd, _code(crowd, height, width), crowd=1))
+            unknown = item.mask == IGNORE
+            crowd, code = MaskObject.cut(IGNORE, unknown), _code(unknown)
+            for label in sorted({found.label for found in item.objects}):
+                annotations.append(_annotation(label, crowd, code, crowd=1))
         return {"file_name": file, "height": height, "width": width, "annotations": annotations}
 
-    def finish(self, records: Records) -> None:
+    def finish(self, records: Iterable[Record]) -> None:
         """Write annotations.json."""
         write_chunks(self.out / "annotations.json", self._text(records))
 
-    def _annotation(self, thing: MaskObject, height: int, width: int) -> dict[str, Any]:
-        if self.options.shape == "mask":
-            return _annotation(thing.label, thing, _code(thing, height, width))
-        rings = outlines(thing.region, tolerance=self.options.tolerance)
-        return _annotation(thing.label, thing, [_tidy(thing.placed(ring)) for ring in rings])
+    def loses_unknown(self, item: ExportItem) -> bool:
+        """Return whether the image has unknown pixels and no object."""
+        return item.unknown and not item.objects
 
-    def _text(self, records: Records) -> Iterator[str]:
+    def _text(self, records: Iterable[Record]) -> Iterator[str]:
         categories = [{"id": number, "name": name} for number, name in enumerate(self.classes, start=1)]
-        yield f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"images": ['
-        for number, record in enumerate(records, start=1):
-            image = {"id": number} | {key: record[key] for key in ("file_name", "height", "width")}
-            yield ("" if number == 1 else ",") + "\n" + json.dumps(image, ensure_ascii=False)
-        yield '\n],\n"annotations": ['
-        count = 0
-        for number, record in enumerate(records, start=1):
-            for annotation in record["annotations"]:
-                count += 1
-                line = json.dumps({"id": count, "image_id": number} | annotation)
-                yield ("" if count == 1 else ",") + "\n" + line
-        yield "\n]}\n"
+        yield f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"images": '
+        keys = ("file_name", "height", "width")
+        yield from json_array({"id": n} | {key: record[key] for key in keys} for n, record in enumerate(records, 1))
+        yield ',\n"annotations": '
+        every = ((n, annotation) for n, record in enumerate(records, 1) for annotation in record["annotations"])
+        yield from json_array({"id": count, "image_id": n} | item for count, (n, item) in enumerate(every, 1))
+        yield "}\n"
 
 
-def _annotation(label: int, thing: MaskObject, segmentation: Any, crowd: int = 0) -> dict[str, Any]:
-    return {
-        "category_id": label,
-        "iscrowd": crowd,
-        "area": thing.area,
-        "bbox": list(thing.box),
-        "segmentation": segmentation,
-    }
+def _annotation(label: int, found: MaskObject, segmentation: Any, crowd: int = 0) -> dict[str, Any]:
+    place = {"area": found.area, "bbox": list(found.box), "segmentation": segmentation}
+    return {"category_id": label, "iscrowd": crowd, **place}
 
 
-def _code(thing: MaskObject, height: int, width: int) -> dict[str, object]:
-    canvas = np.zeros((height, width), bool)
-    thing.paint(canvas, True)
-    return coco_code(canvas)
+def _code(region: NDArray[np.bool_]) -> dict[str, object]:
+    code = coco.encode(np.asfortranarray(region, np.uint8))
+    return {"size": list(region.shape), "counts": code["counts"].decode()}
 
 
-def _tidy(ring: np.ndarray) -> list[int | float]:
+def _corners(ring: NDArray[np.float64]) -> list[int | float]:
     return [int(value) if value.is_integer() else round(value, 2) for value in ring.ravel().tolist()]

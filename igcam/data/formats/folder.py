@@ -1,4 +1,4 @@
-"""A folder of photos with a table of tags, or one folder a class."""
+"""A folder of photos with a tag table, or one folder a class."""
 
 from __future__ import annotations
 
@@ -8,23 +8,16 @@ from pathlib import Path, PurePosixPath
 
 from igcam.core.errors import IgcamError
 from igcam.data.findings import Finding, did_you_mean, raise_errors
-from igcam.data.images import (
-    IMAGE_SUFFIXES,
-    find_files,
-    find_images,
-    name_index,
-    normal_name,
-    sample_name,
-)
+from igcam.data.images import IMAGE_SUFFIXES, find_files, find_images, name_index, normal_name, sample_name
 from igcam.data.masks import BACKGROUND, MAXIMUM_CLASSES, MaskFile, class_lookup
 from igcam.data.sample import Dataset, Sample, named_once
 from igcam.data.tags import TagRow, clean_name, probable_misspellings, read_tag_table
 
 UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".jfif")
-"""Photos that are noticed but not read."""
+"""Photos that are reported but not read."""
 
 Entries = list[tuple[str, TagRow]]
-"""Name of the sample, and what one place says about it."""
+"""Names of samples, each with one statement of its tags."""
 
 
 def read_folder(
@@ -33,7 +26,7 @@ def read_folder(
     masks: str | Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """Read a folder of photos; docs/data.md has the rules.
+    """Read a folder of photos; docs/data.md lists the rules.
 
     Args:
         photos: Searched with its subfolders for jpg, jpeg, png, bmp, webp, tif and tiff, in any case. Hidden
@@ -41,15 +34,15 @@ def read_folder(
         tags: A table, see `igcam.data.tags.read_tag_table`; its images are named relative to `photos`, with
             or without suffix. None: the first folder below `photos` is the class of the photos in it
             (`background`: none), and photos beside these folders have unknown tags.
-        masks: Folder with the true mask of sample NAME in NAME.png, for evaluation only; some may be absent.
-        classes: Names in the order of their mask ids; all other names are errors. None takes all names
-            that occur, sorted, and refuses those that look misspelt.
+        masks: Folder with the true mask of sample NAME in NAME.png, for evaluation only; some may be missing.
+        classes: Names in the order of their mask ids; all other names are errors. None takes all names in
+            the tags, sorted, and refuses those that look misspelt.
 
     Returns:
         One sample a photo, sorted by path. Photos without a row have unknown tags.
 
     Raises:
-        IgcamError: All errors that can be found without opening the photos, each with its file and line.
+        IgcamError: All errors that are found without opening the photos, each with its file and line.
     """
     dataset, findings = examine_folder(photos, tags, masks, classes)
     raise_errors(photos if tags is None else tags, findings)
@@ -62,10 +55,10 @@ def examine_folder(
     masks: str | Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> tuple[Dataset, list[Finding]]:
-    """Apply every rule that needs no pixels; arguments as for `read_folder`.
+    """Apply every rule that needs no pixels; arguments are those of `read_folder`.
 
     Returns:
-        The data set as far as it can be understood, with tags in doubt unknown; and the findings.
+        The data set, with contradicting tags unknown; and the findings.
     """
     findings: list[Finding] = []
     images = _find_photos(Path(photos), None if masks is None else Path(masks), findings)
@@ -109,7 +102,7 @@ def _find_photos(photos: Path, masks: Path | None, findings: list[Finding]) -> d
         findings.append(Finding("error", str(photos), "no-photos", problem))
         return {}
     images: dict[str, Path] = {}
-    # Masks may lie in a folder below the photos, and are none.
+    # Masks below the photos are no photos.
     skipped = None
     if masks is not None and photos.resolve() in masks.resolve().parents:
         skipped = photos / masks.resolve().relative_to(photos.resolve())

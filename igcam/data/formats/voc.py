@@ -1,44 +1,26 @@
-"""PASCAL VOC 2012 and data in its layout."""
+"""PASCAL VOC 2012 and data in its layout: reading a list of images, and writing one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import write_text
-from igcam.data.export_item import ExportItem, ExportOptions, Record, Records, put_photo
+from igcam.data.export_item import ExportItem, Record, Writer, export_format, put_photo
 from igcam.data.masks import IGNORE, MAXIMUM_CLASSES, MaskFile, lookup_for, write_mask
 from igcam.data.sample import Dataset, Sample, choose_classes, mask_id_to_tag
 
-VOC_CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
+_NAMES = (
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
+    "sofa train tvmonitor"
 )
-"""The names of VOC's mask ids 1 to 20."""
+VOC_CLASSES = tuple(_NAMES.split())
+"""Names of VOC's mask ids 1..20."""
 
 
 def read_voc(
@@ -57,11 +39,11 @@ def read_voc(
         masks: Folder of the colour-mapped PNGs, for example SegmentationClassAug.
 
     Returns:
-        One sample a line, in the list's order. Tags are the classes that occur in the mask.
+        One sample a line, in the order of the list. Tags are the classes in the mask.
 
     Raises:
-        IgcamError: The list is missing or repeats a name, a class is unknown, a mask has ids that VOC does
-            not have, or images or masks are missing, all listed.
+        IgcamError: The list is missing or repeats a name, a class is unknown, a mask has ids unknown to
+            VOC, or images or masks are missing, all listed.
     """
     root = Path(root)
     wanted = choose_classes(VOC_CLASSES, classes, "VOC")
@@ -124,43 +106,38 @@ def _read_list(file: Path) -> list[str]:
     return list(names)
 
 
-@dataclass(frozen=True)
-class VocWriter:
-    """Photos, masks of classes, masks of objects and a list.
+@export_format("voc")
+class VocWriter(Writer):
+    """Photos, semantic masks, masks of objects and an image list.
 
         VOCdevkit/VOC2012/JPEGImages/NAME.jpg
         VOCdevkit/VOC2012/SegmentationClass/NAME.png
-        VOCdevkit/VOC2012/SegmentationObject/NAME.png          objects 1, 2, ...; 255: over 254, or too small
+        VOCdevkit/VOC2012/SegmentationObject/NAME.png          objects 1, 2, ...; 255: beyond 254, or too small
         VOCdevkit/VOC2012/ImageSets/Segmentation/SPLIT.txt
         VOCdevkit/VOC2012/classes.txt                          name of id 1, of id 2, ...
 
     Masks keep their ids and 255. Every photo becomes a JPEG, as VOC knows no other.
     """
 
-    out: Path
-    classes: tuple[str, ...]
-    options: ExportOptions
-
     @property
     def root(self) -> Path:
-        """The folder that `igcam.data.read_voc` takes."""
+        """The folder that `read_voc` takes."""
         return self.out / "VOCdevkit" / "VOC2012"
 
     def write(self, item: ExportItem) -> Record:
         """Write photo, classes and objects of one image."""
         put_photo(item, self.root / "JPEGImages", item.name, self.options.link, jpeg=True)
         write_mask(self.root / "SegmentationClass" / f"{item.name}.png", item.mask)
-        # Objects that have no number are unknown.
+        # Objects without a number of their own are unknown.
         numbers = np.where(item.mask > 0, np.uint8(IGNORE), np.uint8(0))
         largest = sorted(range(len(item.objects)), key=lambda index: -item.objects[index].area)
-        kept = sorted(largest[:MAXIMUM_CLASSES])
-        for number, index in enumerate(kept, start=1):
+        for number, index in enumerate(sorted(largest[:MAXIMUM_CLASSES]), start=1):
             item.objects[index].paint(numbers, number)
         write_mask(self.root / "SegmentationObject" / f"{item.name}.png", numbers)
         return {"name": item.name}
 
-    def finish(self, records: Records) -> None:
-        """Write the list and the names of the classes."""
+    def finish(self, records: Iterable[Record]) -> None:
+        """Write the image list and the names of the classes."""
         names = "".join(f"{record['name']}\n" for record in records)
         write_text(self.root / "ImageSets" / "Segmentation" / f"{self.options.split}.txt", names)
         write_text(self.root / "classes.txt", "".join(f"{name}\n" for name in self.classes))

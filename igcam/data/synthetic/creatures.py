@@ -1,4 +1,4 @@
-"""The creatures of the built-in scenes: a head that names the class on a knitted suit that does not."""
+"""Creatures of the built-in scenes: a discriminative head on a body that all classes share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 FIRST_HEAD_SLOT = 16
-"""Palette slots from this one on belong to heads, those before to bodies."""
+"""Palette slots from this one on are colours of heads, those before of bodies."""
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A closed outline filled with one colour."""
+    """A closed polygon filled with one colour."""
 
     points: np.ndarray
     """Corners, float (n, 2): x to the right, y down."""
@@ -21,7 +21,7 @@ class Patch:
 
 
 def disc(x: float, y: float, width: float, height: float | None = None, tilt: float = 0.0) -> np.ndarray:
-    """Return an ellipse by its centre, half axes and tilt in degrees."""
+    """Return the outline of an ellipse by its centre, half axes and tilt in degrees."""
     turn = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     flat = np.stack([width * np.cos(turn), (height or width) * np.sin(turn)], axis=1)
     angle = np.radians(tilt)
@@ -30,7 +30,7 @@ def disc(x: float, y: float, width: float, height: float | None = None, tilt: fl
 
 
 def _corners(text: str) -> np.ndarray:
-    """Return the points written as "x,y x,y ..."."""
+    """Parse points written as "x,y x,y ..."."""
     return np.array([[float(number) for number in point.split(",")] for point in text.split()])
 
 

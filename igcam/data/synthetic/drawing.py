@@ -1,4 +1,4 @@
-"""Draws the creatures of the built-in scenes, and finds places for them in a picture."""
+"""Drawing of the creatures of the built-in scenes, and their layout in a picture."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _SHIFT = 4
 _LIKES_TO_BE_ALONE = 0.7
 _MIN_SHOWN = 0.6
 _MIN_FACE_SHOWN = 0.9
-_PLACES_TRIED = 100
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """One drawn object, to be laid over a picture."""
+    """One drawn object with its alpha channel."""
 
     colour: np.ndarray
-    """float32 (h, w, 3), 0..255, already multiplied by the cover."""
+    """float32 (h, w, 3), 0..255, premultiplied by the cover."""
     cover: np.ndarray
-    """float32 (h, w): the share of the pixel that the object fills."""
+    """float32 (h, w): fraction of each pixel that the object covers."""
     head: np.ndarray
-    """float32 (h, w): the share that its head fills."""
+    """float32 (h, w): fraction that its head covers."""
 
 
 def _turn(rng: np.random.Generator, tilt: float) -> np.ndarray:
-    """Return a random 2x2 transform: a tilt of up to so many degrees, a little stretch."""
+    """Return a random 2x2 transform: a tilt of up to `tilt` degrees and a little stretch."""
     angle = np.radians(rng.uniform(-tilt, tilt))
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return np.asarray(rotation * rng.uniform(0.92, 1.08, 2))
@@ -59,8 +59,8 @@ def _palette(rng: np.random.Generator, suit: str, strength: float) -> np.ndarray
     palette[_LIMB] = _darker(base, 0.82)
     palette[_SCARF] = scarf
     palette[_SCARF_EDGE] = _darker(scarf, 0.7)
-    for place, code in enumerate(HEAD_COLOURS):
-        palette[FIRST_HEAD_SLOT + place] = rgb(code)
+    for index, code in enumerate(HEAD_COLOURS):
+        palette[FIRST_HEAD_SLOT + index] = rgb(code)
     return np.asarray(palette.round()).astype(np.uint8)
 
 
@@ -68,9 +68,9 @@ def draw_object(rng: np.random.Generator, name: str, suit: str, unit: float, str
     """Draw one creature on a random body, suit pattern, tilt and side.
 
     Args:
-        rng: Where its chance comes from.
+        rng: Source of randomness.
         name: The class, a key of `HEADS`.
-        suit: The colour of its suit, a key of `SUITS`.
+        suit: Colour of the suit, a key of `SUITS`.
         unit: Half the length of the body, in pixels.
         strength: Contrast of the suit's pattern: 0 is plain, 1 as designed.
 
@@ -97,7 +97,7 @@ def _scarf(body: Body) -> np.ndarray:
 
 
 def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float, palette: np.ndarray) -> Sprite:
-    """Fill the patches from back to front on a fine grid of palette slots, then average it to pixels."""
+    """Fill the patches from back to front on a fine grid of palette slots, then average to pixels."""
     fine = pose * _SUPERSAMPLING
     outlines = [patch.points @ fine.T for patch in patches]
     line = max(1, round(0.035 * math.sqrt(abs(np.linalg.det(fine)))))
@@ -124,7 +124,7 @@ def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float
 
 
 def _body_grid(shape: tuple[int, ...], low: np.ndarray, back: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates of every place of a fine grid by a 2x2 transform, float32 (h, w) each."""
+    """Return the coordinates of every cell of a fine grid under a 2x2 transform, float32 (h, w) each."""
     y, x = (np.arange(side, dtype=np.float32) + np.float32(start) for side, start in zip(shape, low[::-1], strict=True))
     u, v = (row[0] * x[None] + row[1] * y[:, None] for row in back.astype(np.float32))
     return u, v
@@ -136,7 +136,7 @@ def _white(layer: np.ndarray) -> np.ndarray:
 
 
 class Canvas:
-    """A picture under way: objects find their places from front to back, and are painted last."""
+    """A picture in progress: objects are placed from front to back, then painted from back to front."""
 
     def __init__(self, ground: np.ndarray) -> None:
         self.picture = ground.astype(np.float32)
@@ -146,13 +146,13 @@ class Canvas:
         self._placed: list[tuple[Sprite, int, int]] = []
 
     def place(self, rng: np.random.Generator, sprite: Sprite, label: int, low: float) -> None:
-        """Put a sprite behind those already there, where enough of it shows, or leave it out.
+        """Put a sprite behind the others at a random position where enough of it is visible, or leave it out.
 
         Args:
-            rng: Where its chance comes from.
+            rng: Source of randomness.
             sprite: The object.
             label: Its mask id.
-            low: How far down it is wished to stand: 0 at the top, 1 at the bottom.
+            low: Preferred height: 0 at the top, 1 at the bottom.
         """
         size = len(self.instances)
         height, width = sprite.cover.shape
@@ -161,14 +161,14 @@ class Canvas:
         min_face = _MIN_FACE_SHOWN * np.count_nonzero(head)
         whole = np.count_nonzero(body)
         alone = rng.random() < _LIKES_TO_BE_ALONE
-        for attempt in range(_PLACES_TRIED):
+        for attempt in range(_ATTEMPTS):
             down = low if attempt % 2 == 0 else rng.random()
             top = round(down * (size - 0.9 * height) - 0.05 * height)
             left = round(rng.random() * (size - 0.9 * width) - 0.05 * width)
             there, here = _overlap(top, left, sprite, size)
             free = self.instances[there] == 0
             shown, face = body[here] & free, head[here] & free
-            minimum = 1.0 if alone and attempt < _PLACES_TRIED // 2 else _MIN_SHOWN
+            minimum = 1.0 if alone and attempt < _ATTEMPTS // 2 else _MIN_SHOWN
             if np.count_nonzero(shown) >= minimum * whole and np.count_nonzero(face) >= min_face:
                 self.labels.append(label)
                 self.instances[there][shown] = len(self.labels)
@@ -197,7 +197,7 @@ class Canvas:
 
 
 def _overlap(top: int, left: int, sprite: Sprite, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return where a sprite lies in the picture, and which of its own pixels lie there."""
+    """Return the part of the picture under a sprite, and the part of the sprite inside the picture."""
     there, here = [], []
     for start, side in zip((top, left), sprite.cover.shape, strict=True):
         first, last = max(start, 0), min(start + side, size)

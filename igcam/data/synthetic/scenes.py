@@ -1,4 +1,4 @@
-"""Built-in scenes: small pictures with exact masks that show what is hard in weak supervision."""
+"""Built-in scenes: small pictures with exact masks that show what is hard in weakly supervised segmentation."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _MAX_OBJECTS = 8
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What the scenes look like, and what is wrong with their tags.
+    """Appearance of the scenes, and errors in their tags.
 
     Raises:
-        IgcamError: An option is impossible.
+        IgcamError: An option is out of range.
     """
 
     size: int = 128
@@ -44,23 +44,23 @@ class SceneOptions:
     min_objects: int = 1
     """Fewest objects in a scene, at least 1."""
     max_objects: int = 3
-    """Most objects in a scene, at most 8; one that finds no place where 60% of it shows is left out."""
+    """Most objects in a scene, at most 8; one that nowhere shows 60% of itself is left out."""
     smallest: float = 0.34
-    """Length of the smallest body, as a share of the picture's side, at least 0.2."""
+    """Length of the smallest body, as a fraction of the side of the picture, at least 0.2."""
     largest: float = 0.56
-    """Length of the largest body, as a share of the picture's side, at most 0.75."""
+    """Length of the largest body, as a fraction of the side of the picture, at most 0.75."""
     bound_class: str | None = "frog"
-    """The class that mostly appears with one background; None for no such class."""
+    """Class that mostly co-occurs with one background; None for no such class."""
     bound_background: str = "pond"
-    """The background that it is bound to, a key of `GROUNDS`."""
+    """That background, a key of `GROUNDS`."""
     bound_share: float = 0.9
-    """Share of its scenes with that background; of the scenes without it, 1 - share have it."""
+    """Fraction of the class's scenes with that background; scenes without the class have it with 1 - this."""
     texture: float = 1.0
     """Contrast of backgrounds and suit patterns: 0 is flat, 1 as designed."""
     wrong_tags: float = 0.0
-    """Share of scenes that are given one tag of a class that is not there."""
+    """Fraction of scenes that get one wrong tag."""
     missing_tags: float = 0.0
-    """Share of scenes with two classes or more that are not given one of their tags."""
+    """Fraction of scenes with two or more classes that lack one of their tags."""
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -72,7 +72,7 @@ class SceneOptions:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and everything that is known about it; H = W = the size."""
+    """One picture with its full annotation; H = W = `SceneOptions.size`."""
 
     image: NDArray[np.uint8]
     """uint8 (H, W, 3), RGB."""
@@ -81,19 +81,19 @@ class Scene:
     instances: NDArray[np.uint8]
     """uint8 (H, W): 0 background, 1..n objects from front to back."""
     heads: NDArray[np.bool_]
-    """bool (H, W): the heads, which alone tell the class."""
+    """bool (H, W): the heads, the only discriminative parts."""
     tags: tuple[int, ...]
     """True tags: sorted class indices, from 0."""
     given_tags: tuple[int, ...]
-    """Tags after planting the wrong and the missing ones."""
+    """Tags with the simulated errors."""
     background: str
     """Name of the background, a key of `GROUNDS`."""
 
 
 def make_scene(index: int, seed: int = 0, options: SceneOptions | None = None) -> Scene:
-    """Draw one scene; it depends on its index, the seed and the options alone.
+    """Draw one scene; it depends only on its index, the seed and the options.
 
-    The options `wrong_tags` and `missing_tags` leave the picture as it is.
+    The options `wrong_tags` and `missing_tags` do not change the picture.
 
     Raises:
         IgcamError: The index or the seed is negative.
@@ -108,7 +108,7 @@ def make_scene(index: int, seed: int = 0, options: SceneOptions | None = None) -
     background = _choose_background(rng, names, options)
     suits = rng.permutation(_visible_suits(background))
     canvas = Canvas(draw_ground(background, rng, options.size, options.texture))
-    # What stands lower is nearer, so that places are given out from the bottom up.
+    # Lower objects are nearer, so place them from the bottom up.
     lows = np.sort(rng.random(count))[::-1]
     for name, label, low, suit in zip(names, wanted, lows, suits[:count], strict=True):
         unit = 0.5 * options.size * rng.uniform(options.smallest, options.largest)
@@ -121,7 +121,7 @@ def make_scene(index: int, seed: int = 0, options: SceneOptions | None = None) -
         instances=canvas.instances,
         heads=canvas.heads,
         tags=tags,
-        given_tags=_plant(np.random.default_rng([seed, index, 1]), tags, options),
+        given_tags=_with_tag_errors(np.random.default_rng([seed, index, 1]), tags, options),
         background=background,
     )
 
@@ -136,17 +136,17 @@ def write_scenes(
 ) -> Path:
     """Write scenes as a folder of photos with a table of tags, all of it or nothing.
 
-    Written are photos/NAME.jpg, tags.csv (`image,tags`, the tags as given), scenes.json (the request, and
-    for each scene its background, true and given tags) and, with `masks`, masks/NAME.png (palette) and
+    Files: photos/NAME.jpg, tags.csv (`image,tags`, with the simulated errors), scenes.json (the request; for
+    each scene its background, true and given tags) and, with `masks`, masks/NAME.png (palette) and
     instances/NAME.png (grey). A folder that holds the same request already is left as it is. Pass
-    `options.classes` to the folder reader, which otherwise sorts the names that occur.
+    `options.classes` to `read_folder`, which otherwise sorts the names.
 
     Args:
         folder: A folder that is new or empty.
         count: Number of scenes, at least 1; more scenes begin with the same ones.
         seed: Seed of all scenes.
-        options: What they look like.
-        masks: Whether the true masks and instances are written.
+        options: Options of the scenes.
+        masks: Whether true masks and instances are written.
 
     Returns:
         The folder.
@@ -158,7 +158,8 @@ def write_scenes(
     folder = Path(folder)
     if count < 1:
         raise IgcamError(f"scenes: count must be at least 1, got {count}")
-    request = {"count": count, "seed": seed, "masks": masks, "options": _plain(options)}
+    plain = {**asdict(options), "classes": list(options.classes)}
+    request = {"count": count, "seed": seed, "masks": masks, "options": plain}
     if _holds(folder, request):
         return folder
     part = folder.with_name(f".{folder.name}.part")
@@ -194,7 +195,7 @@ def _write_all(folder: Path, request: dict[str, Any], options: SceneOptions) -> 
 
 
 def _holds(folder: Path, request: dict[str, Any]) -> bool:
-    """Return whether a folder has these scenes already, and refuse one that has anything else."""
+    """Return whether a folder holds these scenes already; other content is an error."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     written = folder / "scenes.json"
@@ -202,11 +203,6 @@ def _holds(folder: Path, request: dict[str, Any]) -> bool:
     if not isinstance(found, dict) or any(found.get(key) != value for key, value in request.items()):
         raise IgcamError(f"{folder}: must be new, empty or hold the same scenes, but has other content")
     return True
-
-
-def _plain(options: SceneOptions) -> dict[str, Any]:
-    """Return the options as JSON reads them."""
-    return {**asdict(options), "classes": list(options.classes)}
 
 
 def _problems(options: SceneOptions) -> Iterator[str]:
@@ -243,7 +239,7 @@ def _choose_background(rng: np.random.Generator, present: list[str], options: Sc
 
 @cache
 def _visible_suits(background: str) -> tuple[str, ...]:
-    """Return the suit colours that stand out from a background: at a distance in CIE Lab."""
+    """Return the suit colours with enough contrast to a background in CIE Lab."""
     ground = draw_ground(background, np.random.default_rng(0), 64, 1.0)
     colours = np.array([ground.mean(axis=(0, 1)), *(rgb(code) for code in SUITS.values())])
     lab = cv2.cvtColor((colours[None] / 255).astype(np.float32), cv2.COLOR_RGB2Lab)[0]
@@ -251,8 +247,8 @@ def _visible_suits(background: str) -> tuple[str, ...]:
     return tuple(name for name, far in zip(SUITS, distance, strict=True) if far >= _MIN_CONTRAST)
 
 
-def _plant(rng: np.random.Generator, tags: tuple[int, ...], options: SceneOptions) -> tuple[int, ...]:
-    """Return the tags with a true one dropped and a wrong one added, each at its share."""
+def _with_tag_errors(rng: np.random.Generator, tags: tuple[int, ...], options: SceneOptions) -> tuple[int, ...]:
+    """Return the tags with a true one dropped and a wrong one added, each with its probability."""
     wrong, missing = rng.random(2) < (options.wrong_tags, options.missing_tags)
     given = set(tags)
     if missing and len(tags) > 1:

@@ -1,11 +1,11 @@
-"""Cues as an annotator would draw them, made from true masks."""
+"""Cues simulated from true masks, as an annotator would draw them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -13,33 +13,33 @@ from igcam.core.errors import IgcamError, check_ranges
 from igcam.data import strokes
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.masks import MaskSource, tags_in_mask
+from igcam.data.objects import ObjectMask, find_objects
 from igcam.data.sample import Dataset, Sample
-from igcam.data.true_objects import ObjectMask, find_objects
 
 SimulatedKind = Literal["point", "box", "scribble", "mask", "object-mask"]
-"""Kinds that can be drawn: one click, box, scribble or mask for every object, or the mask of the whole image."""
+"""Kinds: one click, box, scribble or mask for every object, or the mask of the whole image."""
 
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """How the annotator draws.
+    """Options of the simulated annotator.
 
     Raises:
         IgcamError: An option is out of range.
     """
 
     min_share: float = 0.001
-    """Parts of a class below this share of the image are no objects, where the truth has class ids alone."""
+    """Smallest object as a fraction of the image, where the truth has class ids only; see `find_objects`."""
     centring: float = 4.0
-    """How much clicks keep to the middle of an object: 0 = anywhere but on its border."""
+    """How much clicks prefer the middle of an object: 0 = anywhere except on its border."""
     background_point: bool = False
-    """Whether an image with points also has one on its background."""
+    """Whether images with points also get one on the background."""
     box_jitter: float = 0.05
-    """Most that an edge of a box is off, as a share of the box's width or height; 0 = tight."""
+    """Largest error of an edge of a box, as a fraction of its width or height; 0 = tight."""
     pen: float = 3.0
-    """Width of scribbles in pixels; 1 where an object is too thin for it."""
+    """Width of scribbles in pixels; 1 where an object is too thin."""
     background_scribble: bool = True
-    """Whether an image with scribbles also has one on its background."""
+    """Whether images with scribbles also get one on the background."""
 
     def __post_init__(self) -> None:
         check_ranges(self, min_share=(0, 1), centring=(0, 10), box_jitter=(0, 0.45), pen=(0.1, 1000))
@@ -54,26 +54,26 @@ def simulate_cues(
     seed: int = 0,
     options: SimulateOptions | None = None,
 ) -> dict[str, tuple[Cue, ...]]:
-    """Draw cues of one kind on a random part of the images, for `Dataset.with_cues`.
+    """Simulate cues of one kind on a random subset of the images, for `Dataset.with_cues`.
 
-    An image's cues depend on its name, its truth, the kind, the seed and the options alone. Cues of the same
-    object have the same instance in all kinds; those of the background have none. An image without an
-    object has no cues. `seconds` stays None: what the drawing costs is the ledger's matter.
+    The cues of an image depend only on its name, its truth, the kind, the seed and the options. Cues of the same
+    object have the same instance in all kinds; those of the background have none. Images without objects have
+    no cues. `seconds` stays None: the ledger estimates annotation time.
 
     Args:
-        dataset: Its samples have tags or truth; those that are drawn on need truth.
-        kind: What is drawn.
-        share: Share of the images, see `choose_images`.
-        count: Number of images, in place of `share`.
+        dataset: Samples with tags or truth; the chosen ones need truth.
+        kind: Kind of cue.
+        share: Fraction of the images, see `choose_images`.
+        count: Number of images, instead of `share`.
         seed: The same seed chooses the same images for every kind.
-        options: How they are drawn.
+        options: Options of the annotator.
 
     Returns:
         Cues by name of the sample, in the order of the data set.
 
     Raises:
-        IgcamError: The kind, share, count or seed is impossible; or of the images that are to be drawn on
-            some have no truth, or have classes in it that are not among their tags, all listed.
+        IgcamError: The kind, share, count or seed is invalid; or chosen images have no truth, or classes in it
+            that are not among their tags, all listed.
     """
     if kind not in get_args(SimulatedKind):
         raise IgcamError(f"kind must be one of {', '.join(get_args(SimulatedKind))}, got {kind}")
@@ -99,30 +99,30 @@ def simulate_cues(
 
 
 def choose_images(dataset: Dataset, *, share: float = 1.0, count: int | None = None, seed: int = 0) -> tuple[str, ...]:
-    """Choose images at random, so that every class is among them where their number allows.
+    """Choose images at random, so that they show every class if their number allows.
 
-    The images that show a class are put in an order that hangs on the seed and their names. Those that add a
-    class to the ones before them come first, so that as many images as there are classes always show all of
-    them. The first so many of the order are chosen: with the same seed, more images contain fewer.
+    The images that show a class are ordered by the seed and their names. Those that add a class to the ones
+    before them come first, so that as many images as classes always show all classes. With the same seed, a
+    larger choice contains a smaller one.
 
     Args:
-        dataset: Samples with tags; where they are unknown, the truth tells them.
-        share: Share of the images that show a class, 0 to 1; above 0 it gives at least one.
-        count: Their number, in place of the share.
+        dataset: Samples with tags, or with truth where tags are unknown.
+        share: Fraction of the images that show a class, 0 to 1; above 0 it gives at least one.
+        count: Number of images, instead of the fraction.
         seed: 0 or more.
 
     Returns:
         Names in the order of the data set.
 
     Raises:
-        IgcamError: A number is impossible, or samples have neither tags nor truth, all listed.
+        IgcamError: A number is out of range, or samples have neither tags nor truth, all listed.
     """
     if seed < 0:
         raise IgcamError(f"seed must be at least 0, got {seed}")
     unknown = [sample.name for sample in dataset if sample.tags is None and sample.truth is None]
     if unknown:
         raise IgcamError.from_lines("images with neither tags nor a true mask:", unknown)
-    shown = {sample.name: set(_shown(sample)) for sample in dataset}
+    shown = {sample.name: set(_tags(sample)) for sample in dataset}
     order = sorted((name for name, tags in shown.items() if tags), key=lambda name: _hash(seed, "order", name))
     number = _number(len(order), share, count)
     seen: set[int] = set()
@@ -147,7 +147,7 @@ def _number(available: int, share: float, count: int | None) -> int:
     return count
 
 
-def _shown(sample: Sample) -> tuple[int, ...]:
+def _tags(sample: Sample) -> tuple[int, ...]:
     if sample.tags is not None or sample.truth is None:
         return sample.tags or ()
     return tags_in_mask(sample.truth.read())
@@ -169,23 +169,18 @@ def _draw(truth: MaskSource, kind: str, rng: np.random.Generator, options: Simul
             left, top, right, bottom = strokes.box(found.region, rng, options.box_jitter)
             yield BoxCue(label=found.label, instance=found.instance, left=left, top=top, right=right, bottom=bottom)
         else:
-            yield _stroke(found.region, found.label, found.instance, kind, rng, options)
+            yield _stroke(kind, found.region, rng, options, label=found.label, instance=found.instance)
     background = truth.read() == 0
     wanted = {"point": options.background_point, "scribble": options.background_scribble}
     if wanted.get(kind) and background.any():
-        yield _stroke(background, 0, None, kind, rng, options)
+        yield _stroke(kind, background, rng, options, label=0)
 
 
 def _stroke(
-    region: strokes.Region,
-    label: int,
-    instance: int | None,
-    kind: str,
-    rng: np.random.Generator,
-    options: SimulateOptions,
-) -> Cue:
+    kind: str, region: strokes.Region, rng: np.random.Generator, options: SimulateOptions, **labels: Any
+) -> PointCue | ScribbleCue:
     if kind == "point":
         x, y = strokes.click(region, rng, options.centring)
-        return PointCue(label=label, instance=instance, x=x, y=y)
+        return PointCue(x=x, y=y, **labels)
     points, width = strokes.scribble(region, rng, options.pen)
-    return ScribbleCue(label=label, instance=instance, points=points, width=width)
+    return ScribbleCue(points=points, width=width, **labels)

@@ -1,4 +1,4 @@
-"""What the built-in scenes are made of: grounds to lie on, and patterns of knitted suits."""
+"""Textures of the built-in scenes: backgrounds, and patterns of knitted suits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rgb(code: str) -> Colour:
 
 
 def _noise(rng: np.random.Generator, size: int, cells: int | tuple[int, int]) -> np.ndarray:
-    """Return smooth noise, float32 (size, size), mostly in 0..1, from a grid of so many cells."""
+    """Return smooth noise, float32 (size, size), mostly in 0..1, interpolated from a grid of `cells`."""
     rows, columns = (cells, cells) if isinstance(cells, int) else cells
     grid = rng.random((rows, columns), dtype=np.float32)
     return np.asarray(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC))
@@ -152,7 +152,7 @@ def draw_ground(name: str, rng: np.random.Generator, size: int, strength: float)
 
     Args:
         name: A key of `GROUNDS`.
-        rng: Where its chance comes from.
+        rng: Source of randomness.
         size: Side in pixels.
         strength: Contrast of the texture around its mean colour: 0 is flat, 1 as designed.
 
@@ -181,4 +181,4 @@ PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "checks": lambda u, v: np.asarray((np.floor(u) + np.floor(v)) % 2 == 0),
     "zigzag": lambda u, v: np.asarray(_fraction(v + 0.7 * np.abs(_fraction(u) - 0.5)) < 0.4),
 }
-"""Suit patterns by name: from coordinates in pattern repeats, where the accent colour goes."""
+"""Suit patterns by name: where the accent colour goes, given coordinates in pattern repeats."""

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
-import sys
+import math
 
 import numpy as np
 import pytest
 from data_files import SHARED, photos
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
 from reader_suite import ReaderSuite
 
 from igcam.core.errors import IgcamError
 from igcam.data.cue import BoxCue, MaskCue
-from igcam.data.formats.coco import CocoMask, CocoShape, coco_cues, read_coco
+from igcam.data.formats.coco import CocoMask, CocoShape, _lengths, coco_cues, read_coco
 
-pytest.importorskip("pycocotools")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 HEIGHT, WIDTH = 70, 90
@@ -127,8 +130,6 @@ def test_empty_and_damaged_segmentations():
 
 
 def test_compressed_codes():
-    from pycocotools import mask as coco
-
     code = coco.encode(np.asfortranarray(CROWD.astype(np.uint8)))
     for counts in (code["counts"], code["counts"].decode()):
         shape = CocoShape(2, {"size": [HEIGHT, WIDTH], "counts": counts})
@@ -162,14 +163,34 @@ def test_masks_as_cues(make):
         coco_cues(make(), kind="point")
 
 
-def test_tags_need_no_pycocotools_but_masks_name_the_extra(make, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pycocotools", None)
-    monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
-    dataset = read_coco(tmp_path / "images", make())
-    assert dataset.samples[0].tags == (0, 1, 2)
-    with pytest.raises(IgcamError, match=r"need pycocotools.*igcam\[export\]") as caught:
-        dataset.samples[0].truth.read()
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"size": [10, 12], "counts": [5, 5]},
+        {"size": [10, 12], "counts": [130, -20, 10]},
+        {"size": [10, 12], "counts": []},
+        {"size": [10, 12], "counts": "55"},
+        {"size": [10, 12], "counts": ""},
+        {"size": [10, 12], "counts": "PP"},
+        {"size": [10, 12], "counts": "o" * 50},
+        {"size": [10, 12], "counts": "\x01é"},
+        [[0, 0, 1e9, 0, 1e9, 1e9]],
+        [[0, 0, math.inf, 0, 5, 5]],
+        [[0, 0, math.nan, 0, 5, 5]],
+        [[0, 0, 1e7, 0] * 3],
+    ],
+)
+def test_what_pycocotools_would_crash_on_or_leave_uninitialised(damaged):
+    with pytest.raises(IgcamError, match="x: a COCO segmentation cannot be drawn") as caught:
+        CocoMask("x", 10, 12, (CocoShape(1, damaged),)).read()
     assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None)
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, shape)))
+def test_compressed_codes_have_their_lengths(region):
+    code = coco.encode(np.asfortranarray(region, np.uint8))
+    np.testing.assert_array_equal(_lengths(code["counts"]), run_lengths(region)["counts"])
 
 
 @pytest.mark.parametrize(

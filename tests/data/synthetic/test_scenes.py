@@ -144,7 +144,7 @@ def test_mask_is_where_the_object_changes_the_picture() -> None:
     sprite = draw_object(np.random.default_rng(5), "fox", "navy", 20.0, 1.0)
     white, black = (Canvas(np.full((96, 96, 3), value, dtype=np.uint8)) for value in (255, 0))
     for canvas in (white, black):
-        canvas.position(np.random.default_rng(0), sprite, 1, 0.5)
+        canvas.place(np.random.default_rng(0), sprite, 1, 0.5)
     difference = white.finish(np.random.default_rng(1)) * 1.0 - black.finish(np.random.default_rng(1))
     inside = white.instances > 0
     rim = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), dtype=np.uint8)) > cv2.erode(
@@ -163,9 +163,9 @@ def block(side: int, value: int, head: float = 1.0) -> Sprite:
 def test_later_objects_stay_behind_and_a_hidden_one_is_left_out() -> None:
     canvas = Canvas(np.zeros((60, 60, 3), dtype=np.uint8))
     rng = np.random.default_rng(0)
-    canvas.position(rng, block(54, 200), 4, 0.5)
-    canvas.position(rng, block(20, 50), 2, 0.5)
-    canvas.position(rng, block(20, 50, head=0.0), 2, 0.5)
+    canvas.place(rng, block(54, 200), 4, 0.5)
+    canvas.place(rng, block(20, 50), 2, 0.5)
+    canvas.place(rng, block(20, 50, head=0.0), 2, 0.5)
     assert canvas.labels == [4]
 
 
@@ -176,7 +176,7 @@ def test_what_is_in_front_is_painted_last(monkeypatch: pytest.MonkeyPatch) -> No
         rng = np.random.default_rng(seed)
         canvas = Canvas(np.zeros((60, 60, 3), dtype=np.uint8))
         for label, value in ((4, 200), (2, 60), (1, 130)):
-            canvas.position(rng, block(24, value), label, 0.5)
+            canvas.place(rng, block(24, value), label, 0.5)
         values = np.array([0, *({4: 200, 2: 60, 1: 130}[label] for label in canvas.labels)])
         inside = canvas.instances > 0
         difference = canvas.finish(rng)[..., 0] - values[canvas.instances]

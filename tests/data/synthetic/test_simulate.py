@@ -14,9 +14,9 @@ from igcam.data.cue import BoxCue, MaskCue, PointCue, ScribbleCue
 from igcam.data.cues import read_cues, write_cues
 from igcam.data.formats.coco import coco_cues, read_coco
 from igcam.data.masks import MaskFile, class_lookup, write_mask
+from igcam.data.objects import ObjectMask, find_objects, with_instances
 from igcam.data.sample import Dataset, Sample
 from igcam.data.synthetic.simulate import SimulateOptions, choose_images, simulate_cues
-from igcam.data.true_objects import ObjectMask, find_objects, with_instances
 
 KINDS = ("point", "box", "scribble", "mask", "object-mask")
 CLASSES = ("cat", "cow", "dog")

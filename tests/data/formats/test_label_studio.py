@@ -1,37 +1,14 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from brush_reader import brush_region
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from pycocotools import mask as coco
 
-from igcam.data.run_lengths import brush_code, coco_code, run_lengths
+from igcam.data.formats.label_studio import brush_code
 
 regions = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, shape))
-
-
-def test_runs_are_off_and_on_in_turn() -> None:
-    assert run_lengths(np.array([0, 0, 1, 1, 1, 0], bool)).tolist() == [2, 3, 1]
-    assert run_lengths(np.array([1, 0], bool)).tolist() == [0, 1, 1]
-    assert run_lengths(np.zeros(4, bool)).tolist() == [4]
-
-
-@settings(deadline=None)
-@given(regions)
-def test_pycocotools_writes_the_same_code(region: np.ndarray) -> None:
-    theirs: dict[str, Any] = coco.encode(np.asfortranarray(region.astype(np.uint8)))
-    assert coco_code(region) == {"size": list(region.shape), "counts": theirs["counts"].decode()}
-
-
-def test_lengths_that_grow_and_shrink_a_lot_are_coded_alike() -> None:
-    region = np.zeros((5000, 7), bool)
-    region[1:4900, 1] = region[17, 2] = region[40:, 4] = region[:, 5] = True
-    theirs = coco.encode(np.asfortranarray(region.astype(np.uint8)))
-    assert coco_code(region)["counts"] == theirs["counts"].decode()
 
 
 @settings(deadline=None)

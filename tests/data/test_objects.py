@@ -13,8 +13,8 @@ from scipy import ndimage
 from igcam.core.errors import IgcamError
 from igcam.data.formats.coco import CocoMask, CocoShape
 from igcam.data.masks import MaskFile, tags_in_mask, write_mask
+from igcam.data.objects import InstanceMask, ObjectMask, ObjectSource, find_objects, with_instances
 from igcam.data.sample import Dataset, Sample
-from igcam.data.true_objects import InstanceMask, ObjectMask, ObjectSource, find_objects, with_instances
 
 MASK = np.array(
     [
