@@ -1,4 +1,4 @@
-"""Influence functions of linear heads: which images and which places help or hurt a validation loss."""
+"""Influence functions of linear heads: which images and locations help or harm a validation loss."""
 
 from igcam.influence.head import HeadInfluence, HeadVector
 from igcam.influence.removal import HeadChanges

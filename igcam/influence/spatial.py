@@ -1,4 +1,4 @@
-"""Spatial influence maps: which places of an image help or hurt."""
+"""Spatial influence maps: which locations of an image help or harm."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from igcam.influence.head import HeadVector
 def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: HeadVector) -> np.ndarray:
     """Split the influence of an image, for a head on average-pooled features, over its locations.
 
-    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias sees the
-    same constant one at every location, so its share is spread evenly. The sum over locations is the
-    image's influence I_c(i, V); positive places raise V.
+    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes
+    equally at every location. The sum over locations is the image's influence I_c(i, V); positive locations
+    raise V.
 
     Args:
-        feature_map: (D, h, w), the features before pooling; what was done to the pooled features (scaling,
-            centring) must be done at every location here.
+        feature_map: (D, h, w), the features before pooling, scaled and centred like the pooled features.
         residual: (C,), probability - tag of the image: a row of `HeadInfluence.residual`.
         directions: `HeadInfluence.directions(...)`.
 
@@ -25,7 +24,7 @@ def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: H
         float64 (C, h, w).
 
     Raises:
-        ValueError: Shapes that do not fit together.
+        ValueError: Shapes that do not match.
     """
     features = np.asarray(feature_map, dtype=np.float64)
     residual = np.asarray(residual, dtype=np.float64)

@@ -14,7 +14,19 @@ from igcam.data.sample import Dataset
 from igcam.data.tags import write_tag_table
 from igcam.label_quality.suspects import Suspect
 
-COLUMNS = ("rank", "image", "class", "kind", "probability", "score", "logit", "neighbours", "locations", "change", "fix")
+COLUMNS = (
+    "rank",
+    "image",
+    "class",
+    "kind",
+    "probability",
+    "score",
+    "logit",
+    "neighbours",
+    "locations",
+    "change",
+    "fix",
+)
 REQUIRED = ("image", "class", "kind", "fix")
 YES, NO = ("yes", "y", "1", "true", "x"), ("no", "n", "0", "false", "")
 

@@ -1,4 +1,4 @@
-"""The L2 penalty of a linear head, chosen by how well tags are predicted that it has not seen."""
+"""The L2 penalty of a linear head, chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def best_penalty(
     seed: int,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> float:
-    """Return the penalty with the lowest out-of-fold tag loss, the first one where there is nothing to compare.
+    """Return the penalty with the lowest out-of-fold tag loss; the first one if there is only one, or only one image.
 
     Args:
         features: (n, D), scaled.
-        tags: (n, C) of 0 and 1, or between.
+        tags: (n, C), 0 or 1, or soft tags in between.
         penalties: To choose from.
-        folds: At most n of them are made.
+        folds: Number of folds, reduced to n where it is larger.
         seed: Of the folds.
         progress: Called with what is being done, the number done and the number to do.
     """
@@ -41,7 +41,7 @@ def best_penalty(
 
 
 def rotated(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the same inner products in n columns where D > n: every fit would rotate again."""
+    """Return features (n, D) with the same inner products in n columns if D > n, so that no fit has to rotate them."""
     if features.shape[1] <= len(features):
         return features
     _, triangle = np.linalg.qr(features.T)
