@@ -80,7 +80,7 @@ def colours(image: Picture) -> Array:
 
 
 def draw(scene: Scene, feature: Array, fitted: CrossFit, image: int, c: int, clear: float) -> list[Picture | None]:
-    """Return the photo, the evidence of heads that have not seen it, and its spatial influence."""
+    """Return the photo, the scores of heads that have not seen it, and its spatial influence."""
     head = fitted.heads[fitted.fold[image]]
     seen = np.tensordot(head.weight[c], feature, 1) + head.bias[c]
     influence = fitted.spatial(image, feature)[c]
