@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -44,11 +45,12 @@ def audit(
     from igcam.runs.folder import RunFolder
 
     console = Console()
+    say = partial(console.print, highlight=False, soft_wrap=True)
     opened = RunFolder.open(run)
     out = out or opened.file("audit")
     if fixes is not None:
         changed = apply_fixes(read_dataset_file(opened.file("samples.json")), fixes, out / "corrected-tags.csv")
-        console.print(f"{changed} tags changed in {out / 'corrected-tags.csv'}", highlight=False, soft_wrap=True)
+        say(f"{changed} tags changed in {out / 'corrected-tags.csv'}")
         return
     check_unanswered(out / "suspects.csv")
     if budget is None and (kind or cost):
@@ -61,13 +63,11 @@ def audit(
     write_suspects(out / "suspects.csv", found.suspects)
     if budget is not None:
         write_proposals(out / "next-cues.csv", found.dataset, proposals)
-        console.print(f"next cues: {len(proposals)} in {out / 'next-cues.csv'}", highlight=False, soft_wrap=True)
+        say(f"next cues: {len(proposals)} in {out / 'next-cues.csv'}")
     page = write_audit_page(opened.path.resolve().name, found, out / "audit.html", proposals, pictures)
     likely = sum(item.score > 0 for item in found.suspects)
-    console.print(
-        f"{likely} tags are probably wrong or missing: {out / 'suspects.csv'}", highlight=False, soft_wrap=True
-    )
-    console.print(f"page: {page}", highlight=False, soft_wrap=True)
+    say(f"{likely} tags are probably wrong or missing: {out / 'suspects.csv'}")
+    say(f"page: {page}")
 
 
 def _costs(given: list[str]) -> dict[str, float]:

@@ -87,17 +87,6 @@ def checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -
     return np.hstack([weight, bias[:, None]])
 
 
-def checked_chunk(chunk: int) -> int:
-    """Return the number of rows processed at a time.
-
-    Raises:
-        ValueError: Below 1.
-    """
-    if chunk < 1:
-        raise ValueError(f"chunk: must be at least 1, got {chunk}")
-    return chunk
-
-
 def with_constant(features: np.ndarray) -> np.ndarray:
     """Append a column of ones, which carries the bias: (n, D) -> float64 (n, D + 1)."""
     rows = np.ones((len(features), features.shape[1] + 1))

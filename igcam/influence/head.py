@@ -15,7 +15,6 @@ from scipy.special import expit
 from igcam.core.errors import IgcamError
 from igcam.influence.design import (
     RowSpace,
-    checked_chunk,
     checked_features,
     checked_head,
     checked_l2,
@@ -104,7 +103,7 @@ class HeadInfluence:
         sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
         self.l2 = checked_l2(l2)
         self.theta = checked_head(weight, bias, tags.shape[1], features.shape[1])
-        self._chunk = checked_chunk(chunk)
+        self._chunk = _checked_chunk(chunk)
         self.space = row_space(features)
         logits = self.space.rows @ self.space.into(self.theta).T
         self.tags = tags
@@ -191,7 +190,7 @@ class HeadInfluence:
         """
         rows, pulls = self._validation(features, tags, None)
         influence = np.zeros((len(rows), len(self.residual)))
-        for start in range(0, len(rows), checked_chunk(chunk)):
+        for start in range(0, len(rows), _checked_chunk(chunk)):
             part = slice(start, start + chunk)
             coordinates = self.space.into(rows[part]).T
             for c, factor in enumerate(self.factors):
@@ -232,8 +231,8 @@ class HeadInfluence:
         Source: Pruthi et al., "Estimating Training Data Influence by Tracing Gradient Descent", NeurIPS 2020,
         with one checkpoint (TracIn).
         """
-        gradient = self.loss_gradient(features, tags, sample_weight)
-        vectors = self.space.into(np.hstack([gradient.weight, gradient.bias[:, None]]))
+        rows, pulls = self._validation(features, tags, sample_weight)
+        vectors = self.space.into(pulls.T @ rows / len(rows))
         return -self.residual * (self.space.rows @ vectors.T)
 
     def _quadratic(self) -> np.ndarray:
@@ -263,3 +262,39 @@ class HeadInfluence:
         tags = checked_tags("validation tags", tags, len(rows), classes)
         weights = checked_weight("validation sample_weight", sample_weight, len(rows), classes)
         return rows, weights * (expit(rows @ self.theta.T) - tags)
+
+
+def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: HeadVector) -> np.ndarray:
+    """Split the influence of an image, for a head on average-pooled features, over its locations.
+
+    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes
+    equally at every location. The sum over locations is the image's influence I_c(i, V); positive locations
+    raise V.
+
+    Args:
+        feature_map: (D, h, w), the features before pooling, scaled and centred like the pooled features.
+        residual: (C,), probability - tag of the image: a row of `HeadInfluence.residual`.
+        directions: `HeadInfluence.directions(...)`.
+
+    Returns:
+        float64 (C, h, w).
+
+    Raises:
+        ValueError: Shapes that do not match.
+    """
+    features = np.asarray(feature_map, dtype=np.float64)
+    residual = np.asarray(residual, dtype=np.float64)
+    classes, width = directions.weight.shape
+    if features.ndim != 3 or features.shape[0] != width or 0 in features.shape:
+        raise ValueError(f"feature_map: shape must be ({width}, h, w), got {features.shape}")
+    if residual.shape != (classes,):
+        raise ValueError(f"residual: shape must be ({classes},), got {residual.shape}")
+    height, across = features.shape[1:]
+    along = directions.weight @ features.reshape(width, -1) + directions.bias[:, None]
+    return (-residual[:, None] * along / (height * across)).reshape(classes, height, across)
+
+
+def _checked_chunk(chunk: int) -> int:
+    if chunk < 1:
+        raise ValueError(f"chunk: must be at least 1, got {chunk}")
+    return chunk

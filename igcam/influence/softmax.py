@@ -86,8 +86,7 @@ class SoftmaxInfluence:
         influence = np.empty((len(rows), len(self._labels)))
         for start in range(0, len(rows), chunk):
             part = slice(start, start + chunk)
-            gradients = np.einsum("mc,mr->crm", pulls[part], coordinates[part])
-            influence[part] = -self._along(self._solve(gradients.reshape(-1, gradients.shape[2]))).T
+            influence[part] = -self._along(self._solve(_gradients(pulls[part], coordinates[part]))).T
         return influence
 
     def self_influence(self, *, chunk: int = 256) -> Array:
@@ -95,9 +94,8 @@ class SoftmaxInfluence:
         result = np.empty(len(self._labels))
         for start in range(0, len(result), chunk):
             part = slice(start, start + chunk)
-            gradients = np.einsum("nc,nr->crn", self.residual[part], self._space.rows[part])
-            flat = gradients.reshape(-1, gradients.shape[2])
-            result[part] = -(flat * self._solve(flat)).sum(axis=0)
+            gradients = _gradients(self.residual[part], self._space.rows[part])
+            result[part] = -(gradients * self._solve(gradients)).sum(axis=0)
         return result
 
     def leave_out(self, groups: Sequence[ArrayLike], features: ArrayLike, labels: ArrayLike) -> Array:
@@ -205,6 +203,11 @@ def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> ND
     if array.min() < 0 or array.max() >= classes:
         raise ValueError(f"{name}: must lie in 0..C - 1 with C = {classes}, got {array.min()}..{array.max()}")
     return array.astype(np.int64)
+
+
+def _gradients(pulls: Array, rows: Array) -> Array:
+    """Return the gradients, (C R, n), of n images with derivatives (n, C) by their logits and rows (n, R)."""
+    return np.asarray(np.einsum("nc,nr->crn", pulls, rows).reshape(-1, len(rows)))
 
 
 def _loss(logits: Array, labels: NDArray[np.int64]) -> float:

@@ -10,8 +10,7 @@ from scipy.special import expit
 
 from igcam.core.errors import IgcamError
 from igcam.influence.design import checked_features, checked_l2, checked_tags, checked_weight, row_space
-from igcam.influence.head import HeadInfluence, HeadVector
-from igcam.influence.spatial import spatial_influence
+from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 
 MAX_NEWTON_STEPS = 100
 MAX_CG_STEPS = 1000
