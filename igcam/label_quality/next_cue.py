@@ -147,13 +147,7 @@ def _similarity(features: Array, bandwidth: float) -> Array:
 
 
 def _greedy(
-    need: Array,
-    similar: Array,
-    covered: Array,
-    images: Sequence[int],
-    budget: float,
-    prices: CuePrices,
-    by_price: bool,
+    need: Array, similar: Array, covered: Array, images: Sequence[int], budget: float, prices: CuePrices, by_price: bool
 ) -> list[Proposal]:
     """Choose by gain per second or by gain alone; a gain is only updated when it leads (lazy greedy)."""
 

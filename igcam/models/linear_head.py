@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from igcam.core.errors import IgcamError
 from igcam.influence.design import checked_features, checked_l2, checked_tags, checked_weight, row_space
 from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 
+Array = NDArray[np.float64]
 MAX_NEWTON_STEPS = 100
 MAX_CG_STEPS = 1000
 MAX_HALVINGS = 50
@@ -21,9 +22,9 @@ MAX_HALVINGS = 50
 class LinearHead:
     """A fitted head: the logit of class c is weight[c] . f + bias[c]."""
 
-    weight: np.ndarray
+    weight: Array
     """float64 (C, D)."""
-    bias: np.ndarray
+    bias: Array
     """float64 (C,)."""
     l2: float
     """Penalty on weight and bias that it was fitted with."""
@@ -32,17 +33,13 @@ class LinearHead:
     newton_steps: int
     """Newton steps taken."""
 
-    def logits(self, features: ArrayLike) -> np.ndarray:
+    def logits(self, features: ArrayLike) -> Array:
         """Return raw logits, float64 (n, C), of features (n, D)."""
         return checked_features("features", features, self.weight.shape[1]) @ self.weight.T + self.bias
 
 
 def fit_linear_head(
-    features: ArrayLike,
-    tags: ArrayLike,
-    l2: float,
-    sample_weight: ArrayLike | None = None,
-    tolerance: float = 1e-8,
+    features: ArrayLike, tags: ArrayLike, l2: float, sample_weight: ArrayLike | None = None, tolerance: float = 1e-8
 ) -> LinearHead:
     """Fit a linear head to the unique optimum of its tag loss, each class separately.
 
@@ -78,13 +75,11 @@ def fit_linear_head(
     return LinearHead(theta[:, :-1].copy(), theta[:, -1].copy(), l2, norm, steps)
 
 
-def _minimise(
-    rows: np.ndarray, tags: np.ndarray, sample_weight: np.ndarray, l2: float, tolerance: float
-) -> tuple[np.ndarray, float, int]:
+def _minimise(rows: Array, tags: Array, sample_weight: Array, l2: float, tolerance: float) -> tuple[Array, float, int]:
     """Return theta (R, C), the largest gradient norm and the number of Newton steps."""
     count = len(rows)
 
-    def objective(theta: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    def objective(theta: Array, logits: Array) -> Array:
         losses = sample_weight * (np.logaddexp(0, logits) - tags * logits)
         return np.asarray(losses.mean(0) + l2 / 2 * (theta**2).sum(0))
 
@@ -119,14 +114,8 @@ def _minimise(
 
 
 def _newton_direction(
-    rows: np.ndarray,
-    curvature: np.ndarray,
-    l2: float,
-    axes: np.ndarray,
-    diagonal: np.ndarray,
-    gradient: np.ndarray,
-    gap: np.ndarray,
-) -> np.ndarray:
+    rows: Array, curvature: Array, l2: float, axes: Array, diagonal: Array, gradient: Array, gap: Array
+) -> Array:
     """Solve H_c d_c = -gradient_c for all classes, (R, C), until each residual's norm is below its gap (C,).
 
     Conjugate gradients; the preconditioner is the Hessian with the mean curvature for all rows, which is diagonal
@@ -153,14 +142,14 @@ def _newton_direction(
     return solution
 
 
-def feature_scale(features: np.ndarray) -> float:
+def feature_scale(features: Array) -> float:
     """Return the factor that gives float64 features (n, D) a mean square norm of one hundred, as penalties expect."""
     return 10 / max(float(np.sqrt((features**2).sum(axis=1).mean())), 1e-12)
 
 
 def cross_fitted_heads(
     features: ArrayLike, tags: ArrayLike, l2: float, folds: int, seed: int, sample_weight: ArrayLike | None = None
-) -> tuple[np.ndarray, list[LinearHead]]:
+) -> tuple[NDArray[np.int64], list[LinearHead]]:
     """Return the fold of every image, int64 (n,), and for each fold a head fitted to the images outside it.
 
     Folds are random and of equal size; the other arguments are those of `fit_linear_head`.
@@ -181,12 +170,12 @@ def cross_fitted_heads(
     return fold, [fit_linear_head(features[rows], tags[rows], l2, sample_weight[rows]) for rows in on]
 
 
-def cross_fitted_logits(features: ArrayLike, tags: ArrayLike, l2: float, folds: int = 5, seed: int = 0) -> np.ndarray:
+def cross_fitted_logits(features: ArrayLike, tags: ArrayLike, l2: float, folds: int = 5, seed: int = 0) -> Array:
     """Return the out-of-fold logits, float64 (n, C), of the heads of `cross_fitted_heads`."""
     return _out_of_fold(checked_features("features", features), *cross_fitted_heads(features, tags, l2, folds, seed))
 
 
-def _out_of_fold(features: np.ndarray, fold: np.ndarray, heads: list[LinearHead]) -> np.ndarray:
+def _out_of_fold(features: Array, fold: NDArray[np.int64], heads: list[LinearHead]) -> Array:
     logits = np.empty((len(features), len(heads[0].bias)))
     for k, head in enumerate(heads):
         logits[fold == k] = head.logits(features[fold == k])
@@ -197,20 +186,20 @@ def _out_of_fold(features: np.ndarray, fold: np.ndarray, heads: list[LinearHead]
 class CrossFit:
     """Heads fitted without one fold each, and the influence of their training images on that fold."""
 
-    fold: np.ndarray
+    fold: NDArray[np.int64]
     """int64 (n,): the fold in which an image is held out."""
-    logits: np.ndarray
+    logits: Array
     """float64 (n, C): out-of-fold logits."""
-    influence: np.ndarray
+    influence: Array
     """float64 (n, C): influence on the held-out tag loss, mean over the folds that trained on the image."""
-    residuals: np.ndarray
+    residuals: Array
     """float64 (folds, n, C): probability - tag by each fold's head; zero for the images that it held out."""
     directions: tuple[HeadVector, ...]
     """H_c^-1 grad V_c of each fold."""
     heads: tuple[LinearHead, ...]
     """The head of each fold, fitted to the images outside it."""
 
-    def spatial(self, index: int, feature_map: ArrayLike) -> np.ndarray:
+    def spatial(self, index: int, feature_map: ArrayLike) -> Array:
         """Split influence[index] over the locations of its feature map (D, h, w): float64 (C, h, w).
 
         The map's mean over locations must equal the features that were fitted.
