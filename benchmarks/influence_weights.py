@@ -106,7 +106,7 @@ def add_weights(animals: Animals, seed: int, values: Values) -> None:
 def weighted(options: FitOptions, weights: str) -> FitOptions:
     """Return the options with some of the weights: a key of `REGAINING`, or `none`."""
     shuffled = weights == "shuffled"
-    noisy_tags = replace(options.igcam.noisy_tags, share=float(weights in ("all", "tags", "shuffled")), shuffled=shuffled)
+    noisy_tags = replace(options.igcam.noisy_tags, weight=float(weights in ("all", "tags", "shuffled")), shuffled=shuffled)
     on = weights in ("all", "images", "shuffled")
     chosen = replace(options.igcam.reweight, images=on, locations=on and not shuffled, shuffled=shuffled)
     stages = ("classify", "guide", "reweight")

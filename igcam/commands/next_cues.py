@@ -1,4 +1,4 @@
-"""Where the next cues of a run help most: images with unsure maps and rare classes that many others resemble."""
+"""Where the next cues of a run help most: uncertain images of rare classes that resemble many others."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def propose_cues(
     kinds: Sequence[str] = tuple(RESOLVED),
     costs: Mapping[str, float] | None = None,
 ) -> list[Proposal]:
-    """Propose which images of a run to annotate with which kind of cue; the tags are known and cost nothing more.
+    """Propose which images of a run to annotate next, and with which kind of cue.
 
     Args:
-        run: A finished run; images that carry cues already are not proposed, and what resembles them less.
-        budget: Seconds.
+        run: A finished run; images with cues are not proposed, and images similar to them gain less.
+        budget: Seconds; the tags are known and cost nothing.
         kinds: Kinds that may be proposed.
-        costs: Seconds an image, tags included, in place of those of `ANNOTATION_SECONDS`.
+        costs: Seconds per image, tags included, in place of those of `ANNOTATION_SECONDS`.
 
     Raises:
         IgcamError: The run has no maps, or a kind or a number is wrong.
@@ -43,14 +43,14 @@ def propose_cues(
     prices = cue_prices(kinds, costs or {})
     pooled = read_array(run.file("stages", "features", "pooled.npy"))
     need = _uncertainty(run) * rarity(read_dataset_file(run.file("samples.json")).tag_matrix())
-    return next_cues(need, power_normalised(pooled).features, budget, prices, _drawn(run, prices))
+    return next_cues(need, power_normalised(pooled).features, budget, prices, _annotated(run, prices))
 
 
 def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:
-    """Return what cues cost beyond the tags.
+    """Return what cues cost in addition to the tags.
 
     Raises:
-        IgcamError: Kinds or costs that are unknown or impossible, all named.
+        IgcamError: Kinds or costs that are unknown or impossible, all listed.
     """
     table = {**ANNOTATION_SECONDS, **costs}
     known = ", ".join(RESOLVED)
@@ -69,7 +69,7 @@ def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:
 
 
 def write_proposals(path: str | Path, dataset: Dataset, proposals: Sequence[Proposal]) -> None:
-    """Write the list as CSV."""
+    """Write the proposals as CSV: rank, image, kind, seconds, gain."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["rank", "image", "kind", "seconds", "gain"])
@@ -86,11 +86,11 @@ def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
     raise IgcamError(f"{run.path}: has no maps of any stage yet; run igcam fit again")
 
 
-def _drawn(run: RunFolder, prices: CuePrices) -> dict[int, float]:
-    """Return what the cues that a run was given have resolved of their images."""
-    drawn = {}
+def _annotated(run: RunFolder, prices: CuePrices) -> dict[int, float]:
+    """Return the fraction of the uncertainty of each annotated image that its cues have resolved."""
+    annotated = {}
     for index, sample in enumerate(read_json(run.file("samples.json"))["samples"]):
         shares = [prices.resolved.get(kind, 0.0) for kind in sample.get("cues") or {}]
         if shares:
-            drawn[index] = max(shares)
-    return drawn
+            annotated[index] = max(shares)
+    return annotated

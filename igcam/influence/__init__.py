@@ -1,9 +1,8 @@
-"""Influence functions of linear heads: which images and which places help or hurt a validation loss."""
+"""Influence functions of linear heads: which images and locations help or harm a validation loss."""
 
-from igcam.influence.head import HeadInfluence, HeadVector
+from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 from igcam.influence.removal import HeadChanges
 from igcam.influence.softmax import SoftmaxInfluence
-from igcam.influence.spatial import spatial_influence
 from igcam.influence.weights import WeightOptions, influence_weights, robust_scale, shuffled_weights
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What fitting a linear head and its influence share: checked inputs, and the rows that its loss can see."""
+"""What fitting a linear head and its influence share: checked inputs, and the training rows in few dimensions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from igcam.core.errors import IgcamError
 
 
 def checked_features(name: str, features: ArrayLike, width: int | None = None, keep: bool = False) -> np.ndarray:
-    """Return features as a float64 (n, D) array; with `keep` those in floats of another size stay as they are.
+    """Return features as a float64 (n, D) array; with `keep` other floating types stay as they are.
 
     Raises:
-        ValueError: Not two-dimensional, empty, of another width than asked for, or not finite.
+        ValueError: Not two-dimensional, empty, of a width other than `width`, or not finite.
     """
     array = np.asarray(features)
     if not (keep and array.dtype.kind == "f"):
@@ -32,7 +32,7 @@ def checked_tags(name: str, tags: ArrayLike, count: int, classes: int | None = N
     """Return tags as a float64 (count, C) array with values in [0, 1].
 
     Raises:
-        ValueError: Another shape, or a value outside [0, 1].
+        ValueError: Wrong shape, or a value outside [0, 1].
     """
     array = np.asarray(tags, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] != count or array.shape[1] != (classes or array.shape[1]):
@@ -46,10 +46,10 @@ def checked_tags(name: str, tags: ArrayLike, count: int, classes: int | None = N
 
 
 def checked_weight(name: str, weight: ArrayLike | None, count: int, classes: int) -> np.ndarray:
-    """Return example weights as float64 (count, C): ones for None, (count,) repeated over the classes.
+    """Return sample weights as float64 (count, C): ones for None, (count,) repeated over the classes.
 
     Raises:
-        ValueError: Another shape, or a negative or not finite value.
+        ValueError: Wrong shape, or a value that is negative or not finite.
     """
     array = np.asarray(1.0 if weight is None else weight, dtype=np.float64)
     if weight is not None and array.shape not in {(count,), (count, classes)}:
@@ -65,11 +65,26 @@ def checked_l2(l2: float) -> float:
     """Return l2 as a float.
 
     Raises:
-        IgcamError: Not positive and finite: the optimum would not be unique, or would not exist.
+        IgcamError: Not positive and finite, so that the optimum would not be unique or would not exist.
     """
     if not 0 < l2 < np.inf:
         raise IgcamError(f"l2: must be positive and finite, got {l2}")
     return float(l2)
+
+
+def checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -> np.ndarray:
+    """Return weight (C, D) and bias (C,) of a head, or of a gradient by them, as float64 (C, D + 1).
+
+    Raises:
+        ValueError: Wrong shapes, or values that are not finite.
+    """
+    weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+    for name, array, shape in (("weight", weight, (classes, width)), ("bias", bias, (classes,))):
+        if array.shape != shape:
+            raise ValueError(f"{name}: shape must be {shape}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: all values must be finite")
+    return np.hstack([weight, bias[:, None]])
 
 
 def with_constant(features: np.ndarray) -> np.ndarray:
@@ -83,27 +98,27 @@ def with_constant(features: np.ndarray) -> np.ndarray:
 class RowSpace:
     """The training rows in coordinates of the space that they span.
 
-    With P = D + 1 > n, gradients of the training losses span at most n directions; everything else sees
-    only the l2 term. Rotating to those n directions (QR) is exact and leaves n x n problems: the dual
-    form, without the cancellation of writing it with Woodbury's identity.
+    With P = D + 1 > n, gradients of the training losses span at most n directions; all others only see the l2 term.
+    Rotating to those n directions (QR) is exact and leaves n x n problems: the dual form, without the cancellation
+    of Woodbury's identity.
     """
 
     rows: np.ndarray
     """float64 (n, R): features and constant; R = min(n, P)."""
     basis: np.ndarray | None
-    """float64 (P, R) with orthonormal columns, or None where R = P and nothing was rotated."""
+    """float64 (P, R) with orthonormal columns, or None for R = P without rotation."""
 
     def into(self, vectors: np.ndarray) -> np.ndarray:
         """Project vectors (..., P) to coordinates (..., R)."""
         return vectors if self.basis is None else vectors @ self.basis
 
     def out_of(self, coordinates: np.ndarray) -> np.ndarray:
-        """Write coordinates (..., R) as vectors (..., P)."""
+        """Return coordinates (..., R) as vectors (..., P)."""
         return coordinates if self.basis is None else coordinates @ self.basis.T
 
 
 def row_space(features: np.ndarray) -> RowSpace:
-    """Append the constant to features (n, D), and rotate to n columns where D + 1 > n."""
+    """Append the constant to features (n, D), and rotate them to n columns if D + 1 > n."""
     rows = with_constant(features)
     if rows.shape[1] <= rows.shape[0]:
         return RowSpace(rows, None)

@@ -16,6 +16,7 @@ from igcam.core.errors import IgcamError
 from igcam.influence.design import (
     RowSpace,
     checked_features,
+    checked_head,
     checked_l2,
     checked_tags,
     checked_weight,
@@ -42,23 +43,23 @@ class HeadInfluence:
 
         I(i, V) = sum_c I_c(i, V),    I_c(i, V) = -grad_c V^T H_c^-1 grad_c l_i,
 
-    with H_c the Hessian of J_c. Adding eps l_i to J moves V by eps I(i, V) to first order; leaving image i
-    out moves V by about -w_i I(i, V) / n (`HeadChanges` is far closer). Positive: the image raises V, it is
-    harmful.
+    with H_c the Hessian of J_c. Adding eps l_i to J changes V by eps I(i, V) to first order; leaving image i out
+    changes V by about -w_i I(i, V) / n (`HeadChanges` is far more accurate). A positive influence raises V: the
+    image is harmful.
 
-    H_c is factorised once a class: C R^2 float64 numbers, R = min(n, D + 1). Where D >= n everything is done
-    in the n dimensions that the training rows span, which is exact and not an approximation.
+    H_c is factorised once for each class: C R^2 float64 numbers, R = min(n, D + 1). For D >= n all is computed in
+    the n dimensions that the training rows span, which is exact.
 
     Args:
-        features: (n, D), what the head was trained on.
+        features: (n, D) of the training images.
         tags: (n, C), 0 or 1.
         weight: (C, D).
         bias: (C,).
         l2: Penalty that the head was trained with, on weight and bias.
         sample_weight: None, (n,) or (n, C), as in training.
-        tolerance: Largest norm of the gradient of J_c, as a share of the mean norm of the images' own
-            gradients. Influence is defined at the optimum only; infinity takes any head.
-        chunk: Rows worked on at a time.
+        tolerance: Largest norm of the gradient of J_c, as a fraction of the mean norm of the images' gradients.
+            Influence is only defined at the optimum; infinity accepts any head.
+        chunk: Rows processed at a time.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.
@@ -72,7 +73,7 @@ class HeadInfluence:
     factors: list[np.ndarray]
     """Lower Cholesky factor of H_c, float64 (R, R), of every class."""
     tags: np.ndarray
-    """float64 (n, C): what the head was trained on."""
+    """float64 (n, C), as in training."""
     sample_weight: np.ndarray
     """float64 (n, C)."""
     curvature: np.ndarray
@@ -82,7 +83,7 @@ class HeadInfluence:
     gradient_norm: np.ndarray
     """float64 (C,): norm of the gradient of J_c, zero at the optimum."""
     optimality: np.ndarray
-    """float64 (C,): gradient_norm as a share of the mean norm of the images' gradients."""
+    """float64 (C,): gradient_norm as a fraction of the mean norm of the images' gradients."""
 
     def __init__(
         self,
@@ -96,12 +97,12 @@ class HeadInfluence:
         tolerance: float = 1e-3,
         chunk: int = 4096,
     ) -> None:
-        # The rows in float64 are the only copy: of 100,000 images with 2048 features it has 1.6 GB.
+        # The rows in float64 are the only copy: 1.6 GB for 100,000 images with 2048 features.
         features = checked_features("features", features, keep=True)
         tags = checked_tags("tags", tags, len(features))
         sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
         self.l2 = checked_l2(l2)
-        self.theta = self._checked_head(weight, bias, tags.shape[1], features.shape[1])
+        self.theta = checked_head(weight, bias, tags.shape[1], features.shape[1])
         self._chunk = _checked_chunk(chunk)
         self.space = row_space(features)
         logits = self.space.rows @ self.space.into(self.theta).T
@@ -111,16 +112,6 @@ class HeadInfluence:
         self.curvature = sample_weight * expit(logits) * expit(-logits)
         self._check_optimum(tolerance)
         self.factors = [self._factorise(curvature) for curvature in self.curvature.T]
-
-    @staticmethod
-    def _checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -> np.ndarray:
-        weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
-        for name, array, shape in (("weight", weight, (classes, width)), ("bias", bias, (classes,))):
-            if array.shape != shape:
-                raise ValueError(f"{name}: shape must be {shape}, got {array.shape}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name}: all values must be finite")
-        return np.hstack([weight, bias[:, None]])
 
     def _check_optimum(self, tolerance: float) -> None:
         rows = self.space.rows
@@ -158,15 +149,15 @@ class HeadInfluence:
         Args:
             features: (m, D), validation images.
             tags: (m, C).
-            sample_weight: None, (m,) or (m, C); zero leaves a tag out of V.
+            sample_weight: None, (m,) or (m, C); zero excludes a tag from V.
         """
         rows, pulls = self._validation(features, tags, sample_weight)
         gradient = pulls.T @ rows / len(rows)
         return HeadVector(gradient[:, :-1], gradient[:, -1])
 
     def solve(self, gradient: HeadVector) -> HeadVector:
-        """Return H_c^-1 gradient for every class: the direction that images are measured along."""
-        vectors = self._checked_head(gradient.weight, gradient.bias, *self._shape)
+        """Return H_c^-1 gradient for every class."""
+        vectors = checked_head(gradient.weight, gradient.bias, *self._shape)
         coordinates = self.space.into(vectors)
         solved = self.space.out_of(self._solve(coordinates))
         if self.space.basis is not None:
@@ -174,7 +165,7 @@ class HeadInfluence:
         return HeadVector(solved[:, :-1], solved[:, -1])
 
     def directions(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> HeadVector:
-        """Return s_c = H_c^-1 grad_c V for the tag loss V of `loss_gradient`, as spatial maps take it."""
+        """Return s_c = H_c^-1 grad_c V for the tag loss V of `loss_gradient`, as `spatial_influence` takes it."""
         return self.solve(self.loss_gradient(features, tags, sample_weight))
 
     def on_gradient(self, gradient: HeadVector) -> np.ndarray:
@@ -182,15 +173,11 @@ class HeadInfluence:
 
         The sum over C is the influence of the image.
         """
-        vectors = self._checked_head(gradient.weight, gradient.bias, *self._shape)
+        vectors = checked_head(gradient.weight, gradient.bias, *self._shape)
         return -self.residual * (self.space.rows @ self._solve(self.space.into(vectors)).T)
 
     def on_loss(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
-        """Return the influence, float64 (n, C), on the tag loss V of `loss_gradient`.
-
-        Each class's tag loss moves its own block of the head only; the sum over C is the influence of the
-        image on V.
-        """
+        """Return the influence, float64 (n, C), on the tag loss V of `loss_gradient`; its sum over C is the image's."""
         return self.on_gradient(self.loss_gradient(features, tags, sample_weight))
 
     def on_each(self, features: ArrayLike, tags: ArrayLike, *, chunk: int = 256) -> np.ndarray:
@@ -199,7 +186,7 @@ class HeadInfluence:
         Args:
             features: (m, D).
             tags: (m, C).
-            chunk: Validation images worked on at a time; the work space is about chunk * n numbers.
+            chunk: Validation images processed at a time; the work space is about chunk * n numbers.
         """
         rows, pulls = self._validation(features, tags, None)
         influence = np.zeros((len(rows), len(self.residual)))
@@ -215,37 +202,37 @@ class HeadInfluence:
     def self_influence(self) -> np.ndarray:
         """Return the influence, float64 (n, C), of each image on its own tag loss: never positive.
 
-        Far below zero: the head relies on this image alone for its tag, as it does for a wrong one.
+        Far below zero the head relies on this image alone for its tag, as it does for a wrong one.
         """
         return -(self.residual**2) * self._quadratic()
 
     def leverage(self) -> np.ndarray:
-        """Return h_ic = w_ic p (1 - p) x_i^T H_c^-1 x_i / n, float64 (n, C): an image's share in H_c.
+        """Return h_ic = w_ic p (1 - p) x_i^T H_c^-1 x_i / n, float64 (n, C): an image's share of H_c.
 
-        Between 0 and 1; near 1 the head has no other image like it.
+        Between 0 and 1; near 1 the image is unlike all others.
         """
         return self.curvature * self._quadratic() / len(self.curvature)
 
     def leave_out_linear(self, influence: np.ndarray) -> np.ndarray:
         """Turn influence (n, C) on any loss into its change, float64 (n, C), when each image alone is left out.
 
-        -w_ic I_c(i, V) / (n (1 - h_ic)): the Newton step without the image, with V linearised. For losses of
-        which only the gradient is known; `HeadChanges` does not linearise a tag loss.
+        -w_ic I_c(i, V) / (n (1 - h_ic)): the Newton step without the image, with V linearised. For losses known
+        only by their gradient; `HeadChanges` does not linearise a tag loss.
 
         Source: Pregibon, "Logistic Regression Diagnostics", Annals of Statistics 9 (1981), one-step estimate.
         """
         return -self.sample_weight * influence / (len(influence) * (1 - self.leverage()))
 
     def grad_dot(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
-        """Return -grad_c V . grad_c l_i, float64 (n, C): what one small step of gradient descent on i does to V.
+        """Return -grad_c V . grad_c l_i, float64 (n, C): the effect on V of one small gradient step on image i.
 
-        This is no influence: the inverse Hessian is missing, and images are ordered differently.
+        Without the inverse Hessian this is not influence, and it ranks images differently.
 
         Source: Pruthi et al., "Estimating Training Data Influence by Tracing Gradient Descent", NeurIPS 2020,
         with one checkpoint (TracIn).
         """
-        gradient = self.loss_gradient(features, tags, sample_weight)
-        vectors = self.space.into(np.hstack([gradient.weight, gradient.bias[:, None]]))
+        rows, pulls = self._validation(features, tags, sample_weight)
+        vectors = self.space.into(pulls.T @ rows / len(rows))
         return -self.residual * (self.space.rows @ vectors.T)
 
     def _quadratic(self) -> np.ndarray:
@@ -275,6 +262,36 @@ class HeadInfluence:
         tags = checked_tags("validation tags", tags, len(rows), classes)
         weights = checked_weight("validation sample_weight", sample_weight, len(rows), classes)
         return rows, weights * (expit(rows @ self.theta.T) - tags)
+
+
+def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: HeadVector) -> np.ndarray:
+    """Split the influence of an image, for a head on average-pooled features, over its locations.
+
+    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes
+    equally at every location. The sum over locations is the image's influence I_c(i, V); positive locations
+    raise V.
+
+    Args:
+        feature_map: (D, h, w), the features before pooling, scaled and centred like the pooled features.
+        residual: (C,), probability - tag of the image: a row of `HeadInfluence.residual`.
+        directions: `HeadInfluence.directions(...)`.
+
+    Returns:
+        float64 (C, h, w).
+
+    Raises:
+        ValueError: Shapes that do not match.
+    """
+    features = np.asarray(feature_map, dtype=np.float64)
+    residual = np.asarray(residual, dtype=np.float64)
+    classes, width = directions.weight.shape
+    if features.ndim != 3 or features.shape[0] != width or 0 in features.shape:
+        raise ValueError(f"feature_map: shape must be ({width}, h, w), got {features.shape}")
+    if residual.shape != (classes,):
+        raise ValueError(f"residual: shape must be ({classes},), got {residual.shape}")
+    height, across = features.shape[1:]
+    along = directions.weight @ features.reshape(width, -1) + directions.bias[:, None]
+    return (-residual[:, None] * along / (height * across)).reshape(classes, height, across)
 
 
 def _checked_chunk(chunk: int) -> int:

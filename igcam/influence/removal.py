@@ -1,9 +1,9 @@
-"""What retraining without some images, or with other tags, would do to a loss, without retraining.
+"""The change of a loss when some images are left out or some tags flipped, without retraining.
 
 Sources: Beirami et al., "On Optimal Generalizability in Parametric Learning", NeurIPS 2017, and Rad and Maleki,
 "A Scalable Estimate of the Out-of-sample Prediction Error via Approximate Leave-one-out Cross-validation",
-JRSS B 2020: one Newton step of the changed objective, with the loss evaluated where it ends. That the step has
-the length that minimises the changed objective is ours: full steps of groups are much too long.
+JRSS B 2020: one Newton step of the changed objective, with the loss evaluated at its end. The length of the step,
+which minimises the changed objective, is ours: full steps overshoot for groups.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ class HeadChanges:
     """Changes of a loss V when the head is trained on other images or tags.
 
     The changed objective of class c is J'_c(theta) = 1/n sum_i w'_ic l(y'_ic) + l2/2 |theta|^2: images that are
-    left out have weight zero, n stays. Its Hessian at the old optimum is H_c less what the changed images S
-    have lost of their weights, a change of rank |S|, so by Woodbury's identity
+    left out have weight zero, n stays. Its Hessian at the old optimum is H_c minus the weight lost by the changed
+    images S, a change of rank |S|, so by Woodbury's identity
 
         d_c = -H'_c^-1 grad J'_c(theta_c),    H'_c^-1 = H_c^-1 + H_c^-1 X^T (A^-1 - K)^-1 X H_c^-1,
 
     with X the rows of S, K = X H_c^-1 X^T and A the diagonal of lost weight times p (1 - p) / n. The new
-    parameters are theta_c + t d_c, t the minimiser of J'_c along d_c, and V is evaluated there: nothing is
-    linearised. More `steps` repeat this with the same Hessian and approach retraining itself.
+    parameters are theta_c + t d_c, t the minimiser of J'_c along d_c, and V is evaluated there, not linearised.
+    More `steps` repeat this with the same Hessian and converge to retraining.
 
-    Against retraining a linear head on 2048 features of 328 photos one step correlated 0.996 or better for
-    single images, groups of 10 and of 40; see docs/influence.md.
+    Correlation with retraining a linear head on 2048 features of 328 photos: 0.996 or better for single images and
+    groups of 10 and 40, with one step; see docs/influence.md.
 
     Args:
         influence: Of the trained head.
-        features: (m, D), images that V is the mean over.
+        features: (m, D), validation images: V is the mean over them.
         tags: (m, C).
-        sample_weight: None, (m,) or (m, C); zero leaves a tag out of V.
-        steps: Steps taken, at least 1.
-        chunk: Changes worked on at a time; the work space is about 5 * n * chunk numbers.
+        sample_weight: None, (m,) or (m, C); zero excludes a tag from V.
+        steps: Newton steps, at least 1.
+        chunk: Changes processed at a time; the work space is about 5 * n * chunk numbers.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class HeadChanges:
         return changes
 
     def flip_tags(self, pairs: ArrayLike | None = None) -> Array:
-        """Return the change of V when one tag alone is turned to 1 - y: a wrong one taken away, a missing one added.
+        """Return the change of V when one tag alone is flipped to 1 - y: a wrong one removed, a missing one added.
 
         Args:
             pairs: Integers (k, 2) of image and class; None flips every tag, each alone.
@@ -136,7 +136,7 @@ class HeadChanges:
         return np.asarray(losses.mean(axis=0))
 
     def _retrained(self, c: int, groups: list[Integers], new_weights: list[Array], new_tags: list[Array]) -> Array:
-        """Return logits of the validation images, (m, b), by the heads of b changed objectives."""
+        """Return the logits of the validation images, (m, b), by the heads of b changed objectives."""
         head = self._head
         weight = np.repeat(head.sample_weight[:, [c]], len(groups), axis=1)
         tags = np.repeat(head.tags[:, [c]], len(groups), axis=1)
@@ -156,7 +156,7 @@ class HeadChanges:
         return validation
 
     def _solve(self, c: int, vectors: Array, groups: list[Integers], new_weights: list[Array]) -> Array:
-        """Return H'_c^-1 times each column of vectors (R, b), H' that of the column's group."""
+        """Return H'_c^-1 times each column of vectors (R, b), with H' the Hessian of the column's group."""
         head = self._head
         factor, count = head.factors[c], len(head.tags)
         solved = scipy.linalg.cho_solve((factor, True), vectors, check_finite=False)
@@ -178,7 +178,7 @@ def _best_length(
 ) -> Array:
     """Return for each column the t >= 0 that minimises its objective at theta + t direction, (b,).
 
-    Newton's method on the slope, which grows with t, kept within the bracket of what is known of its sign.
+    Newton's method on the slope, which increases with t, safeguarded by a bracket of its root.
     """
     count = len(logits)
     linear, square = l2 * (theta * direction).sum(axis=0), l2 * (direction**2).sum(axis=0)

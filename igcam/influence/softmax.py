@@ -1,4 +1,4 @@
-"""Exact influence for softmax heads: one class an image, all classes in one loss and one Hessian."""
+"""Exact influence for softmax heads: one class per image, all classes in one loss and one Hessian."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 
 from igcam.core.errors import IgcamError
-from igcam.influence.design import checked_features, checked_l2, row_space, with_constant
+from igcam.influence.design import checked_features, checked_head, checked_l2, row_space, with_constant
 from igcam.influence.head import HeadVector
 
 Array = NDArray[np.float64]
 MAX_PARAMETERS = 16_384
-"""Side of the Hessian from which on it would take more than 2 GB."""
+"""Largest side of the Hessian, which then takes 2 GB."""
 
 
 class SoftmaxInfluence:
@@ -24,16 +24,16 @@ class SoftmaxInfluence:
 
     The head minimises J(Theta) = 1/n sum_i l_i + l2/2 |Theta|^2 over the weights and biases of all classes, l the
     cross-entropy. Its Hessian couples the classes: block (k, m) is 1/n sum_i p_ik (delta_km - p_im) x_i x_i^T,
-    plus l2 on the diagonal. The influence I(i, V) = -grad V^T H^-1 grad l_i has one number an image; signs and
-    sizes are those of `HeadInfluence`. With D + 1 > n all is done in the n dimensions that the rows span.
+    plus l2 on the diagonal. The influence I(i, V) = -grad V^T H^-1 grad l_i is one number per image; signs and
+    sizes are those of `HeadInfluence`. With D + 1 > n all is computed in the n dimensions that the rows span.
 
     Args:
-        features: (n, D), what the head was trained on.
+        features: (n, D) of the training images.
         labels: Integers (n,), 0 to C - 1.
         weight: (C, D).
         bias: (C,).
         l2: Penalty that the head was trained with, on weight and bias.
-        tolerance: Largest norm of the gradient of J, as a share of the mean norm of the images' gradients.
+        tolerance: Largest norm of the gradient of J, as a fraction of the mean norm of the images' gradients.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.
@@ -43,7 +43,7 @@ class SoftmaxInfluence:
     residual: Array
     """float64 (n, C): probability - label, the gradient of l_i by its logits."""
     optimality: float
-    """Norm of the gradient of J, as a share of the mean norm of the images' gradients."""
+    """Norm of the gradient of J, as a fraction of the mean norm of the images' gradients."""
 
     def __init__(
         self,
@@ -56,12 +56,9 @@ class SoftmaxInfluence:
         tolerance: float = 1e-3,
     ) -> None:
         features = checked_features("features", features)
-        weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
-        classes, width = bias.size, features.shape[1]
-        if bias.ndim != 1 or weight.shape != (classes, width) or not np.isfinite([weight.sum(), bias.sum()]).all():
-            raise ValueError(f"weight, bias: must be finite (C, {width}) and (C,), got {weight.shape}, {bias.shape}")
+        classes = np.size(bias)
         self.l2 = checked_l2(l2)
-        self._theta = np.hstack([weight, bias[:, None]])
+        self._theta = checked_head(weight, bias, classes, features.shape[1])
         self._space = row_space(features)
         self._labels = checked_labels("labels", labels, len(features), classes)
         self._logits = with_constant(features) @ self._theta.T
@@ -78,9 +75,8 @@ class SoftmaxInfluence:
 
     def on_gradient(self, gradient: HeadVector) -> Array:
         """Return the influence, float64 (n,), on any loss with this gradient by the head's parameters."""
-        vector = np.hstack([gradient.weight, gradient.bias[:, None]])
-        if vector.shape != self._theta.shape:
-            raise ValueError(f"gradient: shape must be {self._theta.shape}, got {vector.shape}")
+        classes, width = self._theta.shape
+        vector = checked_head(gradient.weight, gradient.bias, classes, width - 1)
         return -self._along(self._solve(self._space.into(vector).reshape(-1, 1)))[:, 0]
 
     def on_each(self, features: ArrayLike, labels: ArrayLike, *, chunk: int = 256) -> Array:
@@ -90,8 +86,7 @@ class SoftmaxInfluence:
         influence = np.empty((len(rows), len(self._labels)))
         for start in range(0, len(rows), chunk):
             part = slice(start, start + chunk)
-            gradients = np.einsum("mc,mr->crm", pulls[part], coordinates[part])
-            influence[part] = -self._along(self._solve(gradients.reshape(-1, gradients.shape[2]))).T
+            influence[part] = -self._along(self._solve(_gradients(pulls[part], coordinates[part]))).T
         return influence
 
     def self_influence(self, *, chunk: int = 256) -> Array:
@@ -99,17 +94,15 @@ class SoftmaxInfluence:
         result = np.empty(len(self._labels))
         for start in range(0, len(result), chunk):
             part = slice(start, start + chunk)
-            gradients = np.einsum("nc,nr->crn", self.residual[part], self._space.rows[part])
-            flat = gradients.reshape(-1, gradients.shape[2])
-            result[part] = -(flat * self._solve(flat)).sum(axis=0)
+            gradients = _gradients(self.residual[part], self._space.rows[part])
+            result[part] = -(gradients * self._solve(gradients)).sum(axis=0)
         return result
 
     def leave_out(self, groups: Sequence[ArrayLike], features: ArrayLike, labels: ArrayLike) -> Array:
         """Return the change of the mean loss of validation images when each group is left out, float64 (G,).
 
-        One Newton step of the objective without the group, of best length, with the loss evaluated where it
-        ends, as in `HeadChanges`; the Hessian loses U U^T, of rank |group| (C - 1), and is inverted by Woodbury's
-        identity.
+        One Newton step of the objective without the group, of optimal length, with the loss evaluated at its end,
+        as in `HeadChanges`; the Hessian loses U U^T, of rank |group| (C - 1), and is inverted by Woodbury's identity.
         """
         rows, _ = self._validation(features, labels)
         truth = checked_labels("validation labels", labels, len(rows), len(self._theta))
@@ -130,9 +123,9 @@ class SoftmaxInfluence:
         # A A^T = diag(p) - p p^T
         half = roots[:, :, None] * np.eye(shares.shape[1]) - shares[:, :, None] * roots[:, None, :]
         lost = np.einsum("ncm,nr->crnm", half, rows).reshape(len(self._factor), -1) / np.sqrt(count)
-        solved, spread = self._solve(pull), self._solve(lost)
-        inner = np.eye(lost.shape[1]) - lost.T @ spread
-        step = solved + spread @ np.linalg.solve(inner, lost.T @ solved)
+        solved, columns = self._solve(pull), self._solve(lost)
+        inner = np.eye(lost.shape[1]) - lost.T @ columns
+        step = solved + columns @ np.linalg.solve(inner, lost.T @ solved)
         return np.asarray(step.reshape(len(self._theta), -1))
 
     def _best_length(self, group: NDArray[np.int64], direction: Array) -> float:
@@ -202,7 +195,7 @@ def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> ND
     """Return labels as int64 (count,).
 
     Raises:
-        ValueError: Another shape, no integers, or outside 0..classes - 1.
+        ValueError: Wrong shape, not integers, or outside 0..classes - 1.
     """
     array = np.asarray(labels)
     if array.shape != (count,) or array.dtype.kind not in "iu":
@@ -210,6 +203,11 @@ def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> ND
     if array.min() < 0 or array.max() >= classes:
         raise ValueError(f"{name}: must lie in 0..C - 1 with C = {classes}, got {array.min()}..{array.max()}")
     return array.astype(np.int64)
+
+
+def _gradients(pulls: Array, rows: Array) -> Array:
+    """Return the gradients, (C R, n), of n images with derivatives (n, C) by their logits and rows (n, R)."""
+    return np.asarray(np.einsum("nc,nr->crn", pulls, rows).reshape(-1, len(rows)))
 
 
 def _loss(logits: Array, labels: NDArray[np.int64]) -> float:

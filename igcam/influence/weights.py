@@ -1,4 +1,4 @@
-"""Weights of images and pixels from their influence: what hurts counts less, what helps counts more."""
+"""Weights of images and pixels from their influence: harmful ones below one, helpful ones above."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MAD_TO_DEVIATION = 1.4826
 
 @dataclass(frozen=True)
 class WeightOptions:
-    """How strongly influence turns into weights."""
+    """How influence becomes weights."""
 
     temperature: float = 1.0
-    """Influence, in robust deviations, at which a weight has gone 46% of the way; larger is gentler."""
+    """Influence, in robust standard deviations, at which a weight is 1 -/+ 0.46; larger is smoother."""
     low: float = 0.1
     """Smallest weight, 0 to 1."""
     high: float = 2.0
@@ -31,10 +31,10 @@ class WeightOptions:
 
 
 def robust_scale(influence: ArrayLike) -> float:
-    """Return 1.4826 times the median distance from zero: the deviation of a normal sample about zero.
+    """Return 1.4826 times the median absolute value, which estimates a normal standard deviation about zero.
 
-    About zero and not about the median, as the sign of an influence means something. Where more than half
-    of the values are zero, the mean distance of all takes its place; 0 for zeros only, or no values.
+    Not about the median, because the sign of an influence has a meaning. Where more than half of the values are
+    zero, the mean absolute value takes its place; 0 for zeros only, or no values.
 
     Raises:
         ValueError: A value is not finite.
@@ -54,54 +54,54 @@ def influence_weights(
 ) -> np.ndarray:
     """Turn influence of any shape into weights of the same shape with mean one.
 
-    w = 2 sigmoid(-I / (temperature * scale)), clipped to [low, high]. Then the stronger side, the weights
-    above one or those below, is shrunk towards one by one factor until the mean is one. So the weights
-    stay in [low, high], never grow with the influence, are at most one for harmful entries (positive
-    influence) and at least one for helpful ones. All are one where all influence has the same sign.
+    w = 2 sigmoid(-I / (temperature * scale)), clipped to [low, high]. Then the stronger side, the weights above one
+    or those below, is shrunk towards one by a common factor until the mean is one. So the weights stay in
+    [low, high], decrease with the influence, are at most one for harmful entries (positive influence) and at least
+    one for helpful ones. All are one if all influence has the same sign.
 
     Args:
-        influence: Any shape: (n,) or (n, C) for images, (C, h, w) or (n, C, h, w) for places.
+        influence: Any shape: (n,) or (n, C) for images, (C, h, w) or (n, C, h, w) for locations.
         options: Defaults to `WeightOptions()`.
-        scale: Influence of one deviation; None takes `robust_scale` of the entries. Give one scale for all
-            images when each image's map is weighted in a call of its own.
-        where: Boolean, broadcastable to influence: entries outside get weight one and count nowhere.
+        scale: Influence of one standard deviation; None takes `robust_scale` of the entries. Give one scale for all
+            images when each image's map is weighted in its own call.
+        where: Boolean, broadcastable to influence: entries outside get weight one and are ignored otherwise.
 
     Returns:
         float32.
 
     Raises:
-        ValueError: A value is not finite, or the scale is negative.
+        ValueError: A value is not finite, or the scale is negative or not finite.
     """
     options = options or WeightOptions()
     influence = _checked(influence)
-    counted = np.broadcast_to(True if where is None else np.asarray(where, dtype=bool), influence.shape)
+    included = np.broadcast_to(True if where is None else np.asarray(where, dtype=bool), influence.shape)
     if scale is None:
-        scale = robust_scale(influence[counted])
+        scale = robust_scale(influence[included])
     if not 0 <= scale < np.inf:
         raise ValueError(f"scale: must be finite and at least 0, got {scale}")
     weights = np.ones(influence.shape, dtype=np.float32)
-    if scale == 0 or not counted.any():
+    if scale == 0 or not included.any():
         return weights
     # 2 sigmoid(-x) = 1 - tanh(x / 2)
     with np.errstate(over="ignore"):
-        moves = -np.tanh(influence[counted] / scale / (2 * options.temperature))
+        moves = -np.tanh(influence[included] / scale / (2 * options.temperature))
     moves = np.clip(moves, options.low - 1, options.high - 1)
     gain, loss = moves[moves > 0].sum(), -moves[moves < 0].sum()
     shared = min(gain, loss)
     moves[moves > 0] *= shared / gain if gain else 0.0
     moves[moves < 0] *= shared / loss if loss else 0.0
-    weights[counted] = 1 + moves
+    weights[included] = 1 + moves
     return weights
 
 
 def shuffled_weights(weights: ArrayLike, seed: int, groups: ArrayLike | None = None) -> np.ndarray:
-    """Deal the same weights out at random: the control that any gain from influence has to beat.
+    """Permute weights at random: the control that any gain from influence has to beat.
 
     Args:
         weights: Any shape.
-        seed: Same seed, same permutation.
-        groups: Integers, broadcastable to weights: weights only move within a group (the tags, for
-            instance, so that weights of present and of absent classes do not mix).
+        seed: Seed of the permutation.
+        groups: Integers, broadcastable to weights: weights are permuted within a group (the tags, for instance, so
+            that weights of present and absent classes do not mix).
 
     Returns:
         An array like weights, with the same values.

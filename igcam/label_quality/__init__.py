@@ -1,1 +1,1 @@
-"""Which tags are probably wrong or missing, and what to annotate next."""
+"""Label quality: which tags are probably wrong or missing, and which images to annotate next."""

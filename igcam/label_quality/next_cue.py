@@ -1,4 +1,4 @@
-"""Which images to annotate next, with which kind of cue, for a budget in seconds."""
+"""Which images to annotate next, and with which kind of cue, for a budget in seconds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from igcam.influence.design import checked_features, checked_tags
 
 Array = NDArray[np.float64]
 RESOLVED: Mapping[str, float] = {"point": 0.45, "scribble": 0.68, "box": 0.7, "mask": 1.0}
-"""Share of an image's uncertainty that a kind of cue removes.
+"""Fraction of an image's uncertainty that a kind of cue resolves.
 
-From the distance between tags and masks on VOC 2012 that models trained on each kind have covered: 29.8 mIoU with
-tags, 42.7 with a point, 49.1 with scribbles, 58.3 with masks (Bearman et al., ECCV 2016). Boxes were not in that
-comparison; 0.7 is our assumption.
+From the gap between tags and masks that models trained on each kind close on VOC 2012: 29.8 mIoU with tags, 42.7
+with a point, 49.1 with scribbles, 58.3 with masks (Bearman et al., ECCV 2016). Boxes were not in that comparison;
+0.7 is our assumption.
 """
 
 
@@ -31,19 +31,19 @@ class Proposal:
     kind: str
     """Kind of cue to draw."""
     seconds: float
-    """What it costs beyond what is known of the image."""
+    """Annotation time beyond the tags."""
     gain: float
-    """Uncertainty that it removes, of this image and of those like it, after the ones before it in the list."""
+    """Uncertainty that it resolves, in this image and similar ones, given the proposals before it in the list."""
 
 
 @dataclass(frozen=True)
 class CuePrices:
-    """What kinds of cue cost, and what they are good for."""
+    """What each kind of cue costs, and what it resolves."""
 
     seconds: Mapping[str, float]
-    """Kind -> seconds an image, for those that may be proposed."""
+    """Kind -> seconds per image, for the kinds that may be proposed."""
     resolved: Mapping[str, float] = field(default_factory=lambda: dict(RESOLVED))
-    """Kind -> share of an image's uncertainty that it removes, 0 to 1."""
+    """Kind -> fraction of an image's uncertainty that it resolves, 0 to 1."""
 
     def __post_init__(self) -> None:
         wrong = [f"{kind}: {price:g} s" for kind, price in self.seconds.items() if not 0 < price < np.inf]
@@ -60,29 +60,32 @@ def next_cues(
     features: ArrayLike,
     budget: float,
     prices: CuePrices,
-    drawn: Mapping[int, float] | None = None,
-    reach: float = 0.5,
+    annotated: Mapping[int, float] | None = None,
+    bandwidth: float = 0.5,
 ) -> list[Proposal]:
-    """Choose what to annotate so that the uncertainty that is left is small.
+    """Choose the cues that resolve the most uncertainty within the budget.
 
-    A cue of kind k on image i takes r_k s(i, j) off the share of image j's uncertainty that is left at most,
-    where s is the similarity of their features: what is drawn on one image tells something of those like it,
-    and a second one like it adds little, so near duplicates are not chosen twice. The chosen set S covers
+    A cue of kind k on image i resolves the fraction r_k s(i, j) of the uncertainty u_j of image j, with s the
+    similarity of their features. A set S of cues resolves
 
         F(S) = sum_j u_j max_{(i, k) in S} r_k s(i, j),
 
-    which is monotone and submodular. Again and again what adds most to F a second and still fits is chosen; of
-    that list and the one that is chosen without regard to the price the better one is returned (Leskovec et al.,
-    KDD 2007, where it is shown to be within a constant of the best list). An image is proposed once at most.
+    a facility-location function, monotone and submodular: a near duplicate of a chosen image adds next to nothing.
+    The greedy choice by gain per second is compared with the greedy choice by gain alone, and the better one is
+    returned, which is within a constant of the optimum (Leskovec et al., KDD 2007). An image is proposed at most
+    once.
 
     Args:
-        uncertainty: (n,), at least 0: how unsure the maps of each image are, and how much that matters.
+        uncertainty: (n,), at least 0: the uncertainty of each image's maps, times any weight of the image.
         features: (n, D).
-        budget: Seconds.
+        budget: Seconds, positive.
         prices: Kinds that may be proposed.
-        drawn: Image -> share of its uncertainty that cues on it have removed already; it is not proposed.
-        reach: Width of the similarity exp(-d^2 / (2 (reach m)^2)), as a multiple of the median distance m
-            of two images with features of length one. The work space is n^2 numbers.
+        annotated: Image -> fraction of its uncertainty that its cues have resolved; it is not proposed.
+        bandwidth: Of the similarity exp(-d^2 / (2 (bandwidth m)^2)), as a multiple of the median distance m
+            between images, with features of length one. The work space is n^2 numbers.
+
+    Returns:
+        The proposals in the order in which they were chosen.
 
     Raises:
         IgcamError: The budget is not positive.
@@ -94,36 +97,36 @@ def next_cues(
     features = checked_features("features", features)
     if need.shape != (len(features),) or not ((need >= 0) & (need < np.inf)).all():
         raise ValueError(f"uncertainty: must be {len(features)} finite numbers of at least 0, got {need.shape}")
-    similar = _similarity(features, reach)
+    similar = _similarity(features, bandwidth)
     covered = np.zeros(len(need))
-    for image, share in (drawn or {}).items():
+    for image, share in (annotated or {}).items():
         covered = np.maximum(covered, share * similar[image])
-    open_images = [image for image in range(len(need)) if image not in (drawn or {})]
-    lists = [_greedy(need, similar, covered, open_images, budget, prices, by_price) for by_price in (True, False)]
+    candidates = [image for image in range(len(need)) if image not in (annotated or {})]
+    lists = [_greedy(need, similar, covered, candidates, budget, prices, by_price) for by_price in (True, False)]
     return max(lists, key=lambda proposals: sum(proposal.gain for proposal in proposals))
 
 
 def map_uncertainty(probabilities: ArrayLike) -> Array:
-    """Return how unsure maps (n, K, h, w) of scores are, float64 (n,), 0 to 1.
+    """Return the uncertainty of maps (n, K, h, w) of scores, float64 (n,), 0 to 1.
 
-    One minus the lead of the best score over the second, of scores divided by their sum, mean over the places.
+    One minus the margin between the two best classes, of scores normalised to sum one, mean over the locations.
 
     Source: margin sampling (Scheffer et al., IDA 2001).
     """
-    unsure = []
+    uncertainty = []
     for scores in np.asarray(probabilities):
         shares = np.asarray(scores, np.float64)
         shares = shares / np.maximum(shares.sum(axis=0), 1e-12)
         best = np.partition(shares, len(shares) - 2, axis=0)
-        unsure.append(float((1 - (best[-1] - best[-2])).mean()))
-    return np.array(unsure)
+        uncertainty.append(float((1 - (best[-1] - best[-2])).mean()))
+    return np.array(uncertainty)
 
 
 def rarity(tags: ArrayLike) -> Array:
-    """Return how much each image counts by its classes, float64 (n,): the mean of those that are tagged is one.
+    """Return the weight of each image by the rarity of its classes, float64 (n,), mean one over tagged images.
 
-    The sum over the tags of an image of 1 / (images with that class), as mIoU counts rare classes like common ones, and
-    a mask shows all classes of its image at once.
+    The sum over the tags of an image of 1 / (number of images with that class): mIoU weights rare classes like
+    common ones, and a mask shows all classes of its image.
 
     Args:
         tags: (n, C), 0 or 1.
@@ -134,25 +137,19 @@ def rarity(tags: ArrayLike) -> Array:
     return np.asarray(shares / shares[tagged].mean() if tagged.any() else shares)
 
 
-def _similarity(features: Array, reach: float) -> Array:
+def _similarity(features: Array, bandwidth: float) -> Array:
     centred = features - features.mean(axis=0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     square = np.maximum(2 - 2 * unit @ unit.T, 0)
     others = square[~np.eye(len(square), dtype=bool)]
-    width = reach**2 * (float(np.median(others)) if others.size else 1.0)
+    width = bandwidth**2 * (float(np.median(others)) if others.size else 1.0)
     return np.asarray(np.exp(-square / (2 * max(width, 1e-12))))
 
 
 def _greedy(
-    need: Array,
-    similar: Array,
-    covered: Array,
-    images: Sequence[int],
-    budget: float,
-    prices: CuePrices,
-    by_price: bool,
+    need: Array, similar: Array, covered: Array, images: Sequence[int], budget: float, prices: CuePrices, by_price: bool
 ) -> list[Proposal]:
-    """Choose by gain a second or by gain alone; gains are computed again only when they lead (lazy greedy)."""
+    """Choose by gain per second or by gain alone; a gain is only updated when it leads (lazy greedy)."""
 
     def gain_of(image: int, kind: str) -> float:
         return float((need * np.maximum(prices.resolved[kind] * similar[image] - covered, 0)).sum())

@@ -1,16 +1,17 @@
-"""From out-of-fold evidence to the odds that a tag is wrong: calibration through a channel of label noise."""
+"""From out-of-fold scores to the odds that each tag is wrong: a model of label noise, fitted to the tags."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from igcam.influence.design import checked_features, checked_tags
+from igcam.label_quality.tag_scores import AuditOptions, TagScores, score_tags
 
 Array = NDArray[np.float64]
 MIN_RATE, MAX_RATE = 1e-4, 0.4
@@ -25,46 +26,44 @@ class Suspicion:
     log_odds: Array
     """float64 (n, C): log of P(tag is wrong) / P(tag is right); above zero, wrong is likelier."""
     present: Array
-    """float64 (n, C): probability that the class is in the image by the evidence alone, whatever the tag says."""
+    """float64 (n, C): probability that the class is in the image by the scores alone, whatever the tag says."""
     lost: float
-    """Share of true tags that the table lacks."""
+    """Noise rate: fraction of true tags that the table lacks."""
     added: float
-    """Share of absent classes that the table names all the same."""
+    """Noise rate: fraction of absent classes that are tagged."""
     slopes: Array
-    """float64 (k,): how much each kind of evidence counts, in its standard deviations; never negative."""
+    """float64 (k,): weight of each kind of score, in its standard deviations; never negative."""
 
-    def posterior(self, tags: ArrayLike, share: float = 1.0) -> Array:
-        """Return how far each class is believed, float64 (n, C): |tag - share P(the tag is wrong)|.
+    def posterior(self, tags: ArrayLike, weight: float = 1.0) -> Array:
+        """Return the tag posterior, float64 (n, C): |tag - weight P(the tag is wrong)|.
 
         Args:
-            tags: (n, C) of 0 and 1, those that it is about.
-            share: How far the odds decide, 0 to 1; 0 takes the tags as they are.
+            tags: (n, C), 0 or 1: the tags that were judged.
+            weight: Weight of the odds, 0 to 1; 0 returns the tags.
         """
-        return np.asarray(np.abs(np.asarray(tags, np.float64) - share * expit(self.log_odds)))
+        return np.asarray(np.abs(np.asarray(tags, np.float64) - weight * expit(self.log_odds)))
 
 
-def suspicion(scores: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
-    """Weigh kinds of evidence for the classes, and tell for each tag the odds that it is wrong.
+def fit_noise_model(scores: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
+    """Combine kinds of scores into the odds that each tag is wrong.
 
-    With z = sum_k slope_k e_k + intercept_c the class is in the image with probability sigmoid(z), and the
-    table names it with probability added + (1 - lost - added) sigmoid(z). Slopes, intercepts and both rates
-    are the ones that make the tags of the table likeliest. Then, by Bayes' rule,
+    With z = sum_k slope_k s_k + intercept_c the class is in the image with probability sigmoid(z), and it is
+    tagged with probability added + (1 - lost - added) sigmoid(z). Slopes, intercepts and both noise rates
+    maximise the likelihood of the tags. Then, by Bayes' rule,
 
-        log odds of a tag that is there = log(added / (1 - lost)) - z,
-        log odds of one that is not     = log(lost / (1 - added)) + z.
+        log odds that a tag is wrong   = log(added / (1 - lost)) - z,
+        log odds that a tag is missing = log(lost / (1 - added)) + z,
 
-    So missing tags and wrong ones stand in one list at their true odds: where a class that is there loses its
-    tag more often than one that is not gains it, equal evidence speaks louder for a missing tag.
+    so that wrong and missing tags stand in one ranking at their true odds.
+
+    Source: Bootkrajang and Kaban, "Label-noise Robust Logistic Regression", ECML 2012.
 
     Args:
-        scores: Arrays (n, C) that are higher where a class is more likely, from predictions that have not
-            seen the image's own tags; at least one.
+        scores: At least one array (n, C), higher where a class is likelier, that has not seen the image's own tags.
         tags: (n, C), 0 or 1.
 
-    Source of the noise channel: Bootkrajang and Kaban, "Label-noise Robust Logistic Regression", ECML 2012.
-
     Raises:
-        ValueError: Shapes or values that are wrong.
+        ValueError: Wrong shapes or values of arrays.
     """
     tags = checked_tags("tags", tags, len(np.asarray(tags)))
     count, classes = tags.shape
@@ -78,13 +77,13 @@ def suspicion(scores: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
         slopes, intercepts, (lost, added) = vector[:kinds], vector[kinds:-2], vector[-2:]
         present = expit(np.tensordot(slopes, stacked, 1) + intercepts)
         kept = 1 - lost - added
-        named = np.clip(added + kept * present, 1e-12, 1 - 1e-12)
-        value = -(tags * np.log(named) + (1 - tags) * np.log1p(-named)).sum()
-        pull = (1 - tags) / (1 - named) - tags / named
+        tagged = np.clip(added + kept * present, 1e-12, 1 - 1e-12)
+        value = -(tags * np.log(tagged) + (1 - tags) * np.log1p(-tagged)).sum()
+        pull = (1 - tags) / (1 - tagged) - tags / tagged
         inner = pull * kept * present * (1 - present)
         penalty = RIDGE * np.concatenate([slopes, 0.01 * intercepts])
         gradient = np.concatenate([(inner * stacked).sum(axis=(1, 2)), inner.sum(axis=0)]) + penalty
-        # One imagined wrong tag of each kind keeps the rates off zero.
+        # A prior of one wrong tag of each kind keeps the rates above zero.
         rates = np.array([-(pull * present).sum() - 1 / lost, (pull * (1 - present)).sum() - 1 / added])
         value += (penalty * vector[:-2]).sum() / 2 - np.log(lost * added)
         return float(value), np.concatenate([gradient, rates])
@@ -99,35 +98,56 @@ def suspicion(scores: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
     return Suspicion(np.where(tags > 0.5, wrong, missing), expit(logits), float(lost), float(added), slopes)
 
 
-def neighbour_scores(features: ArrayLike, tags: ArrayLike, neighbours: int = 10, chunk: int = 1024) -> Array:
-    """Return the log odds, float64 (n, C), of a class among the most similar other images.
+@dataclass(frozen=True)
+class AuditPass:
+    """The result of one pass over the tags."""
 
-    Similarity is the cosine; a neighbour counts by exp(10 (cosine - 1)), and the class's share of all images
-    counts as one more neighbour.
+    scores: TagScores
+    """Out-of-fold scores; in the first pass they are independent of an image's own tags."""
+    suspicion: Suspicion
+    """How likely each of the given tags is wrong."""
+
+
+def audit_passes(
+    average: ArrayLike,
+    tags: ArrayLike,
+    feature_map: Callable[[int], ArrayLike] | None = None,
+    options: AuditOptions | None = None,
+    passes: int = 2,
+) -> list[AuditPass]:
+    """Judge the tags once a pass, each pass with heads trained on the tag posterior of the pass before.
+
+    The heads of the first pass are trained on the tags as they are, wrong ones included. Later passes score images
+    out of fold too, but the posteriors of the other images have seen an image's own tags, which leaks a little.
 
     Args:
-        features: (n, D), n at least 2; centred, or all cosines are alike.
-        tags: (n, C), 0 or 1, or how far each is believed.
-        neighbours: How many count.
-        chunk: Images worked on at a time.
+        average: (n, D), average-pooled features.
+        tags: (n, C), 0 or 1.
+        feature_map: As in `score_tags`; called for every image in every pass.
+        options: Defaults to `AuditOptions()`.
+        passes: At least 1.
+
+    Raises:
+        ValueError: Wrong shapes or values of arrays, or no pass.
+        IgcamError: There are fewer images than folds.
     """
-    features = checked_features("features", features)
-    count = len(features)
-    tags = checked_tags("tags", tags, count)
-    if count < 2 or neighbours < 1:
-        raise ValueError(f"features, neighbours: needs 2 images and 1 neighbour, got {count} and {neighbours}")
-    neighbours = min(neighbours, count - 1)
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    share = np.clip(tags.mean(axis=0), 0.5 / count, 1 - 0.5 / count)
-    odds = np.empty(tags.shape)
-    for start in range(0, count, chunk):
-        own = np.arange(start, min(start + chunk, count))
-        cosine = unit[own] @ unit.T
-        cosine[np.arange(len(own)), own] = -np.inf
-        nearest = np.argpartition(-cosine, neighbours - 1, axis=1)[:, :neighbours]
-        weight = np.exp(10 * (np.take_along_axis(cosine, nearest, axis=1) - 1))
-        weight /= weight.sum(axis=1, keepdims=True)
-        agreed = np.einsum("nk,nkc->nc", weight, tags[nearest])
-        mixed = (neighbours * agreed + share) / (neighbours + 1)
-        odds[own] = np.log(mixed / (1 - mixed))
-    return odds
+    if passes < 1:
+        raise ValueError(f"passes: must be at least 1, got {passes}")
+    given = checked_tags("tags", tags, len(np.asarray(average)))
+    found: list[AuditPass] = []
+    posterior = given
+    for _ in range(passes):
+        scores = score_tags(average, posterior, feature_map, options)
+        found.append(AuditPass(scores, fit_noise_model(scores.kinds(), given)))
+        posterior = found[-1].suspicion.posterior(given)
+    return found
+
+
+def mean_suspicion(passes: Sequence[AuditPass]) -> Suspicion:
+    """Return the mean log odds of all passes, with the noise rates and slopes of the first pass.
+
+    Heads trained on the tag posterior agree with the tags more, so later passes underestimate the rates.
+    """
+    found = [item.suspicion for item in passes]
+    present = expit(np.mean([logit(np.clip(item.present, 1e-12, 1 - 1e-12)) for item in found], axis=0))
+    return replace(found[0], log_odds=np.mean([item.log_odds for item in found], axis=0), present=present)

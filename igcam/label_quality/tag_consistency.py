@@ -1,4 +1,4 @@
-"""A guard of the rounds: what an image is tagged with is somewhere in it."""
+"""Keeps every tagged class of an image in its probability map."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Array = NDArray[np.float32]
 def keep_every_tag(
     probability: NDArray[np.floating], tags: NDArray[np.floating], minimum: float, maximum: float = 20.0
 ) -> Array:
-    """Raise each tagged class that is the most probable one almost nowhere, until it is so in a share of the places.
+    """Raise each tagged class until it is the most probable one in a minimum fraction of the locations.
 
-    The odds of such a class are multiplied everywhere by one factor: the smallest with which it takes its share, and
-    so the places where it comes nearest to the others. Classes that have their share are not touched.
+    The odds of the class are multiplied by the smallest factor, the same at all locations, that reaches the
+    fraction. Classes that have their fraction already are left unchanged.
 
     Args:
         probability: Float (K, h, w), background first, summing to one.
-        tags: (K - 1,) of 0 and 1.
-        least: Share of the places that each tagged class is to have, 0 to 1.
-        most: Largest factor: a class that is nowhere near is left where it is.
+        tags: (K - 1,), 0 or 1.
+        minimum: Fraction of the locations that each tagged class is to win, 0 to 1.
+        maximum: Largest factor; a class that needs a larger one is left unchanged.
 
     Returns:
         float32 (K, h, w), summing to one.
@@ -29,10 +29,9 @@ def keep_every_tag(
     wanted = round(minimum * result[0].size)
     for label in 1 + np.flatnonzero(tags) if wanted else ():
         others = np.delete(result, label, axis=0).max(axis=0)
-        # By what each place falls short of being of this class.
-        short = np.sort((others / np.maximum(result[label], 1e-12)).ravel())[wanted - 1]
-        if 1 <= short <= maximum:
-            # A little more than even, so that it is the most probable one there.
-            result[label] *= short * np.float32(1.001)
+        factor = np.sort((others / np.maximum(result[label], 1e-12)).ravel())[wanted - 1]
+        if 1 <= factor <= maximum:
+            # Slightly more than a tie, so that the class wins.
+            result[label] *= factor * np.float32(1.001)
             result /= result.sum(axis=0)
     return result

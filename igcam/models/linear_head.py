@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from igcam.core.errors import IgcamError
 from igcam.influence.design import checked_features, checked_l2, checked_tags, checked_weight, row_space
-from igcam.influence.head import HeadInfluence, HeadVector
-from igcam.influence.spatial import spatial_influence
+from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 
+Array = NDArray[np.float64]
 MAX_NEWTON_STEPS = 100
 MAX_CG_STEPS = 1000
 MAX_HALVINGS = 50
@@ -22,43 +22,39 @@ MAX_HALVINGS = 50
 class LinearHead:
     """A fitted head: the logit of class c is weight[c] . f + bias[c]."""
 
-    weight: np.ndarray
+    weight: Array
     """float64 (C, D)."""
-    bias: np.ndarray
+    bias: Array
     """float64 (C,)."""
     l2: float
-    """Strength of the penalty that it was fitted with; it covers weight and bias."""
+    """Penalty on weight and bias that it was fitted with."""
     gradient_norm: float
-    """Largest norm of the gradient of J_c over the classes; theta_c is at most gradient_norm / l2 off."""
+    """Largest norm of the gradient of J_c over the classes; the error of theta_c is at most gradient_norm / l2."""
     newton_steps: int
     """Newton steps taken."""
 
-    def logits(self, features: ArrayLike) -> np.ndarray:
+    def logits(self, features: ArrayLike) -> Array:
         """Return raw logits, float64 (n, C), of features (n, D)."""
         return checked_features("features", features, self.weight.shape[1]) @ self.weight.T + self.bias
 
 
 def fit_linear_head(
-    features: ArrayLike,
-    tags: ArrayLike,
-    l2: float,
-    sample_weight: ArrayLike | None = None,
-    tolerance: float = 1e-8,
+    features: ArrayLike, tags: ArrayLike, l2: float, sample_weight: ArrayLike | None = None, tolerance: float = 1e-8
 ) -> LinearHead:
-    """Minimise the tag loss of a linear head, each class for itself, to its unique optimum.
+    """Fit a linear head to the unique optimum of its tag loss, each class separately.
 
-    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, where l is the logistic loss of one tag and
-    theta_c holds the weight and the bias: the bias is penalised like the weight of a feature that is
-    always one, so that a class without positives has a finite optimum too, and the influence functions
-    use the same J. Newton steps for all classes at once, solved by conjugate gradients preconditioned
-    with the features' second moments; in n dimensions where D >= n. Deterministic.
+    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, where l is the logistic loss of one tag and theta_c
+    holds the weight and the bias. The bias is penalised like a weight, so that a class without positives has a
+    finite optimum too; the influence functions use the same J. Newton steps for all classes at once, solved by
+    conjugate gradients preconditioned with the features' second moments; in n dimensions where D >= n.
+    Deterministic.
 
     Args:
-        features: (n, D), any float type; the work is done in float64. Their scale decides what an l2 means.
-        tags: (n, C), 0 or 1 (or a soft tag between).
+        features: (n, D), any float type; computed in float64. Their scale sets the scale of l2.
+        tags: (n, C), 0 or 1, or soft tags in between.
         l2: Penalty, positive.
-        sample_weight: None, (n,) or (n, C), not negative; not normalised, n stays the number of rows.
-        tolerance: Norm of the gradient of J_c to reach for every class.
+        sample_weight: None, (n,) or (n, C), at least 0; not normalised, n stays the number of rows.
+        tolerance: Largest norm of the gradient of J_c at the end, for every class.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.
@@ -79,13 +75,11 @@ def fit_linear_head(
     return LinearHead(theta[:, :-1].copy(), theta[:, -1].copy(), l2, norm, steps)
 
 
-def _minimise(
-    rows: np.ndarray, tags: np.ndarray, sample_weight: np.ndarray, l2: float, tolerance: float
-) -> tuple[np.ndarray, float, int]:
+def _minimise(rows: Array, tags: Array, sample_weight: Array, l2: float, tolerance: float) -> tuple[Array, float, int]:
     """Return theta (R, C), the largest gradient norm and the number of Newton steps."""
     count = len(rows)
 
-    def objective(theta: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    def objective(theta: Array, logits: Array) -> Array:
         losses = sample_weight * (np.logaddexp(0, logits) - tags * logits)
         return np.asarray(losses.mean(0) + l2 / 2 * (theta**2).sum(0))
 
@@ -108,7 +102,7 @@ def _minimise(
         length = np.ones(tags.shape[1])
         for _ in range(MAX_HALVINGS):
             trial = objective(theta + length * direction, logits + length * change)
-            # Armijo's rule a class; the slack lets a last step pass whose gain drowns in rounding.
+            # Armijo's rule per class; the slack accepts a last step whose gain is lost to rounding.
             high = trial > value + 1e-4 * length * slope + 1e-13 * np.abs(value)
             if not high.any():
                 break
@@ -120,18 +114,12 @@ def _minimise(
 
 
 def _newton_direction(
-    rows: np.ndarray,
-    curvature: np.ndarray,
-    l2: float,
-    axes: np.ndarray,
-    diagonal: np.ndarray,
-    gradient: np.ndarray,
-    gap: np.ndarray,
-) -> np.ndarray:
+    rows: Array, curvature: Array, l2: float, axes: Array, diagonal: Array, gradient: Array, gap: Array
+) -> Array:
     """Solve H_c d_c = -gradient_c for all classes, (R, C), until each residual's norm is below its gap (C,).
 
-    Conjugate gradients; the preconditioner is the Hessian with one curvature for all rows, which is
-    diagonal in the axes of the second moments.
+    Conjugate gradients; the preconditioner is the Hessian with the mean curvature for all rows, which is diagonal
+    in the axes of the second moments.
     """
     solution = np.zeros_like(gradient)
     residual = -gradient
@@ -154,81 +142,67 @@ def _newton_direction(
     return solution
 
 
-def _split(count: int, folds: int, seed: int) -> np.ndarray:
-    if not 2 <= folds <= count:
-        raise IgcamError(f"folds: must lie between 2 and the number of images, {count}, got {folds}")
-    order = np.random.default_rng(seed).permutation(count)
-    fold = np.empty(count, dtype=np.int64)
-    fold[order] = np.arange(count) % folds
-    return fold
-
-
-def feature_scale(features: np.ndarray) -> float:
-    """Return the factor that gives float64 features (n, D) a mean square norm of one hundred, as penalties want."""
+def feature_scale(features: Array) -> float:
+    """Return the factor that gives float64 features (n, D) a mean square norm of one hundred, as penalties expect."""
     return 10 / max(float(np.sqrt((features**2).sum(axis=1).mean())), 1e-12)
 
 
-def cross_fitted_logits(
-    features: ArrayLike,
-    tags: ArrayLike,
-    l2: float,
-    folds: int = 5,
-    seed: int = 0,
-    sample_weight: ArrayLike | None = None,
-) -> np.ndarray:
-    """Return logits, float64 (n, C), of each image by the head that was fitted without its fold.
+def cross_fitted_heads(
+    features: ArrayLike, tags: ArrayLike, l2: float, folds: int, seed: int, sample_weight: ArrayLike | None = None
+) -> tuple[NDArray[np.int64], list[LinearHead]]:
+    """Return the fold of every image, int64 (n,), and for each fold a head fitted to the images outside it.
 
-    Folds are drawn at random and of equal size; arguments as in `fit_linear_head`.
+    Folds are random and of equal size; the other arguments are those of `fit_linear_head`.
 
     Raises:
-        IgcamError: folds is below 2 or above n.
+        ValueError: Wrong shapes or values of arrays.
+        IgcamError: folds is below 2 or above n, or as for `fit_linear_head`.
     """
     features = checked_features("features", features)
-    fold, heads = cross_fitted_heads(features, tags, l2, folds, seed, sample_weight)
+    tags = checked_tags("tags", tags, len(features))
+    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+    count = len(features)
+    if not 2 <= folds <= count:
+        raise IgcamError(f"folds: must lie between 2 and the number of images, {count}, got {folds}")
+    fold = np.empty(count, dtype=np.int64)
+    fold[np.random.default_rng(seed).permutation(count)] = np.arange(count) % folds
+    on = [fold != k for k in range(folds)]
+    return fold, [fit_linear_head(features[rows], tags[rows], l2, sample_weight[rows]) for rows in on]
+
+
+def cross_fitted_logits(features: ArrayLike, tags: ArrayLike, l2: float, folds: int = 5, seed: int = 0) -> Array:
+    """Return the out-of-fold logits, float64 (n, C), of the heads of `cross_fitted_heads`."""
+    return _out_of_fold(checked_features("features", features), *cross_fitted_heads(features, tags, l2, folds, seed))
+
+
+def _out_of_fold(features: Array, fold: NDArray[np.int64], heads: list[LinearHead]) -> Array:
     logits = np.empty((len(features), len(heads[0].bias)))
     for k, head in enumerate(heads):
         logits[fold == k] = head.logits(features[fold == k])
     return logits
 
 
-def cross_fitted_heads(
-    features: ArrayLike,
-    tags: ArrayLike,
-    l2: float,
-    folds: int = 5,
-    seed: int = 0,
-    sample_weight: ArrayLike | None = None,
-) -> tuple[np.ndarray, list[LinearHead]]:
-    """Return the fold of every image, int64 (n,), and one head a fold, fitted without it."""
-    features = checked_features("features", features)
-    tags = checked_tags("tags", tags, len(features))
-    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
-    fold = _split(len(features), folds, seed)
-    on = [fold != k for k in range(folds)]
-    return fold, [fit_linear_head(features[rows], tags[rows], l2, sample_weight[rows]) for rows in on]
-
-
 @dataclass(frozen=True)
 class CrossFit:
-    """Heads fitted without one fold each, and the influence of their training images on the fold left out."""
+    """Heads fitted without one fold each, and the influence of their training images on that fold."""
 
-    fold: np.ndarray
-    """int64 (n,): the fold in which an image was held out."""
-    logits: np.ndarray
+    fold: NDArray[np.int64]
+    """int64 (n,): the fold in which an image is held out."""
+    logits: Array
     """float64 (n, C): out-of-fold logits."""
-    influence: np.ndarray
+    influence: Array
     """float64 (n, C): influence on the held-out tag loss, mean over the folds that trained on the image."""
-    residuals: np.ndarray
+    residuals: Array
     """float64 (folds, n, C): probability - tag by each fold's head; zero for the images that it held out."""
     directions: tuple[HeadVector, ...]
     """H_c^-1 grad V_c of each fold."""
     heads: tuple[LinearHead, ...]
-    """The heads, each fitted without its fold."""
+    """The head of each fold, fitted to the images outside it."""
 
-    def spatial(self, index: int, feature_map: ArrayLike) -> np.ndarray:
+    def spatial(self, index: int, feature_map: ArrayLike) -> Array:
         """Split influence[index] over the locations of its feature map (D, h, w): float64 (C, h, w).
 
-        The map's mean over locations must be the features that were fitted.
+        The map's mean over locations must equal the features that were fitted.
         """
         pull = self.pull(index)
         return spatial_influence(feature_map, np.ones(len(pull.bias)), pull)
@@ -252,36 +226,22 @@ def cross_fit(
     seed: int = 0,
     sample_weight: ArrayLike | None = None,
 ) -> CrossFit:
-    """Fit a head without each fold, and take the influence of its training images on the fold's tag loss.
+    """Fit a head without each fold, and compute the influence of its training images on the fold's tag loss.
 
-    No masks are needed. The fold's loss weighs all its images alike; the sample weights only enter the fits.
-    Arguments as in `cross_fitted_logits`.
+    Needs no masks. Images of the held-out fold have equal weights; sample weights only enter the fits. Arguments and
+    errors as for `cross_fitted_heads`.
     """
     features = checked_features("features", features)
     tags = checked_tags("tags", tags, len(features))
     sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
     fold, heads = cross_fitted_heads(features, tags, l2, folds, seed, sample_weight)
-    logits, influence = np.empty(tags.shape), np.zeros(tags.shape)
-    residuals = np.zeros((folds, *tags.shape))
+    influence, residuals = np.zeros(tags.shape), np.zeros((folds, *tags.shape))
     directions = []
     for k, head in enumerate(heads):
         out, on = fold == k, fold != k
         trained = HeadInfluence(features[on], tags[on], head.weight, head.bias, l2, sample_weight=sample_weight[on])
-        logits[out] = head.logits(features[out])
         gradient = trained.loss_gradient(features[out], tags[out])
         influence[on] += trained.on_gradient(gradient) / (folds - 1)
         residuals[k, on] = trained.residual
         directions.append(trained.solve(gradient))
-    return CrossFit(fold, logits, influence, residuals, tuple(directions), tuple(heads))
-
-
-def cross_fitted_influence(
-    features: ArrayLike,
-    tags: ArrayLike,
-    l2: float,
-    folds: int = 5,
-    seed: int = 0,
-    sample_weight: ArrayLike | None = None,
-) -> np.ndarray:
-    """Return `cross_fit(...).influence`, float64 (n, C): positive raises the loss of tags not trained on."""
-    return cross_fit(features, tags, l2, folds, seed, sample_weight).influence
+    return CrossFit(fold, _out_of_fold(features, fold, heads), influence, residuals, tuple(directions), tuple(heads))

@@ -1,30 +1,29 @@
-"""The L2 penalty of a linear head, chosen by how well tags are predicted that it has not seen."""
+"""The L2 penalty of a linear head, chosen by cross-validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.progress import Progress, no_progress
 from igcam.models.linear_head import cross_fitted_logits
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 def best_penalty(
-    features: NDArray[np.float64],
-    tags: NDArray[np.floating],
-    penalties: Sequence[float],
-    folds: int,
-    seed: int,
-    progress: Callable[[str, int, int], None] | None = None,
+    features: Array, tags: Floats, penalties: Sequence[float], folds: int, seed: int, progress: Progress = no_progress
 ) -> float:
-    """Return the penalty with the lowest out-of-fold tag loss, the first one where there is nothing to compare.
+    """Return the penalty with the lowest out-of-fold tag loss; the first one if there is only one, or only one image.
 
     Args:
         features: (n, D), scaled.
-        tags: (n, C) of 0 and 1, or between.
+        tags: (n, C), 0 or 1, or soft tags in between.
         penalties: To choose from.
-        folds: At most n of them are made.
+        folds: Number of folds, reduced to n where it is larger.
         seed: Of the folds.
         progress: Called with what is being done, the number done and the number to do.
     """
@@ -35,19 +34,18 @@ def best_penalty(
     losses = []
     for step, penalty in enumerate(penalties):
         losses.append(tag_loss(cross_fitted_logits(features, tags, penalty, folds, seed), tags))
-        if progress is not None:
-            progress("choose the penalty", step + 1, len(penalties))
+        progress("choose the penalty", step + 1, len(penalties))
     return penalties[int(np.argmin(losses))]
 
 
-def rotated(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the same inner products in n columns where D > n: every fit would rotate again."""
+def rotated(features: Array) -> Array:
+    """Return features (n, D) with the same inner products in n columns if D > n, so that no fit has to rotate them."""
     if features.shape[1] <= len(features):
         return features
     _, triangle = np.linalg.qr(features.T)
     return np.ascontiguousarray(triangle.T)
 
 
-def tag_loss(logits: NDArray[np.floating], tags: NDArray[np.floating]) -> float:
+def tag_loss(logits: Floats, tags: Floats) -> float:
     """Return the mean binary cross-entropy of raw logits (N, C) and tags (N, C)."""
     return float((np.logaddexp(0, logits) - tags * logits).mean())

@@ -1,4 +1,4 @@
-"""Roots of pooled features, which stop single strong ones from deciding."""
+"""Power normalisation of pooled features: signed square roots, so that no single strong feature dominates."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from igcam.models.linear_head import feature_scale
 
 
 class PowerNormalised(NamedTuple):
-    """Features as heads are fitted to them."""
+    """Power-normalised features, and what maps other features to them."""
 
     features: NDArray[np.float64]
     """float64 (n, D): (root - mean) * scale, with a mean square norm of one hundred."""
     mean: NDArray[np.float64]
-    """float64 (D,): of the roots."""
+    """float64 (D,): mean of the roots."""
     scale: float
     """Factor of the centred roots."""
 
 
 def power_normalised(features: ArrayLike) -> PowerNormalised:
-    """Return the roots of pooled features (n, D), centred and scaled."""
+    """Return the signed square roots of pooled features (n, D), centred and scaled."""
     roots = signed_sqrt(torch.as_tensor(np.asarray(features, np.float64))).numpy()
     mean = roots.mean(axis=0)
     centred = roots - mean

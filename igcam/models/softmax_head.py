@@ -1,4 +1,4 @@
-"""A softmax head, one class an image, fitted to the optimum of its convex loss."""
+"""A softmax head, one class per image, fitted to the optimum of its convex loss."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def fit_softmax_head(
     """Minimise 1/n sum_i cross-entropy_i + l2/2 |Theta|^2 over weights and biases of all classes.
 
     The bias is penalised like a weight, as in `fit_linear_head`, so the optimum is unique. Trust-region Newton
-    steps by conjugate gradients, in n dimensions where D >= n. Deterministic.
+    method with conjugate gradients, in n dimensions where D >= n. Deterministic.
 
     Args:
-        features: (n, D), any float type; the work is done in float64.
+        features: (n, D), any float type; computed in float64.
         labels: Integers (n,), 0 to classes - 1.
         classes: Number of classes C, at least 2.
         l2: Penalty, positive.
-        tolerance: Norm of the gradient to reach.
+        tolerance: Largest norm of the gradient at the end.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.

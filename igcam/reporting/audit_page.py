@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from igcam.commands.audit import Audit, Suspect
+from igcam.commands.audit import Audit
 from igcam.core.errors import IgcamError
 from igcam.core.files import write_text
 from igcam.data.images import load_image
 from igcam.label_quality.next_cue import Proposal
+from igcam.label_quality.suspects import Suspect
 from igcam.reporting.overlay import heat_overlay, signed_overlay, thumbnail
 from igcam.reporting.rendering import PICTURE_WIDTH, Panel, byte_limit, render
 from igcam.reporting.words import duration

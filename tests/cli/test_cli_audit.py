@@ -15,13 +15,14 @@ def test_from_audit_to_corrected_tags(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "audit"
-    status, text = igcam("audit", "--run", tiny_run.path, "--out", out, "--most", 12, "--pictures", 2, "--budget", 300)
+    status, text = igcam("audit", "--run", tiny_run.path, "--out", out, "--limit", 12, "--pictures", 2, "--budget", 300)
     assert status == 0
     assert "probably wrong or missing" in text
     assert "next cues:" in text
     assert {file.name for file in out.iterdir()} == {"suspects.csv", "next-cues.csv", "audit.html"}
     with (out / "suspects.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
+    assert len(rows) == 12
     rows[0]["fix"] = "yes"
     with (out / "suspects.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
@@ -57,3 +58,9 @@ def test_mistakes_are_told_in_a_line(
         assert status == 2
         assert words in text
     assert not (tmp_path / "out").exists()
+
+
+def test_the_old_name_of_the_limit_still_works(igcam: Command, tiny_run: RunFolder, tmp_path: Path) -> None:
+    assert igcam("audit", "--run", tiny_run.path, "--out", tmp_path, "--most", 3, "--pictures", 0)[0] == 0
+    assert len((tmp_path / "suspects.csv").read_text().splitlines()) == 1 + 3
+    assert "--most" not in igcam("audit", "--help")[1]

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igcam.influence.head import HeadInfluence, HeadVector
-from igcam.influence.spatial import spatial_influence
+from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 from igcam.models.linear_head import cross_fit, fit_linear_head
 
 

@@ -19,7 +19,7 @@ def test_worked_by_hand() -> None:
     np.testing.assert_allclose(weights, [1.4621172, 1.0, 0.5378828], rtol=1e-6)
 
 
-def test_the_stronger_side_gives_way() -> None:
+def test_the_stronger_side_is_shrunk() -> None:
     weights = influence_weights(np.array([-2.0, 2.0, 2.0, 2.0]), scale=2.0)
     # one gain of 0.46212 against three losses of it: each loss shrinks to a third
     np.testing.assert_allclose(weights, [1.4621172, 0.8459609, 0.8459609, 0.8459609], rtol=1e-6)
@@ -77,7 +77,7 @@ def test_one_sign_only_or_nothing_leaves_ones() -> None:
     assert influence_weights(np.zeros((0, 3))).shape == (0, 3)
 
 
-def test_entries_outside_keep_one_and_do_not_count() -> None:
+def test_entries_outside_keep_one_and_are_ignored() -> None:
     influence = np.array([[-1.0, 1.0, 1e9], [1.0, -1.0, -1e9]])
     where = np.array([True, True, False])
     weights = influence_weights(influence, where=where)
@@ -94,7 +94,7 @@ def test_robust_scale() -> None:
     assert robust_scale(np.array([])) == 0.0
 
 
-def test_the_same_function_serves_places() -> None:
+def test_locations_are_weighted_by_the_same_function() -> None:
     locations = np.random.default_rng(0).standard_normal((2, 6, 5))
     scale = robust_scale(locations)
     both = influence_weights(locations, scale=scale)

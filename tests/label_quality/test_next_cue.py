@@ -22,7 +22,7 @@ def test_near_duplicates_are_not_chosen_twice() -> None:
     proposals = next_cues(np.ones(8), clusters(), 30, MASKS)
     assert sorted(item.image for item in proposals)[-1] == 7
     groups = [0 if item.image < 4 else 1 if item.image < 7 else 2 for item in proposals]
-    # The largest group first: one drawing there tells something of four images.
+    # The largest group first: one cue there resolves some of four images.
     assert groups == [0, 1, 2]
     assert [item.gain for item in proposals] == sorted((item.gain for item in proposals), reverse=True)
 
@@ -49,7 +49,7 @@ def test_the_budget_is_kept_and_prices_decide() -> None:
 
 
 def test_images_with_cues_are_left_out_and_cover_their_like() -> None:
-    proposals = next_cues(np.ones(8), clusters(), 20, MASKS, drawn={0: 1.0})
+    proposals = next_cues(np.ones(8), clusters(), 20, MASKS, annotated={0: 1.0})
     assert [0 if item.image < 4 else 1 if item.image < 7 else 2 for item in proposals] == [1, 2]
 
 
@@ -57,7 +57,7 @@ def test_the_choice_is_nearly_the_best_of_all() -> None:
     random = np.random.default_rng(2)
     features, need = random.standard_normal((9, 5)), random.uniform(size=9)
     chosen = sum(item.gain for item in next_cues(need, features, 30, MASKS))
-    # With room for one only, the gain of an image is what it covers; larger sets by the same function.
+    # The best set of three, by enumeration.
     from igcam.label_quality.next_cue import _similarity
 
     similar = _similarity(features, 0.5)
@@ -70,7 +70,7 @@ def test_uncertainty_is_one_minus_the_lead() -> None:
     np.testing.assert_allclose(map_uncertainty(maps), [0.2, 1.0])
 
 
-def test_mistakes_are_named() -> None:
+def test_errors_are_named() -> None:
     with pytest.raises(IgcamError, match="budget"):
         next_cues(np.ones(8), clusters(), 0, MASKS)
     with pytest.raises(IgcamError, match="box: -1 s"):

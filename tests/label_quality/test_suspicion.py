@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from igcam.label_quality.suspicion import Suspicion, neighbour_scores, suspicion
+from igcam.label_quality.suspicion import Suspicion, fit_noise_model
 
 Array = np.ndarray
 
@@ -12,7 +12,7 @@ Array = np.ndarray
 def channel(
     lost: float, added: float, count: int = 4000, classes: int = 2, seed: int = 0
 ) -> tuple[Array, Array, Array]:
-    """Return evidence, true tags and the tags of a table that lost some and gained some."""
+    """Return scores, true tags and the tags of a table that lost some and gained some."""
     random = np.random.default_rng(seed)
     scores = 3 * random.standard_normal((count, classes)) - 2
     truth = (random.uniform(size=scores.shape) < expit(1.5 * scores)).astype(float)
@@ -22,10 +22,10 @@ def channel(
 
 def test_rates_and_odds_of_a_known_channel_are_found() -> None:
     scores, truth, tags = channel(0.15, 0.04, count=20_000)
-    found = suspicion([scores], tags)
+    found = fit_noise_model([scores], tags)
     assert found.lost == pytest.approx(0.15, abs=0.03)
     assert found.added == pytest.approx(0.04, abs=0.01)
-    # The slope is that of the channel, 1.5, in standard deviations of the evidence.
+    # The slope is that of the channel, 1.5, in standard deviations of the scores.
     assert found.slopes[0] == pytest.approx(1.5 * scores.std(), rel=0.15)
     probability = expit(found.log_odds)
     wrong = tags != truth
@@ -36,17 +36,17 @@ def test_rates_and_odds_of_a_known_channel_are_found() -> None:
 
 def test_odds_follow_bayes_rule() -> None:
     scores, _, tags = channel(0.1, 0.02)
-    found = suspicion([scores], tags)
+    found = fit_noise_model([scores], tags)
     z = logit(found.present)
-    named = tags == 1
-    np.testing.assert_allclose(found.log_odds[named], np.log(found.added / (1 - found.lost)) - z[named], atol=1e-6)
-    np.testing.assert_allclose(found.log_odds[~named], np.log(found.lost / (1 - found.added)) + z[~named], atol=1e-6)
+    tagged = tags == 1
+    np.testing.assert_allclose(found.log_odds[tagged], np.log(found.added / (1 - found.lost)) - z[tagged], atol=1e-6)
+    np.testing.assert_allclose(found.log_odds[~tagged], np.log(found.lost / (1 - found.added)) + z[~tagged], atol=1e-6)
 
 
-def test_useless_evidence_gets_no_weight() -> None:
+def test_useless_scores_get_no_weight() -> None:
     scores, _, tags = channel(0.05, 0.02)
     noise = np.random.default_rng(7).standard_normal(scores.shape)
-    both, reverse = suspicion([scores, noise], tags), suspicion([-scores], tags)
+    both, reverse = fit_noise_model([scores, noise], tags), fit_noise_model([-scores], tags)
     assert both.slopes[0] > 10 * both.slopes[1]
     assert reverse.slopes[0] == 0
     assert np.isfinite(reverse.log_odds).all()
@@ -54,7 +54,7 @@ def test_useless_evidence_gets_no_weight() -> None:
 
 def test_missing_tags_weigh_more_where_the_channel_loses_more() -> None:
     scores, truth, tags = channel(0.2, 0.01)
-    found = suspicion([scores], tags)
+    found = fit_noise_model([scores], tags)
     score = np.where(tags == 1, -1, 1) * logit(found.present)
     hits = int((tags != truth).sum())
 
@@ -64,35 +64,14 @@ def test_missing_tags_weigh_more_where_the_channel_loses_more() -> None:
     assert precision(found.log_odds) > precision(score) + 0.02
 
 
-def test_neighbours_are_found_by_hand() -> None:
-    features = np.array([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
-    tags = np.array([[1.0], [1.0], [0.0], [0.0]])
-    odds = neighbour_scores(features, tags, neighbours=1)
-    # One neighbour, and the share of all as another: (1 + 0.5) / 2 and (0 + 0.5) / 2.
-    np.testing.assert_allclose(odds[:, 0], [logit(0.75)] * 2 + [logit(0.25)] * 2)
-    np.testing.assert_allclose(neighbour_scores(features, tags, 1, chunk=3), odds)
-
-
-def test_an_image_is_not_its_own_neighbour() -> None:
-    random = np.random.default_rng(0)
-    features, tags = random.standard_normal((30, 4)), (random.uniform(size=(30, 2)) < 0.3).astype(float)
-    turned = tags.copy()
-    turned[4] = 1 - turned[4]
-    shift = neighbour_scores(features, turned)[4] - neighbour_scores(features, tags)[4]
-    # Only the share of all images knows of it, by 1 / 30 of one neighbour in eleven.
-    assert np.abs(shift).max() < 0.1
-
-
 def test_wrong_arrays_are_named() -> None:
-    with pytest.raises(ValueError, match="constraint"):
-        suspicion([np.zeros((3, 2))], np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="scores"):
+        fit_noise_model([np.zeros((3, 2))], np.zeros((4, 2)))
     with pytest.raises(ValueError, match="tags"):
-        suspicion([np.zeros((3, 2))], np.full((3, 2), 2.0))
-    with pytest.raises(ValueError, match="neighbours"):
-        neighbour_scores(np.zeros((1, 2)), np.zeros((1, 1)))
+        fit_noise_model([np.zeros((3, 2))], np.full((3, 2), 2.0))
 
 
-def test_tags_are_believed_as_far_as_the_odds_go() -> None:
+def test_the_posterior_follows_the_odds() -> None:
     odds = np.log([[1.0, 3.0], [1.0, 1 / 3]])
     found = Suspicion(odds, np.full((2, 2), 0.5), 0.1, 0.1, np.ones(1))
     tags = np.array([[1, 1], [0, 0]])

@@ -9,12 +9,12 @@ from hypothesis.extra.numpy import arrays
 from igcam.label_quality.tag_consistency import keep_every_tag
 
 
-def test_a_tag_that_is_nowhere_gets_the_places_where_it_is_nearest() -> None:
+def test_a_tag_that_wins_nowhere_gets_the_locations_where_it_is_nearest() -> None:
     background = np.array([[0.7, 0.6, 0.9, 0.8]], np.float32)
     probability = np.stack([background, 1 - background])
     kept = keep_every_tag(probability, np.array([1]), 0.5)
     assert kept.argmax(axis=0).tolist() == [[1, 1, 0, 0]]
-    # Odds of one place to another stay: one factor for all places, here 0.7 / 0.3.
+    # One factor at all locations, here 0.7 / 0.3, keeps the ratios of the odds.
     np.testing.assert_allclose((kept[1] / kept[0]) / (probability[1] / probability[0]), 0.7 / 0.3 * 1.001, rtol=1e-4)
 
 

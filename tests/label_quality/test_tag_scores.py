@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from igcam.core.errors import IgcamError
-from igcam.label_quality.tag_scores import AuditOptions, score_tags, top_mean
+from igcam.label_quality.suspicion import fit_noise_model
+from igcam.label_quality.tag_scores import AuditOptions, TagScores, neighbour_scores, score_tags, top_mean
 
 Array = np.ndarray
 FAST = AuditOptions(penalties=(0.1, 0.02), repeats=2)
@@ -25,8 +27,8 @@ def images(count: int = 120, seed: int = 0) -> tuple[Array, Array, Array]:
 
 def test_planted_tags_are_found() -> None:
     maps, tags, changed = images()
-    evidence = score_tags(maps.mean(axis=(2, 3)), changed, maps.__getitem__, FAST)
-    found = evidence.suspicion(changed)
+    scores = score_tags(maps.mean(axis=(2, 3)), changed, maps.__getitem__, FAST)
+    found = fit_noise_model(scores.kinds(), changed)
     top = np.argsort(-found.log_odds, axis=None)[:8]
     assert (changed != tags).ravel()[top].sum() >= 7
     assert found.log_odds.shape == (120, 2)
@@ -47,11 +49,11 @@ def test_an_image_does_not_see_its_own_tag() -> None:
     assert np.abs(after.logits - before.logits).max() > 1e-2
 
 
-def test_places_are_optional() -> None:
+def test_locations_are_optional() -> None:
     maps, _, changed = images()
-    evidence = score_tags(maps.mean(axis=(2, 3)), changed, options=FAST)
-    assert evidence.locations is None
-    assert len(evidence.suspicion(changed).slopes) == 2
+    scores = score_tags(maps.mean(axis=(2, 3)), changed, options=FAST)
+    assert scores.locations is None
+    assert len(fit_noise_model(scores.kinds(), changed).slopes) == 2
 
 
 def test_more_features_than_images_change_nothing() -> None:
@@ -67,6 +69,34 @@ def test_more_features_than_images_change_nothing() -> None:
 def test_the_top_tenth_is_averaged() -> None:
     assert top_mean(np.arange(20.0)[None]) == pytest.approx([18.5])
     assert top_mean(np.array([[3.0, 7.0]])) == pytest.approx([7.0])
+
+
+def test_neighbours_are_found_by_hand() -> None:
+    features = np.array([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
+    tags = np.array([[1.0], [1.0], [0.0], [0.0]])
+    odds = neighbour_scores(features, tags, neighbours=1)
+    # One neighbour, and the share of all as another: (1 + 0.5) / 2 and (0 + 0.5) / 2.
+    np.testing.assert_allclose(odds[:, 0], [logit(0.75)] * 2 + [logit(0.25)] * 2)
+    np.testing.assert_allclose(neighbour_scores(features, tags, 1, chunk=3), odds)
+
+
+def test_an_image_is_not_its_own_neighbour() -> None:
+    random = np.random.default_rng(0)
+    features, tags = random.standard_normal((30, 4)), (random.uniform(size=(30, 2)) < 0.3).astype(float)
+    turned = tags.copy()
+    turned[4] = 1 - turned[4]
+    shift = neighbour_scores(features, turned)[4] - neighbour_scores(features, tags)[4]
+    # Only the share of all images knows of it, by 1 / 30 of one neighbour in eleven.
+    assert np.abs(shift).max() < 0.1
+    with pytest.raises(ValueError, match="neighbours"):
+        neighbour_scores(np.zeros((1, 2)), np.zeros((1, 1)))
+
+
+def test_a_typical_score_is_the_median_of_tagged_images() -> None:
+    logits, locations = np.array([[1.0], [2.0], [6.0], [9.0]]), np.array([[3.0], [0.0], [5.0], [1.0]])
+    tags = np.array([[1], [0], [1], [1]])
+    np.testing.assert_array_equal(TagScores(logits, logits, locations, 1.0).typical(tags), [3.0])
+    np.testing.assert_array_equal(TagScores(logits, logits, None, 1.0).typical(tags), [6.0])
 
 
 def test_options_are_checked() -> None:

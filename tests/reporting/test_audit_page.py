@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from test_report_page import HOSTILE, Page
 
-from igcam.commands.audit import Audit, Suspect
+from igcam.commands.audit import Audit
 from igcam.core.errors import IgcamError
 from igcam.data.images import save_jpeg
 from igcam.data.sample import Dataset, Sample
 from igcam.data.synthetic.scenes import SceneOptions, make_scene
 from igcam.label_quality.next_cue import Proposal
+from igcam.label_quality.suspects import Suspect
 from igcam.label_quality.suspicion import Suspicion
 from igcam.reporting import signed_overlay, write_audit_page
 

@@ -1,4 +1,4 @@
-"""How far every tag is believed, by evidence that has not seen it: wrong tags teach less, missing ones are allowed."""
+"""Training with noisy tags: a tag posterior from out-of-fold scores replaces the tags."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
 from igcam.influence import shuffled_weights
+from igcam.label_quality.suspicion import fit_noise_model
 from igcam.label_quality.tag_scores import AuditOptions, score_tags
 from igcam.methods.classify import Classifier, tagged_activations
 from igcam.methods.inputs import Inputs
@@ -22,26 +23,24 @@ class NoisyTagOptions:
     """Whether tags may be wrong."""
 
     weight: float = 0.0
-    """How far evidence decides, 0 to 1: 0 takes the tags as they are, 1 believes each as far as the evidence goes."""
+    """Weight of the odds that a tag is wrong, 0 to 1: 0 takes the tags as they are, 1 their full posterior."""
     min_posterior: float = 0.1
-    """A class that is not tagged gets an activation map where it is believed at least so far."""
+    """Smallest posterior with which a class gets an activation map."""
     disputed_weight: float = 0.1
-    """Weight of an image one of whose classes is believed by half; it rises to one where all are sure."""
+    """Weight of an image with a class of posterior 0.5; it rises to one as all posteriors approach 0 or 1."""
     scores: AuditOptions = field(default_factory=AuditOptions)
-    """How it is gathered; its seed is added to that of the run."""
+    """How classes are scored; its seed is added to that of the run."""
     shuffled: bool = False
-    """Control: deal the beliefs out at random, among tagged and among untagged classes."""
+    """Control: permute the posteriors at random, among tagged and among untagged classes."""
 
     def __post_init__(self) -> None:
         check_ranges(self, weight=(0, 1), min_posterior=(0, 1), disputed_weight=(0, 1))
 
 
 def tag_posterior(inputs: Inputs, options: NoisyTagOptions) -> Array:
-    """Return how probable it is that each class is in each image, float32 (N, C).
+    """Return the probability that each class is in each image, float32 (N, C), by the odds of the tag audit.
 
-    By the odds of the audit (`igcam.label_quality.suspicion.suspicion`): out-of-fold logits of images and places and the tags
-    of similar images, calibrated by the rates of wrong and of missing tags that make the table likeliest. Where
-    somebody has drawn cues the tags stand.
+    Images with cues keep their tags.
     """
     count = len(inputs.tags)
     tags = inputs.tags.astype(np.float64)
@@ -52,9 +51,9 @@ def tag_posterior(inputs: Inputs, options: NoisyTagOptions) -> Array:
         inputs.progress("look for wrong tags", index + 1, count)
         return inputs.last_level(index)
 
-    # One reading: a second one is surer of tags that are right, but finds fewer of those that are missing.
+    # One pass: a second one is surer of right tags, but finds fewer missing ones.
     scores = score_tags(inputs.pooled, tags, feature_map, chosen)
-    posterior = scores.suspicion(tags).posterior(tags, options.weight).astype(np.float32)
+    posterior = fit_noise_model(scores.kinds(), tags).posterior(tags, options.weight).astype(np.float32)
     if options.shuffled:
         posterior = shuffled_weights(posterior, inputs.seed, tags.astype(np.int64))
     annotated = sorted(inputs.annotated)
@@ -63,24 +62,21 @@ def tag_posterior(inputs: Inputs, options: NoisyTagOptions) -> Array:
 
 
 def agreement(posterior: Array, minimum: float) -> Array:
-    """Return how far the targets of each image count, float32 (N,): min over classes of 1 - (1 - least) 4 b (1 - b).
+    """Return the weight of each image's pseudo labels, float32 (N,): min over c of 1 - (1 - minimum) 4 b_c (1 - b_c).
 
-    Targets of a class that is believed by half are half wrong, whichever it is; those of other images teach it better.
+    Pseudo labels of a class with posterior b_c = 0.5 are half wrong either way; other images teach it better.
     """
     return np.asarray((1 - (1 - minimum) * 4 * posterior * (1 - posterior)).min(axis=1), np.float32)
 
 
 def weighted_by_posterior(inputs: Inputs, probabilities: Array) -> Array:
-    """Return probabilities (N, C + 1, h, w) in which every class counts as far as it is believed.
-
-    Where the tags are believed anyway they are returned as they are.
-    """
+    """Return probabilities (N, C + 1, h, w) with every class weighted by its tag posterior, if there is one."""
     return probabilities if inputs.posterior is None else restrict_to_tags(probabilities, inputs.posterior)
 
 
 def posterior_activations(
     inputs: Inputs, classifier: Classifier, posterior: Array, minimum: float
 ) -> NDArray[np.float16]:
-    """Return normalised activation maps, float16 (N, C, h, w) in 0..1, zero for classes that are believed less."""
+    """Return normalised activation maps, float16 (N, C, h, w) in 0..1, zero for classes below the minimum posterior."""
     maps = tagged_activations(inputs, classifier, posterior >= max(minimum, 1e-6))
     return np.stack([classes.astype(np.float16) for classes in maps])

@@ -1,81 +1,103 @@
-"""What the user answered in the table of suspects, applied to the tags of the run."""
+"""The table of suspects: written with an empty column `fix`, and applied to the tags once it is answered."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from igcam.core.errors import IgcamError
+from igcam.core.files import write_text
 from igcam.data.findings import did_you_mean
 from igcam.data.sample import Dataset
 from igcam.data.tags import write_tag_table
+from igcam.label_quality.suspects import Suspect
 
+COLUMNS = (
+    "rank",
+    "image",
+    "class",
+    "kind",
+    "probability",
+    "score",
+    "logit",
+    "neighbours",
+    "locations",
+    "change",
+    "fix",
+)
+REQUIRED = ("image", "class", "kind", "fix")
 YES, NO = ("yes", "y", "1", "true", "x"), ("no", "n", "0", "false", "")
-COLUMNS = ("image", "class", "kind", "fix")
+
+
+def write_suspects(path: str | Path, suspects: Sequence[Suspect]) -> None:
+    """Write the table as CSV, with an empty column `fix` for the user's answers."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for rank, item in enumerate(suspects, 1):
+        numbers = (item.probability, item.score, item.logit, item.neighbours, item.locations, item.change)
+        writer.writerow([rank, item.name, item.label, item.kind, *(f"{number:.6g}" for number in numbers), ""])
+    write_text(path, stream.getvalue())
+
+
+def check_unanswered(path: Path) -> None:
+    """Make sure that no table with the user's answers is overwritten.
+
+    Raises:
+        IgcamError: The file has answers in its column `fix`, or is another table.
+    """
+    if path.exists() and any(_cell(row, "fix") for row in _rows(path)):
+        raise IgcamError(f"{path}: has your answers in the column fix; apply them, or choose another --out")
 
 
 def apply_fixes(dataset: Dataset, fixes: str | Path, out: str | Path) -> int:
     """Write the tags of a data set with the user's corrections as a new table `image,tags`.
 
-    A row of `fixes` is applied where its cell in the column `fix` says yes: a `wrong` tag is taken away, a
-    `missing` one added.
+    Where the column `fix` of a row says yes, a `wrong` tag is removed and a `missing` one added.
 
     Args:
         dataset: The images of the run, with their tags.
-        fixes: A table as `write_suspects` writes it, answered; further columns do not matter.
+        fixes: A table as `write_suspects` writes it, with answers; further columns are ignored.
         out: The new table; must not exist.
 
     Returns:
         Number of tags that were changed.
 
     Raises:
-        IgcamError: OUT exists, the table cannot be read, or rows in it are wrong: all are named.
+        IgcamError: `out` exists, the table cannot be read, or rows in it are wrong: all are listed.
     """
     if Path(out).exists():
         raise IgcamError(f"{out}: exists; corrected tags are only written to a new file")
-    changes = _read_fixes(dataset, Path(fixes))
+    flips = _read_flips(dataset, Path(fixes))
     tags = {}
     for sample in dataset:
-        kept = set(sample.tags or ()) ^ {tag for name, tag in changes if name == sample.name}
+        kept = set(sample.tags or ()) ^ {tag for name, tag in flips if name == sample.name}
         tags[sample.name] = [dataset.classes[tag] for tag in sorted(kept)]
     write_tag_table(out, tags)
-    return len(changes)
+    return len(flips)
 
 
-def check_unanswered(path: Path) -> None:
-    """Make sure that no table with the user's answers is written over.
-
-    Raises:
-        IgcamError: The file has answers in its column `fix`, or is another table.
-    """
-    if not path.exists():
-        return
-    if any(_answer(row) for row in _rows(path)):
-        raise IgcamError(f"{path}: has your answers in the column fix; apply them, or choose another --out")
-
-
-def _read_fixes(dataset: Dataset, path: Path) -> set[tuple[str, int]]:
-    """Return the pairs of image and tag that are to be turned."""
-    rows = _rows(path)
+def _read_flips(dataset: Dataset, path: Path) -> set[tuple[str, int]]:
+    """Return the pairs of image and class whose tag is to be flipped."""
     problems: list[str] = []
-    changes: dict[tuple[str, int], int] = {}
+    flips: dict[tuple[str, int], int] = {}
     held = {sample.name: sample.tags or () for sample in dataset}
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(_rows(path), 2):
         problem = _problem(row, held, dataset.classes)
         if problem is None and _answer(row) in YES:
             pair = (_cell(row, "image"), dataset.classes.index(_cell(row, "class")))
-            if pair in changes:
-                problem = f"says the same as row {changes[pair]}"
-            changes.setdefault(pair, number)
+            if pair in flips:
+                problem = f"says the same as row {flips[pair]}"
+            flips.setdefault(pair, number)
         if problem is not None:
             problems.append(f"row {number}: {problem}")
     if problems:
         raise IgcamError.from_lines(f"{path}: {len(problems)} rows are wrong:", problems)
-    if not changes:
+    if not flips:
         raise IgcamError(f"{path}: no row says yes in the column fix, so there is nothing to apply")
-    return set(changes)
+    return set(flips)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -84,9 +106,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise IgcamError(f"{path}: cannot be read: {reason}") from error
-    absent = [name for name in COLUMNS if not rows or name not in rows[0]]
+    absent = [name for name in REQUIRED if not rows or name not in rows[0]]
     if absent:
-        raise IgcamError(f"{path}: must have rows and the columns {', '.join(COLUMNS)}; lacks {', '.join(absent)}")
+        raise IgcamError(f"{path}: must have rows and the columns {', '.join(REQUIRED)}; lacks {', '.join(absent)}")
     return rows
 
 

@@ -7,7 +7,7 @@ import pytest
 from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset, Sample
 from igcam.data.tags import read_tag_table
-from igcam.label_quality.audit_fixes import apply_fixes, check_unanswered
+from igcam.label_quality.suspect_table import apply_fixes, check_unanswered
 
 DATA = Dataset(
     ("cat", "dog"),
@@ -28,7 +28,7 @@ def test_answers_are_applied_to_a_new_table(tmp_path: Path) -> None:
     assert [(row.image, row.tags) for row in rows] == [("a", ()), ("b/b", ("dog",)), ("c", ("cat", "dog"))]
 
 
-def test_no_table_is_written_over(tmp_path: Path) -> None:
+def test_no_table_is_overwritten(tmp_path: Path) -> None:
     fixes = table(tmp_path, "1,a,cat,wrong,yes")
     (tmp_path / "tags.csv").write_text("mine")
     with pytest.raises(IgcamError, match="exists"):
@@ -36,7 +36,7 @@ def test_no_table_is_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "tags.csv").read_text() == "mine"
 
 
-def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
+def test_all_wrong_rows_are_listed(tmp_path: Path) -> None:
     fixes = table(
         tmp_path,
         "1,aa,cat,wrong,yes",
@@ -66,7 +66,7 @@ def test_all_wrong_rows_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "new.csv").exists()
 
 
-def test_tables_of_another_form_are_refused(tmp_path: Path) -> None:
+def test_tables_of_another_format_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IgcamError, match="lacks kind, fix"):
         apply_fixes(DATA, table(tmp_path, "a,cat", header="image,class"), tmp_path / "new.csv")
     with pytest.raises(IgcamError, match="must have rows"):
@@ -80,7 +80,7 @@ def test_tables_of_another_form_are_refused(tmp_path: Path) -> None:
         apply_fixes(DATA, table(tmp_path, "1,a,cat,wrong"), tmp_path / "new.csv")
 
 
-def test_answers_are_not_written_over(tmp_path: Path) -> None:
+def test_answers_are_not_overwritten(tmp_path: Path) -> None:
     check_unanswered(tmp_path / "absent.csv")
     check_unanswered(table(tmp_path, "1,a,cat,wrong,"))
     with pytest.raises(IgcamError, match="has your answers"):
