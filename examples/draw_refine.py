@@ -29,7 +29,7 @@ from igcam.refine import (
     sharpen,
     walk,
 )
-from igcam.refine.guided_filter import guided_filter
+from igcam.refine.filters import guided_filter
 from igcam.refine.stack import resized
 from igcam.reporting import heat_overlay, mask_overlay, overlay_sheet, probability_overlay
 

@@ -16,7 +16,7 @@ def border_distance(affinity: Array, height: int, width: int, deviation: float =
     large, of an object small, even of one that the border cuts. No activation map is needed.
 
     Args:
-        affinity: float32 (h * w, h * w), such as `igcam.refine.dense_affinity` returns.
+        affinity: float32 (h * w, h * w), such as `igcam.refine.affinity` returns.
         height: Rows h.
         width: Columns w.
         deviation: Connectivity at which the answer has fallen to 0.61; a square object that shares one side

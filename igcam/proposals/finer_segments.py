@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.proposals.segments import Image, Proposer, SegmentOptions, Segments, smaller, tidy
-from igcam.refine.guided_filter import guided_filter
+from igcam.refine.filters import guided_filter
 from igcam.refine.stack import resized
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from igcam.proposals.colour_segments import colour_segments
-from igcam.proposals.feature_clusters import feature_clusters
-from igcam.proposals.feature_hierarchy import feature_hierarchy
+from igcam.proposals.colour_graph import colour_segments
 from igcam.proposals.finer_segments import finer
+from igcam.proposals.hierarchies import feature_hierarchy, selective_search
 from igcam.proposals.segments import Proposer
-from igcam.proposals.selective_search import selective_search
+from igcam.proposals.spectral import feature_clusters
 
 KINDS: Mapping[str, Proposer] = MappingProxyType(
     {

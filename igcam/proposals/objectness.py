@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
 from igcam.proposals.boundary_prior import border_distance, propagate
-from igcam.proposals.feature_clusters import FeatureClusterOptions, partitions
-from igcam.proposals.normalised_cut import NormalisedCutOptions, cut_affinity, cut_cost
 from igcam.proposals.segments import Image, Masks, enlarged
-from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
+from igcam.proposals.spectral import FeatureClusterOptions, NormalisedCutOptions, cut_affinity, cut_cost, partitions
+from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
 

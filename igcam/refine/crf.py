@@ -197,7 +197,7 @@ def _positions(height: int, width: int) -> Array:
 
 def _softmax(energy: Array, log_unary: Array, classes: int) -> Array:
     """Add both, blocks (B, N, W), and normalise over the classes, in place of the first."""
-    from igcam.refine.crf_kernels import add_and_shift, divide_by_sum
+    from igcam.refine.kernels import add_and_shift, divide_by_sum
 
     add_and_shift(energy, log_unary, classes)
     np.exp(energy, out=energy)

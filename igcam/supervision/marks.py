@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
-from igcam.refine.dense_affinity import DenseAffinityOptions
-from igcam.refine.normalise import by_rows
-from igcam.refine.walk_limit import walk_limit
+from igcam.refine.affinity import DenseAffinityOptions
+from igcam.refine.propagation import by_rows
+from igcam.refine.propagation import walk_limit
 from igcam.supervision.constraints import Mark
 
 Array = NDArray[np.float32]

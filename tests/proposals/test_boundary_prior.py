@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from igcam.proposals.boundary_prior import border_distance, propagate
-from igcam.refine.dense_affinity import dense_affinity
+from igcam.refine.affinity import dense_affinity
 
 RELAXED = settings(max_examples=30, deadline=None)
 VALUES = st.floats(-5, 5, width=32)

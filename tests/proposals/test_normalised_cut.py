@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igcam.core.errors import IgcamError
-from igcam.proposals.normalised_cut import NormalisedCutOptions, normalised_cut, sides
+from igcam.proposals.spectral import NormalisedCutOptions, normalised_cut, sides
 
 RELAXED = settings(max_examples=20, deadline=None)
 

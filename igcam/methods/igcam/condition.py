@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.methods.inputs import Inputs
-from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
+from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 from igcam.supervision.boxes import touch_sides
 from igcam.supervision.constraints import constrain
 from igcam.supervision.marks import MarkOptions, raise_by_walk, share_by_walk, walk_probability

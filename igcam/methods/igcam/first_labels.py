@@ -15,7 +15,7 @@ from igcam.methods.inputs import Inputs
 from igcam.proposals.boundary_prior import propagate
 from igcam.proposals.kinds import KINDS
 from igcam.proposals.objectness import Collected, ObjectScoreOptions, collect, object_score
-from igcam.refine.dense_affinity import DenseAffinityOptions
+from igcam.refine.affinity import DenseAffinityOptions
 from igcam.refine.stack import resized
 from igcam.supervision.boxes import within_boxes
 from igcam.supervision.constraints import CueConstraint, replace_by_mask

@@ -17,7 +17,7 @@ from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import HeadOptions
 from igcam.proposals.objectness import ObjectScoreOptions
-from igcam.refine.dense_affinity import DenseAffinityOptions
+from igcam.refine.affinity import DenseAffinityOptions
 from igcam.supervision.constraints import AnnotatedImage
 
 HEAD = HeadOptions(hidden=16, epochs=1, min_steps=20, batch_size=4, learning_rate=0.02)

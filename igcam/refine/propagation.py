@@ -1,10 +1,56 @@
-"""A random walk that spreads seeds along affinities."""
+"""Random walks that propagate scores along affinities."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import scipy.sparse
+import scipy.sparse.linalg
 from numpy.typing import NDArray
+
+Affinity = TypeVar("Affinity", NDArray[np.float32], scipy.sparse.csr_array)
+
+
+def by_rows(affinity: Affinity, *, in_place: bool = False) -> Affinity:
+    """Divide every row by its sum; a row of zeros stays.
+
+    A walk with it takes means, so that constant maps stay constant.
+
+    Args:
+        affinity: (n, n), at least 0, dense or sparse.
+        in_place: Write over a dense one, which saves as much memory again.
+    """
+    factor = _inverse(affinity.sum(axis=1))
+    if isinstance(affinity, np.ndarray):
+        return np.multiply(affinity, factor[:, None], out=affinity if in_place else None)
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(factor) @ affinity)
+
+
+def symmetrically(affinity: Affinity) -> Affinity:
+    """Divide by the roots of the sums of row and column: `D^(-1/2) W D^(-1/2)`, as manifold ranking does.
+
+    A symmetric affinity stays so, and its largest eigenvalue is one.
+
+    Args:
+        affinity: (n, n), at least 0, dense or sparse.
+
+    Source:
+        Zhou et al., "Ranking on data manifolds", 2003.
+    """
+    return _scaled(affinity, np.sqrt(_inverse(affinity.sum(axis=1))), np.sqrt(_inverse(affinity.sum(axis=0))))
+
+
+def _inverse(sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    total = np.asarray(sums, np.float32).ravel()
+    # The inverse of what is smaller is infinite: such a row counts as empty.
+    return np.divide(1, total, out=np.zeros_like(total), where=total >= np.finfo(np.float32).tiny)
+
+
+def _scaled(affinity: Affinity, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Affinity:
+    if isinstance(affinity, np.ndarray):
+        return affinity * rows[:, None] * columns
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(rows) @ affinity @ scipy.sparse.diags_array(columns))
 
 
 def walk(
@@ -77,3 +123,43 @@ def _check(seeds: NDArray[np.floating], steps: int, restarts: NDArray[np.float32
         raise ValueError(f"competition: must be at least 1, got {competition}")
     if competition > 1 and seeds.min(initial=0) < 0:
         raise ValueError(f"seeds: must be at least 0 with competition, got {seeds.min():.6g}")
+
+
+Array = NDArray[np.float32]
+
+
+def walk_limit(
+    transition: scipy.sparse.csr_array | NDArray[np.floating], seeds: NDArray[np.floating], restart: float
+) -> Array:
+    """Return what `walk` with restart tends to: `restart (I - (1 - restart) T)^-1 seeds`.
+
+    Dense transitions are solved directly. Sparse ones are factorised, which is exact and fast for neighbourhoods
+    of one pixel and small images; with far neighbours `walk` needs less memory.
+
+    Args:
+        transition: (n, n), dense or sparse, with rows that sum to one or less.
+        seeds: Float (K, n).
+        restart: Share of the seeds in every step, above 0 and at most 1.
+
+    Returns:
+        float32 (K, n).
+
+    Raises:
+        ValueError: A shape does not fit, a value is not finite, or `restart` is out of its range.
+
+    Source:
+        Zhou et al., "Ranking on data manifolds", 2003, where 1 - restart is called alpha.
+    """
+    nodes = seeds.shape[-1]
+    if seeds.ndim != 2 or not np.isfinite(seeds).all():
+        raise ValueError(f"seeds: must be finite (K, n), got {seeds.dtype} {seeds.shape}")
+    if transition.shape != (nodes, nodes):
+        raise ValueError(f"transition: must be ({nodes}, {nodes}), got {transition.shape}")
+    if not 0 < restart <= 1:
+        raise ValueError(f"restart: must be above 0 and at most 1, got {restart}")
+    pull = restart * np.asarray(seeds, np.float64).T
+    if isinstance(transition, np.ndarray):
+        return np.linalg.solve(np.eye(nodes) - (1 - restart) * transition, pull).T.astype(np.float32)
+    system = scipy.sparse.eye_array(nodes, format="csc") - (1 - restart) * scipy.sparse.csc_array(transition)
+    solved = scipy.sparse.linalg.splu(scipy.sparse.csc_matrix(system)).solve(np.ascontiguousarray(pull))
+    return np.ascontiguousarray(solved.T, dtype=np.float32)
