@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError, check_ranges
-from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, smaller, tidy
+from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, proposal_kind, smaller, tidy
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class ColourSegmentOptions:
             raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
 
 
+@proposal_kind("colour-segments")
 def colour_segments(
     image: Image, feature: NDArray[np.floating] | None = None, options: ColourSegmentOptions | None = None
 ) -> Segments:

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError, check_ranges
 from igcam.proposals.colour_graph import graph_labels
-from igcam.proposals.segments import Image, SegmentOptions, Segments, smaller, tidy
+from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, finer, proposal_kind, smaller, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
-Masks = NDArray[np.bool_]
 
 
 def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[tuple[int, int, float]]:
@@ -76,6 +75,7 @@ class FeatureHierarchyOptions:
     """Sizes, duplicates, number."""
 
 
+@proposal_kind("feature-hierarchy")
 def feature_hierarchy(
     image: Image, feature: NDArray[np.floating] | None, options: FeatureHierarchyOptions | None = None
 ) -> Segments:
@@ -109,6 +109,9 @@ def feature_hierarchy(
     return tidy(masks[::-1], None, options.segments)
 
 
+proposal_kind("feature-hierarchy-finer")(finer(feature_hierarchy))
+
+
 BINS = 25
 """Of a colour channel's histogram."""
 ORIENTATIONS, STRENGTHS = 8, 10
@@ -132,6 +135,7 @@ class SelectiveSearchOptions:
             raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
 
 
+@proposal_kind("selective-search")
 def selective_search(
     image: Image, feature: NDArray[np.floating] | None = None, options: SelectiveSearchOptions | None = None
 ) -> Segments:

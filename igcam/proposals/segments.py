@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
+from igcam.refine.filters import guided_filter
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 Masks = NDArray[np.bool_]
@@ -68,6 +74,27 @@ class Proposer(Protocol):
             ValueError: An array has another shape, or a kind that goes by features was given none.
         """
         ...
+
+
+Kind = TypeVar("Kind", bound=Proposer)
+_KINDS: dict[str, Proposer] = {}
+
+
+def proposal_kind(name: str) -> Callable[[Kind], Kind]:
+    """Register a `Proposer` that needs only a photo and features, so that a run can ask for it by this name."""
+
+    def register(proposer: Kind) -> Kind:
+        _KINDS[name] = proposer
+        return proposer
+
+    return register
+
+
+def proposal_kinds() -> Mapping[str, Proposer]:
+    """Return the registered kinds by name; imports all modules of this package."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        importlib.import_module(module.name)
+    return MappingProxyType(dict(sorted(_KINDS.items())))
 
 
 def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | None = None) -> Segments:
@@ -157,3 +184,28 @@ def smaller(image: Image, side: int) -> Image:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def finer(proposer: Proposer, side: int = 128, radius: int = 6, options: SegmentOptions | None = None) -> Proposer:
+    """Return a kind that brings the segments of another one to a photo of at most `side` pixels a side.
+
+    Args:
+        proposer: Gives segments of a coarse grid; their scores stay.
+        side: Pixels of the photo's longer side.
+        radius: Half side of the guided filter's window in pixels: a half to one place of the grid.
+        options: For the finer segments; defaults to `SegmentOptions()`.
+    """
+
+    def propose(image: Image, feature: NDArray[np.floating] | None) -> Segments:
+        coarse = proposer(image, feature)
+        small = smaller(image, side)
+        rows, columns = small.shape[:2]
+        if not len(coarse):
+            return Segments(np.zeros((0, rows, columns), bool), coarse.scores)
+        # The filter is linear, so that all segments pass it at once, each as a share of the whole.
+        shares = resized(coarse.masks.astype(np.float32) / len(coarse), rows, columns)
+        stack = np.concatenate([np.clip(1 - shares.sum(axis=0, keepdims=True), 0, 1), shares])
+        masks = guided_filter(small, stack / stack.sum(axis=0), radius)[1:] > 0.5 / len(coarse)
+        return tidy(masks, coarse.scores if len(coarse.scores) else None, options)
+
+    return propose

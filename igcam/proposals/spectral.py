@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, eigsh
 
 from igcam.core.errors import check_ranges
-from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, components, tidy
+from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, components, finer, proposal_kind, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
@@ -132,6 +132,7 @@ class FeatureClusterOptions:
         check_ranges(self, max_parts=(2, 64))
 
 
+@proposal_kind("feature-clusters")
 def feature_clusters(
     image: Image, feature: NDArray[np.floating] | None, options: FeatureClusterOptions | None = None
 ) -> Segments:
@@ -154,6 +155,9 @@ def feature_clusters(
     parts = partitions(affinity, feature.shape[1], feature.shape[2], options)
     masks = np.concatenate([parts, *(components(part.astype(np.uint8), 1) for part in parts)])
     return tidy(masks, -cut_cost(affinity, masks), options.segments)
+
+
+proposal_kind("feature-clusters-finer")(finer(feature_clusters))
 
 
 def partitions(affinity: Array, height: int, width: int, options: FeatureClusterOptions | None = None) -> Masks:

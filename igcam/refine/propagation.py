@@ -163,3 +163,10 @@ def walk_limit(
     system = scipy.sparse.eye_array(nodes, format="csc") - (1 - restart) * scipy.sparse.csc_array(transition)
     solved = scipy.sparse.linalg.splu(scipy.sparse.csc_matrix(system)).solve(np.ascontiguousarray(pull))
     return np.ascontiguousarray(solved.T, dtype=np.float32)
+
+
+def propagate(affinity: Array, maps: NDArray[np.floating]) -> Array:
+    """Return maps (K, h, w) averaged along a symmetric affinity (h * w, h * w), float32 of the same shape."""
+    flat = np.asarray(maps, np.float32).reshape(len(maps), -1)
+    mean: Array = (flat @ affinity) / affinity.sum(axis=1)
+    return mean.reshape(maps.shape)

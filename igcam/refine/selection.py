@@ -76,6 +76,12 @@ def search(
     return dict(sorted(result.items(), key=lambda item: -item[1]))
 
 
+def mutual_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return the mean IoU of the best classes of two maps, float (..., K, h, w), over the classes in either."""
+    best = (maps.argmax(axis=-3) for maps in (first, second))
+    return _mean_iou(_table(*best, first.shape[-3]))
+
+
 def _answers(refiners: Mapping[str, Refiner], index: int, example: Example) -> NDArray[np.uint8]:
     """Return the best class of each refiner, uint8 (R, H, W), at the size of the mask or of the finest answer."""
     strongest = example.probability.reshape(len(example.probability), -1).max(axis=1)
@@ -92,7 +98,7 @@ def _fitted(answer: Array, height: int, width: int) -> Array:
     return resized(answer, height, width, cv2.INTER_AREA if answer.shape[1] > height else cv2.INTER_LINEAR)
 
 
-def _table(truth: NDArray[np.integer], found: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+def _table(truth: NDArray[np.integer], found: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
     """Count the pixels by what they should be and what they are, int64 (classes, classes)."""
     known = truth != UNKNOWN
     pairs = truth[known].astype(np.int64) * classes + found[known]

@@ -78,7 +78,9 @@ def weighted_by_posterior(inputs: Inputs, probabilities: Array) -> Array:
     return probabilities if inputs.posterior is None else restrict_to_tags(probabilities, inputs.posterior)
 
 
-def posterior_activations(inputs: Inputs, classifier: Classifier, posterior: Array, minimum: float) -> NDArray[np.float16]:
+def posterior_activations(
+    inputs: Inputs, classifier: Classifier, posterior: Array, minimum: float
+) -> NDArray[np.float16]:
     """Return normalised activation maps, float16 (N, C, h, w) in 0..1, zero for classes that are believed less."""
     maps = tagged_activations(inputs, classifier, posterior >= max(minimum, 1e-6))
     return np.stack([classes.astype(np.float16) for classes in maps])
