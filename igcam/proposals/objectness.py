@@ -14,6 +14,7 @@ from igcam.proposals.segments import Image, Masks, enlarged
 from igcam.proposals.spectral import FeatureClusterOptions, NormalisedCutOptions, cut_affinity, cut_cost, partitions
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 from igcam.refine.propagation import propagate
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 
@@ -94,6 +95,8 @@ def object_score_of_map(
     Raises:
         ValueError: Shapes differ, or there are too few locations.
     """
+    if activation.shape != feature.shape[1:]:
+        raise ValueError(f"activation: must be {feature.shape[1:]} as the feature, got {activation.shape}")
     return object_score(collect(image, feature, activation, options, further), options)
 
 
@@ -104,11 +107,13 @@ def collect(
     options: ObjectScoreOptions | None = None,
     further: Masks | None = None,
 ) -> Collected:
-    """Return what `object_score` needs of one image; arguments as for `object_score_of_map`."""
+    """Return what `object_score` needs of one image; arguments as for `object_score_of_map`.
+
+    The activation may have another size than the feature, to which it is resized bilinearly.
+    """
     options = options or ObjectScoreOptions()
     height, width = feature.shape[1:]
-    if activation.shape != (height, width):
-        raise ValueError(f"activation: must be ({height}, {width}) as the feature, got {activation.shape}")
+    activation = resized(activation[None], height, width)[0]
     small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     alike = dense_affinity(feature, small, options.affinity)
     distance = border_distance(alike, height, width, options.border_width)

@@ -54,7 +54,7 @@ def from_activation(
 
     Args:
         activation: Float (C, h, w) in 0..1, zero for untagged classes.
-        objectness: Float (h', w') in 0..1, resized bilinearly if it is on another grid.
+        objectness: Float (h, w) in 0..1: object scores.
         propagated: Float (C, h, w), at least 0: activations propagated along an affinity, which tell the class even
             where no map is active; None takes the activations themselves.
         level: Where foreground and background are equally probable.
@@ -63,14 +63,11 @@ def from_activation(
     Returns:
         float32 (C + 1, h, w), background first, summing to one; all background if no map is active.
     """
-    height, width = activation.shape[1:]
     tagged = activation.reshape(len(activation), -1).max(axis=1) > 0
-    result = np.zeros((len(activation) + 1, height, width), np.float32)
+    result = np.zeros((len(activation) + 1, *activation.shape[1:]), np.float32)
     if not tagged.any():
         result[0] = 1
         return result
-    if objectness.shape != (height, width):
-        objectness = resized(objectness[None], height, width)[0]
     combined = (activation.max(axis=0) + objectness) / 2
     foreground = 1 / (1 + np.exp(-slope * (combined - level)))
     # Shares stay defined where every map is zero.
@@ -110,11 +107,9 @@ def update_pseudo_label(
     if options.size:
         fine = None if annotated is None else annotated.at(options.size, options.size)
         probability = snap(probability, photo(options.size), options.crf.scaled(options.size / 400), fine)
+    label = probability if constraint is None else constrain(probability, constraint)
     confidence = options.min_confidence + (1 - options.min_confidence) * margin(probability)
-    if constraint is not None:
-        probability = constrain(probability, constraint)
-        confidence = np.maximum(confidence, constraint.confidence)
-    return probability, confidence
+    return label, confidence if constraint is None else np.maximum(confidence, constraint.confidence)
 
 
 def snap(

@@ -67,11 +67,11 @@ class _Scored:
         """Return the pseudo label, float32 (K, h, w), given the foreground probability (h, w) of the model, if any."""
         height, width = self.collected.distance.shape
         segments = np.unpackbits(self.bits, axis=2, count=width).astype(bool)
+        collected = replace(self.collected, segments=segments)
         if foreground is not None:
             foreground = resized(foreground[None], height, width)[0]
-        objectness = object_score(
-            replace(self.collected, segments=segments), options.object_score, foreground, options.foreground.weight
-        )
+        found = object_score(collected, options.object_score, foreground, options.foreground.weight)
+        objectness = resized(found[None], *self.activation.shape[1:])[0]
         return from_activation(self.activation, objectness, propagated=self.propagated, level=options.foreground_level)
 
 
@@ -105,10 +105,9 @@ def first_pseudo_labels(
             return None, from_activation(activation, activation[0])
         proposed = int(others[index])
         feature = inputs.grouping(proposed)
-        height, width = feature.shape[1:]
-        strongest = resized(activation.max(axis=0)[None], height, width)[0]
+        photo = inputs.image(proposed, feature.shape[1])
         further = inputs.proposals(proposed, feature) if segmented else None
-        collected = collect(inputs.image(proposed, height), feature, strongest, options.object_score, further)
+        collected = collect(photo, feature, activation.max(axis=0), options.object_score, further)
         bits = np.packbits(collected.segments, axis=2)
         collected = replace(collected, segments=collected.segments[:0])
         scored = _Scored(activation, propagate(affinity(options.affinity), activation), collected, bits)

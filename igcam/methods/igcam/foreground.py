@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from igcam.core.errors import check_ranges
 from igcam.methods.inputs import Inputs
-from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
+from igcam.models.linear_head import feature_scale, fit_linear_head
 from igcam.supervision.mask_targets import mask_weight_factor
 
 Array = NDArray[np.float32]
@@ -48,8 +48,15 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
         options: See there.
     """
     count, _, height, width = probabilities.shape
-    plain = inputs.reduced[0]
-    weight = _location_weights(inputs, (height, width), options.mask_weight).ravel()
+    views = inputs.reduced[:2]
+    depth = views.shape[2]
+    masked = inputs.masked
+    weight = np.ones((count, height, width), np.float32)
+    for index in np.flatnonzero(masked):
+        weight[index] = inputs.annotated[index].at(height, width).confidence
+    factor = mask_weight_factor(float(weight[masked].sum()), float(weight[~masked].sum()), options.mask_weight)
+    weight[masked] *= factor
+    weight = weight.ravel()
     weighted = np.flatnonzero(weight > 0)
     sample = np.random.default_rng(inputs.seed).choice(weighted, min(options.locations, len(weighted)), replace=False)
     if not len(sample):
@@ -58,32 +65,15 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
     image, location = np.divmod(sample, height * width)
     # One image after the other: `reduced` may be mapped from a file.
     features = np.concatenate(
-        [plain[index].reshape(plain.shape[1], -1)[:, location[image == index]].T for index in np.unique(image)]
+        [views[0, index].reshape(depth, -1)[:, location[image == index]].T for index in np.unique(image)]
     ).astype(np.float64)
     scale = feature_scale(features)
     target = np.clip(1 - probabilities[:, 0].ravel()[sample].astype(np.float64), 0, 1)
     head = fit_linear_head(features * scale, target[:, None], options.penalty, weight[sample].astype(np.float64))
-    return np.stack([_predicted(head, scale, [view[index] for view in inputs.reduced[:2]]) for index in range(count)])
-
-
-def _location_weights(inputs: Inputs, size: tuple[int, int], share: float) -> Array:
-    """Return the weight of each location, float32 (N, h, w): one, and more for those of given masks."""
-    masked = inputs.masked
-    weight = np.ones((len(masked), *size), np.float32)
-    for index in np.flatnonzero(masked):
-        constraint = inputs.constraint(int(index))
-        if constraint is not None:
-            weight[index] = constraint.confidence
-    weight[masked] *= mask_weight_factor(float(weight[masked].sum()), float(weight[~masked].sum()), share)
-    return weight
-
-
-def _predicted(head: LinearHead, scale: float, views: list[NDArray[np.float16]]) -> Array:
-    """Return the prediction for an image, float32 (h, w), logits averaged with those of its mirrored view."""
-    depth, height, width = views[0].shape
-    logits = [
-        head.logits(view.reshape(depth, -1).T.astype(np.float64) * scale).reshape(height, width) for view in views
-    ]
-    if len(logits) > 1:
-        logits[1] = logits[1][:, ::-1]
-    return np.asarray(expit(np.mean(logits, axis=0)), np.float32)
+    result = np.empty((count, height, width), np.float32)
+    for index in range(count):
+        logits = [head.logits(view[index].reshape(depth, -1).T.astype(np.float64) * scale) for view in views]
+        maps = np.reshape(logits, (len(views), height, width))
+        maps[1:] = maps[1:, :, ::-1]
+        result[index] = expit(maps.mean(axis=0))
+    return result

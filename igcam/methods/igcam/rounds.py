@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
 from igcam.core.parallel import in_parallel
-from igcam.label_quality.tag_consistency import keep_every_tag
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import Curve, HeadOptions, predict_all, train_head
 from igcam.models.segmentation_head import SegmentationHead
@@ -20,6 +19,7 @@ from igcam.refine.selection import mutual_iou
 from igcam.supervision.conditioning import constrain_prediction
 from igcam.supervision.mask_targets import mask_weight_factor
 from igcam.supervision.pseudo_labels import PseudoLabelOptions, update_pseudo_label
+from igcam.supervision.tag_consistency import keep_every_tag
 
 Array = NDArray[np.float32]
 
