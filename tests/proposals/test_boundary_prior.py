@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.proposals.boundary_prior import border_distance, propagate
+from igcam.proposals.objectness import border_distance
 from igcam.refine.affinity import dense_affinity
+from igcam.refine.propagation import propagate
 
 RELAXED = settings(max_examples=30, deadline=None)
 VALUES = st.floats(-5, 5, width=32)

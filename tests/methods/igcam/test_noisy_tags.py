@@ -10,10 +10,10 @@ from igcam.core.errors import IgcamError
 from igcam.methods.classify import ClassifyOptions, classify
 from igcam.methods.igcam.guide import GuideOptions, guide
 from igcam.methods.igcam.noisy_tags import NoisyTagOptions, agreement, posterior_activations, tag_posterior
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import HeadOptions, predict_all
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 COUNT = 60
 ADDED, LOST = (4, 21), (13, 40)
@@ -111,7 +111,9 @@ def test_a_head_hears_images_as_far_as_they_are_trusted(clean: Inputs) -> None:
     np.testing.assert_array_equal(less[30:], whole[30:])
 
 
-@pytest.mark.parametrize("setting", [{"weight": 1.5}, {"weight": -0.1}, {"min_posterior": 2.0}, {"disputed_weight": -1.0}])
+@pytest.mark.parametrize(
+    "setting", [{"weight": 1.5}, {"weight": -0.1}, {"min_posterior": 2.0}, {"disputed_weight": -1.0}]
+)
 def test_options_out_of_range_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(IgcamError, match=next(iter(setting))):
         NoisyTagOptions(**setting)
