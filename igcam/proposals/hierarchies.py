@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 
 
 def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[tuple[int, int, float]]:
-    """Merge the most alike pair again and again, until no two regions are left that may be merged.
+    """Merge the most similar pair of neighbours again and again, until no two regions may be merged.
 
     Args:
         likeness: float32 (R, R), symmetric; -inf for pairs that are no neighbours and on the diagonal.
@@ -67,10 +67,10 @@ def neighbours(labels: NDArray[np.integer]) -> Masks:
 
 @dataclass(frozen=True)
 class FeatureHierarchyOptions:
-    """How alike two places are, and which groups are kept."""
+    """Affinity of two locations, and which groups are kept."""
 
     affinity: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
-    """Likeness of two places; that of two groups is its mean over all pairs."""
+    """Affinity of two locations; that of two groups is its mean over all pairs."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
 
@@ -79,7 +79,7 @@ class FeatureHierarchyOptions:
 def feature_hierarchy(
     image: Image, feature: NDArray[np.floating] | None, options: FeatureHierarchyOptions | None = None
 ) -> Segments:
-    """Return the nodes of one tree of merged places, the last merged first; a `Proposer`.
+    """Return the nodes of one tree of merged locations, the last merged first; a `Proposer`.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -120,7 +120,7 @@ ORIENTATIONS, STRENGTHS = 8, 10
 
 @dataclass(frozen=True)
 class SelectiveSearchOptions:
-    """Where merging begins, and what is kept."""
+    """Initial regions, and which segments are kept."""
 
     scales: tuple[float, ...] = (50.0, 150.0)
     """Of the graph-based segments to begin with; one tree each."""
@@ -165,7 +165,7 @@ def selective_search(
 
 
 class _Regions:
-    """Histograms, areas and boxes of regions, and how alike they are."""
+    """Histograms, areas and boxes of regions, and their similarities."""
 
     def __init__(self, image: Image, labels: NDArray[np.int32]) -> None:
         count = int(labels.max()) + 1

@@ -1,4 +1,4 @@
-"""Proposals of promptable segmenters: prompts from activation maps, answers weighted by their agreement with the map."""
+"""Proposals of promptable segmenters: prompts from activation maps, answers that agree with the map."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """Where to point."""
+    """Points on the peaks of an activation map, boxes around its active regions."""
 
     min_peak: float = 0.5
-    """Activation below which a peak is none."""
+    """Smallest activation of a peak."""
     peak_distance: float = 0.15
-    """Peaks nearer to a higher one than this share of the image's sides are left out."""
+    """Smallest distance to a higher peak, as a share of the image's sides."""
     max_points: int = 5
-    """Points an activation map, the highest peaks."""
+    """Largest number of points for an activation map; the highest peaks are taken."""
     box_level: float = 0.3
-    """Boxes go around connected places above this activation."""
+    """Boxes are drawn around connected locations above this activation."""
     min_box: float = 0.01
-    """Share of the image below which such places get no box."""
+    """Smallest connected region that gets a box, as a share of the image."""
     max_boxes: int = 5
-    """Boxes an activation map, around the largest."""
+    """Largest number of boxes for an activation map; the largest regions are taken."""
 
     def __post_init__(self) -> None:
         check_ranges(self, min_peak=(0, 1), peak_distance=(0, 1), max_points=(0, 1000))
@@ -61,7 +61,7 @@ def peak_points(activation: NDArray[np.floating], options: PromptOptions | None 
 
 
 def active_boxes(activation: NDArray[np.floating], options: PromptOptions | None = None) -> Array:
-    """Return boxes around what is active, the largest first, float32 (n, 4).
+    """Return boxes around the active regions, the largest first, float32 (n, 4).
 
     Args:
         activation: Float (h, w) in 0..1.
@@ -83,10 +83,10 @@ def active_boxes(activation: NDArray[np.floating], options: PromptOptions | None
 
 
 class PointAndBoxSegmenter(Protocol):
-    """A segmenter that is prompted by a place, such as SAM or SAM 2."""
+    """A segmenter that is prompted by points and boxes, such as SAM or SAM 2."""
 
     def __call__(self, image: Image, points: Array, boxes: Array) -> tuple[Masks, Array]:
-        """Segment what each prompt shows.
+        """Segment the object of each prompt.
 
         Args:
             image: uint8 (H, W, 3), RGB.
@@ -94,7 +94,7 @@ class PointAndBoxSegmenter(Protocol):
             boxes: float32 (m, 4), left, top, right and bottom in pixels; one object a box.
 
         Returns:
-            bool (P, H, W), any number of answers a prompt, and float32 (P,) in 0..1: how sure the segmenter is.
+            bool (P, H, W), any number of answers a prompt, and float32 (P,) in 0..1: its confidence.
         """
         ...
 
@@ -109,14 +109,14 @@ class ConceptSegmenter(Protocol):
 
 @dataclass(frozen=True)
 class GateOptions:
-    """Which answers of a segmenter are believed, and how far."""
+    """Which answers of a segmenter are kept, and their confidence."""
 
     min_contrast: float = 0.1
     """Mean activation inside minus that outside, below which an answer is dropped."""
     full_contrast: float = 0.4
-    """The contrast from which on the activation map takes nothing off the trust."""
+    """Contrast from which on the activation map does not lower the confidence."""
     segments: SegmentOptions = field(default_factory=lambda: SegmentOptions(overlap=0.8))
-    """Sizes, duplicates, number; of duplicates the one with the most trust stays."""
+    """Sizes, duplicates, number; of duplicates the one with the highest confidence stays."""
 
     def __post_init__(self) -> None:
         check_ranges(self, min_contrast=(-1, 1), full_contrast=(1e-3, 1))
@@ -129,7 +129,7 @@ def prompted_segments(
     prompts: PromptOptions | None = None,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Prompt a segmenter at the peaks and around the active places of one class; scores are the trust.
+    """Prompt a segmenter at the peaks and around the active regions of one class; scores are confidences.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -139,7 +139,7 @@ def prompted_segments(
         gate: Defaults to `GateOptions()`.
 
     Returns:
-        Segments of the photo's size, the most trusted first.
+        Segments of the photo's size, by falling confidence.
     """
     height, width = image.shape[:2]
     points = peak_points(activation, prompts) * np.array([width, height], np.float32)
@@ -156,7 +156,7 @@ def concept_segments(
     segmenter: ConceptSegmenter,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Ask a segmenter for all objects of a tag by its name; scores are the trust.
+    """Ask a segmenter for all objects of a tag by its name; scores are confidences.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -173,7 +173,7 @@ def gated(
 ) -> Segments:
     """Keep the answers that an activation map agrees with.
 
-    The trust is the segmenter's own certainty times contrast / full_contrast, within 0..1, where the contrast is
+    The confidence is the segmenter's own certainty times contrast / full_contrast, within 0..1, where the contrast is
     the mean activation inside minus that outside.
 
     Args:

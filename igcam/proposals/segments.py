@@ -29,13 +29,13 @@ class SegmentOptions:
     """Which segments are kept."""
 
     min_area: float = 0.01
-    """Share of the image below which a segment is no object."""
+    """Smallest segment, as a share of the image."""
     max_area: float = 0.9
-    """Share of the image above which it is none."""
+    """Largest segment, as a share of the image."""
     overlap: float = 0.9
     """Of two segments whose intersection over union is above this, the later one is a duplicate."""
     max_count: int = 300
-    """Segments an image, the first ones; best first where a kind has scores."""
+    """Largest number of segments of an image; the first ones stay, best first if a kind has scores."""
 
     def __post_init__(self) -> None:
         check_ranges(self, min_area=(0, 1), max_area=(0, 1), overlap=(0, 1), max_count=(1, math.inf))
@@ -48,7 +48,7 @@ class Segments:
     masks: Masks
     """bool (P, rows, columns) over the whole photo, at its size or a smaller one."""
     scores: Array = field(default_factory=lambda: np.zeros(0, np.float32))
-    """float32 (P,): how object-like each is by its own kind, larger is better; empty where the kind has none."""
+    """float32 (P,): object score of each by its own kind, larger is better; empty if the kind has none."""
 
     def __post_init__(self) -> None:
         if self.masks.ndim != 3 or self.masks.dtype != np.bool_:
@@ -71,7 +71,7 @@ class Proposer(Protocol):
             feature: Float (D, h, w): a network's features of the whole photo; None where there are none.
 
         Raises:
-            ValueError: An array has another shape, or a kind that goes by features was given none.
+            ValueError: An array has another shape, or a kind that needs features was given none.
         """
         ...
 
@@ -98,7 +98,7 @@ def proposal_kinds() -> Mapping[str, Proposer]:
 
 
 def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | None = None) -> Segments:
-    """Keep the segments of a fit size, the best of each group of near duplicates, and not too many.
+    """Keep segments of an allowed size, the best of each group of near duplicates, up to a maximum number.
 
     Args:
         masks: bool (P, rows, columns).
@@ -115,7 +115,7 @@ def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | No
 
 
 def without_duplicates(masks: Masks, overlap: float, maximum: int) -> NDArray[np.intp]:
-    """Return the indices of the first segment of each group of near duplicates, at most `most`, in order."""
+    """Return the indices of the first segment of each group of near duplicates, at most `maximum`, in order."""
     if not len(masks):
         return np.zeros(0, np.intp)
     similar = overlaps(masks, masks) > overlap
@@ -146,7 +146,7 @@ def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
 
     Args:
         mask: What is not 0 counts; corners connect.
-        least: Smallest piece, in places.
+        minimum: Smallest piece, in locations.
     """
     count, numbered, facts, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8))
     kept = [part for part in range(1, count) if facts[part, cv2.CC_STAT_AREA] >= minimum]
@@ -155,7 +155,7 @@ def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
 
 
 def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> Segments:
-    """Join several kinds of one image to one, in turns, so that an upper number cuts all of them alike.
+    """Join several kinds of one image to one, in turns, so that a maximum number truncates all of them equally.
 
     Args:
         parts: Each at any size; the largest one is that of the answer.
@@ -169,7 +169,7 @@ def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> 
 
 
 def enlarged(masks: Masks, rows: int, columns: int) -> Masks:
-    """Resize segments to (P, rows, columns) by the nearest place."""
+    """Resize segments to (P, rows, columns) by the nearest neighbour."""
     if masks.shape[1:] == (rows, columns) or not len(masks):
         return masks if len(masks) else np.zeros((0, rows, columns), bool)
     size = (columns, rows)
@@ -192,7 +192,7 @@ def finer(proposer: Proposer, side: int = 128, radius: int = 6, options: Segment
     Args:
         proposer: Gives segments of a coarse grid; their scores stay.
         side: Pixels of the photo's longer side.
-        radius: Half side of the guided filter's window in pixels: a half to one place of the grid.
+        radius: Half side of the guided filter's window in pixels: half to one location of the grid.
         options: For the finer segments; defaults to `SegmentOptions()`.
     """
 

@@ -19,12 +19,12 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class NormalisedCutOptions:
-    """How alike two places are, and how many ways to cut the image are tried."""
+    """Affinity of two locations, and the number of cuts."""
 
     power: float = 2.0
     """The cosine of two features, cut off at zero, is raised to this power."""
     radius: float = 8.0
-    """Standard deviation of the Gaussian of their distance, in places of a 24 x 24 map; scales with others."""
+    """Standard deviation of the Gaussian of their distance, in locations of a 24 x 24 map; scales with others."""
     cuts: int = 3
     """Number of eigenvectors after the constant one."""
 
@@ -44,7 +44,7 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
         smallest on, each of unit norm; the sign is arbitrary but the same for the same feature.
 
     Raises:
-        ValueError: `feature` has another shape, too few places, or values that are not finite.
+        ValueError: `feature` has another shape, too few locations, or values that are not finite.
 
     Source:
         Shi and Malik, "Normalized cuts and image segmentation", IEEE TPAMI 2000, equations 10 to 12. On
@@ -52,7 +52,7 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
     """
     options = options or NormalisedCutOptions()
     if feature.ndim != 3 or feature.shape[1] * feature.shape[2] < options.cuts + 2:
-        raise ValueError(f"feature: must be (D, h, w) of {options.cuts + 2} places or more, got {feature.shape}")
+        raise ValueError(f"feature: must be (D, h, w) of {options.cuts + 2} locations or more, got {feature.shape}")
     cuts = smoothest_cuts(cut_affinity(feature, options), options.cuts)
     return cuts.reshape(options.cuts, *feature.shape[1:])
 
@@ -61,12 +61,12 @@ def cut_affinity(feature: NDArray[np.floating], options: NormalisedCutOptions | 
     """Return the affinity that is cut, float32 (h * w, h * w), positive, of a feature (D, h, w)."""
     options = options or NormalisedCutOptions()
     affinity = dense_affinity(feature, None, DenseAffinityOptions(power=options.power, radius=options.radius))
-    # A little of everything keeps places that are like no other from being cut off alone.
+    # A small constant keeps isolated locations from being cut off alone.
     return affinity + np.float32(1e-5)
 
 
 def smoothest_cuts(affinity: Array, count: int) -> Array:
-    """Return the smoothest ways to split n places, float32 (count, n), from their affinity (n, n)."""
+    """Return the smoothest ways to split n locations, float32 (count, n), from their affinity (n, n)."""
     scale = 1 / np.sqrt(affinity.sum(axis=1))
     symmetric = scale[:, None] * affinity * scale
     vectors = _leading(symmetric, count + 1)[:, 1:] * scale[:, None]
@@ -122,7 +122,7 @@ class FeatureClusterOptions:
     """Into how many parts an image is cut."""
 
     cut: NormalisedCutOptions = field(default_factory=NormalisedCutOptions)
-    """Likeness of two places; each side of its first cuts alone is a segment too."""
+    """Affinity of two locations; each side of its first cuts is a segment too."""
     max_parts: int = 8
     """The image is cut into 2, 3, ... this many parts."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
@@ -146,7 +146,7 @@ def feature_clusters(
         options: Defaults to `FeatureClusterOptions()`.
 
     Raises:
-        ValueError: There is no feature, or it has too few places.
+        ValueError: There is no feature, or it has too few locations.
     """
     if feature is None:
         raise ValueError("feature: feature_clusters goes by features, got None")
@@ -163,9 +163,8 @@ proposal_kind("feature-clusters-finer")(finer(feature_clusters))
 def partitions(affinity: Array, height: int, width: int, options: FeatureClusterOptions | None = None) -> Masks:
     """Return the sides of the first cuts, and the parts of the image cut into 2, 3, ... parts.
 
-    For k parts, a place is the direction of its values in the k smoothest solutions of the normalised cut, the
-    constant one among them, and k-means groups these directions. A segment that is found again stays in the
-    answer: how often tells how stable it is.
+    For k parts, k-means clusters the directions of the locations in the k smoothest solutions of the normalised cut,
+    the constant one among them. A segment that is found again is repeated in the answer, which tells its stability.
 
     Args:
         affinity: float32 (h * w, h * w), symmetric, positive.
@@ -194,7 +193,7 @@ def partitions(affinity: Array, height: int, width: int, options: FeatureCluster
 
 
 def k_means(points: Array, count: int, rounds: int = 20) -> NDArray[np.intp]:
-    """Cluster points without chance: every centre begins at the point that is farthest from those before.
+    """Cluster points deterministically: every centre starts at the point farthest from those before.
 
     Args:
         points: float32 (n, D).

@@ -19,7 +19,7 @@ ROWS_AT_A_TIME = 1 << 15
 
 @dataclass(frozen=True)
 class AffinityOptions:
-    """Which neighbours a pixel has, and how their likeness is weighed."""
+    """Neighbours of a pixel, and the weights of their affinity."""
 
     dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24)
     """Distances in pixels; at each of them a pixel has eight neighbours."""
@@ -28,7 +28,7 @@ class AffinityOptions:
     contrast_floor: float = 2.0
     """Added to that standard deviation, in units of 0..255, so that noise in flat regions does not count."""
     position_weight: float = 0.01
-    """Weight of the likeness by distance alone, beside 1 for the likeness by colour and features."""
+    """Weight of the affinity by position, beside 1 for the affinity by colour and features."""
     feature_width: float = 0.1
     """Tolerated difference (1 - cosine) of features, where features are given."""
 
@@ -145,7 +145,7 @@ def _directions(features: NDArray[np.floating], height: int, width: int) -> Arra
 
 
 def _position_affinity(offsets: NDArray[np.int64]) -> Array:
-    """Return the likeness of each neighbour by its distance alone; they sum to one."""
+    """Return the affinity of each neighbour by its distance alone; they sum to one."""
     distance = np.hypot(offsets[:, 0], offsets[:, 1])
     return _softmax(-np.square(distance / distance.mean())[None].astype(np.float32))[0]
 
@@ -161,14 +161,14 @@ BLOCK = 96
 
 @dataclass(frozen=True)
 class DenseAffinityOptions:
-    """What makes two places alike."""
+    """Terms of the affinity between two locations."""
 
     power: float = 1.0
     """The cosine of two features, cut off at zero, is raised to this power; 0 leaves the features out."""
     colour: float = 20.0
     """Standard deviation of the difference in colour, in units of CIE Lab; 0 leaves the colours out."""
     radius: float = 8.0
-    """Standard deviation of the Gaussian of the distance, in places of a 24 x 24 map; scales with others."""
+    """Standard deviation of the Gaussian of the distance, in locations of a 24 x 24 map; scales with others."""
 
     def __post_init__(self) -> None:
         check_ranges(self, power=(0, math.inf), radius=(1e-3, math.inf))
@@ -179,7 +179,7 @@ class DenseAffinityOptions:
 def dense_affinity(
     feature: NDArray[np.floating], image: NDArray[np.uint8] | None, options: DenseAffinityOptions | None = None
 ) -> Array:
-    """Return how alike any two places are: the product of the likeness by features, colours and distance.
+    """Return the affinity of all pairs of locations: the product of terms for features, colours and distance.
 
     Args:
         feature: Float (D, h, w).
@@ -187,7 +187,7 @@ def dense_affinity(
         options: Defaults to `DenseAffinityOptions()`.
 
     Returns:
-        float32 (h * w, h * w) in 0..1, symmetric, 1 for a place with itself.
+        float32 (h * w, h * w) in 0..1, symmetric, 1 on the diagonal.
 
     Raises:
         ValueError: Shapes differ, or the feature is not finite.
@@ -216,7 +216,7 @@ def dense_affinity(
             cosine = unit[:, rows].T @ unit[:, columns]
             np.clip(cosine, 0, 1, out=cosine)
             block *= cosine if options.power == 1 else cosine ** np.float32(options.power)
-        # Two places are as alike the other way round.
+        # The matrix is symmetric.
         affinity[columns, rows] = block.T
     return affinity
 
@@ -224,14 +224,14 @@ def dense_affinity(
 def _unit(feature: NDArray[np.floating]) -> Array:
     """Return features (D + 1, n) of length one."""
     flat = np.asarray(feature, dtype=np.float32).reshape(len(feature), -1)
-    # The little constant makes places without any feature alike, instead of like nothing.
+    # The small constant makes two zero features equal, instead of unlike everything.
     flat = np.concatenate([flat, np.full((1, flat.shape[1]), 1e-6, np.float32)])
     unit: Array = flat / np.linalg.norm(flat, axis=0)
     return unit
 
 
 def _locations(height: int, width: int) -> Array:
-    """Return rows and columns, (2, n), in places of a 24 x 24 map."""
+    """Return rows and columns, (2, n), in locations of a 24 x 24 map."""
     grid = np.mgrid[:height, :width].reshape(2, -1)
     return (grid * np.array([[24 / height], [24 / width]])).astype(np.float32)
 
@@ -243,7 +243,7 @@ def _lab(image: NDArray[np.uint8]) -> Array:
 
 
 def _gaussian_factors(coordinates: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (n, d + 2) and (d + 2, n) whose product is minus half the squared distance of any two places.
+    """Return (n, d + 2) and (d + 2, n) whose product is minus half the squared distance of all pairs of locations.
 
     In double precision, as what is subtracted can be much larger than what is left.
     """

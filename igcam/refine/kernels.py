@@ -22,7 +22,7 @@ def _add_scaled(_: Any, target: Any, to: Any, weight: Any, source: Any, start: A
     """Do `target[to : to + width] += weight * source[start : start + width]`.
 
     Args:
-        target: Contiguous float32 (n,); places are not checked.
+        target: Contiguous float32 (n,); bounds are not checked.
         to: uint64.
         weight: float32.
         source: Contiguous float32 (m,).
@@ -32,8 +32,8 @@ def _add_scaled(_: Any, target: Any, to: Any, weight: Any, source: Any, start: A
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         size = width.literal_value
-        onto = _place(context, builder, signature.args[0], given[0], given[1], size)
-        values = builder.load(_place(context, builder, signature.args[3], given[3], given[4], size), align=ALIGNMENT)
+        onto = _pointer(context, builder, signature.args[0], given[0], given[1], size)
+        values = builder.load(_pointer(context, builder, signature.args[3], given[3], given[4], size), align=ALIGNMENT)
         scaled = builder.fmul(_repeated(builder, given[2], size), values, flags=["contract"])
         total = builder.fadd(builder.load(onto, align=ALIGNMENT), scaled, flags=["contract"])
         builder.store(total, onto, align=ALIGNMENT)
@@ -47,7 +47,7 @@ def _blend(_: Any, target: Any, source: Any, at: Any, before: Any, after: Any, w
     """Do `target[at :] = source[at :] + (source[before :] + source[after :]) / 2` for `width` numbers each.
 
     Args:
-        target: Contiguous float32 (n,), another array than `source`; places are not checked.
+        target: Contiguous float32 (n,), another array than `source`; bounds are not checked.
         source: Contiguous float32 (n,).
         at: uint64, like `before` and `after`.
         before: See there.
@@ -58,12 +58,12 @@ def _blend(_: Any, target: Any, source: Any, at: Any, before: Any, after: Any, w
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         size = width.literal_value
         middle, first, second = (
-            builder.load(_place(context, builder, signature.args[1], given[1], place, size), align=ALIGNMENT)
-            for place in given[2:5]
+            builder.load(_pointer(context, builder, signature.args[1], given[1], index, size), align=ALIGNMENT)
+            for index in given[2:5]
         )
         half = ir.Constant(first.type, [0.5] * size)
         total = builder.fadd(middle, builder.fmul(half, builder.fadd(first, second)), flags=["contract"])
-        onto = _place(context, builder, signature.args[0], given[0], given[2], size)
+        onto = _pointer(context, builder, signature.args[0], given[0], given[2], size)
         builder.store(total, onto, align=ALIGNMENT)
         return context.get_dummy_value()
 
@@ -75,7 +75,7 @@ add_scaled: Any = _add_scaled
 blend: Any = _blend
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, width: int) -> Any:
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, width: int) -> Any:
     """Return a pointer to `width` numbers of an array, from an index on."""
     first = builder.gep(context.make_array(kind)(context, builder, value=array).data, [index])
     return builder.bitcast(first, ir.PointerType(ir.VectorType(ir.FloatType(), width)))
@@ -107,7 +107,7 @@ def locate(features: Array, scale: Array, strides: NDArray[np.int64], weights: A
     corner = np.empty(size, np.int64)
     offset = np.empty(size, np.float32)
     rank = np.empty(size, np.int64)
-    spread = np.empty(size + 1, np.float32)
+    ordered = np.empty(size + 1, np.float32)
     step = strides.sum()
     for point in range(count):
         total = np.float32(0)
@@ -140,22 +140,22 @@ def locate(features: Array, scale: Array, strides: NDArray[np.int64], weights: A
                 corner[axis] -= 1
                 offset[axis] += np.float32(1)
         for axis in range(size + 1):
-            spread[axis] = 0
+            ordered[axis] = 0
         key = np.int64(0)
         for axis in range(size):
-            spread[dimensions - rank[axis]] += offset[axis]
-            spread[size - rank[axis]] -= offset[axis]
+            ordered[dimensions - rank[axis]] += offset[axis]
+            ordered[size - rank[axis]] -= offset[axis]
             key += corner[axis] * strides[axis] * size
-        spread[0] += np.float32(1) + spread[size]
+        ordered[0] += np.float32(1) + ordered[size]
         keys[point, 0] = key
-        weights[point, 0] = spread[0]
+        weights[point, 0] = ordered[0]
         for vertex in range(1, size):
             key += step
             for axis in range(size):
                 if rank[axis] == size - vertex:
                     key -= strides[axis] * size
             keys[point, vertex] = key
-            weights[point, vertex] = spread[vertex]
+            weights[point, vertex] = ordered[vertex]
 
 
 @njit(cache=True, nogil=True)

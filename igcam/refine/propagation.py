@@ -97,10 +97,10 @@ def walk(
     share = np.broadcast_to(restarts, (nodes,))[free, None]
     pull, keep = share * scores[free], 1 - share
     for _ in range(steps):
-        spread = np.asarray(transition @ scores, np.float32)
+        moved = np.asarray(transition @ scores, np.float32)
         if restarts.any():
-            spread = keep * spread + pull
-        scores[free] = _compete(spread, competition) if competition > 1 else spread
+            moved = keep * moved + pull
+        scores[free] = _compete(moved, competition) if competition > 1 else moved
     return np.ascontiguousarray(scores.T)
 
 

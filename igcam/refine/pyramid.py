@@ -22,15 +22,15 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DenseLevelOptions:
-    """The grid of places, their likeness, and the walk; chosen on training photos of voc-animals."""
+    """Grid, affinity and walk of the dense level; chosen on training photos of voc-animals."""
 
     side: int = 48
     """Most rows and columns of the grid, which has twice those of the map; time and memory grow with its fourth
     power. 0 leaves this level out, and so do maps that are finer."""
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=8, radius=12))
-    """Likeness of two places, by features and colours."""
+    """Affinity of two locations, by features and colours."""
     near: float = 1.5
-    """The reach where there are no features: colours alone mislead across a photo."""
+    """The radius if there are no features: colours alone mislead across a photo."""
     steps: int = 5
     """Steps of the walk."""
     restart: float = 0.1
@@ -50,7 +50,7 @@ def dense_level(
     feature: NDArray[np.floating] | None = None,
     options: DenseLevelOptions | None = None,
 ) -> Array:
-    """Solve a coarse map again on a grid, each place by all that are like it.
+    """Solve a coarse map again on a finer grid, by a walk along the dense affinity of its locations.
 
     Args:
         image: uint8 (H, W, 3); the grid has at most as many rows and columns.
@@ -74,16 +74,16 @@ def dense_level(
     np.fill_diagonal(affinity, 0)
     transition = by_rows(affinity, in_place=True)
     seeds = resized(probability, rows, columns).reshape(len(probability), -1)
-    spread = walk(
+    walked = walk(
         transition,
         seeds,
         options.steps,
         restart=options.restart + (1 - options.restart) * margin(seeds),
         competition=options.competition,
     )
-    # A place that is like no other, in a photo of one place, keeps its map.
-    spread = np.where(transition.max(axis=1) > 0, spread, seeds)
-    return (spread / spread.sum(axis=0)).reshape(len(probability), rows, columns)
+    # A location without any affinity keeps its map.
+    walked = np.where(transition.max(axis=1) > 0, walked, seeds)
+    return (walked / walked.sum(axis=0)).reshape(len(probability), rows, columns)
 
 
 LAST = ("walk", "guided", "crf")
@@ -92,10 +92,10 @@ LAST = ("walk", "guided", "crf")
 
 @dataclass(frozen=True)
 class PyramidOptions:
-    """Levels, what counts as certain, and how far the rest is propagated."""
+    """Levels, certainty, and the walk that solves uncertain pixels again."""
 
     dense: DenseLevelOptions = field(default_factory=DenseLevelOptions)
-    """The first level, on a grid of places that are all compared."""
+    """The first level, on a grid whose locations are all compared."""
     strides: tuple[int, ...] = (8, 4, 2, 1)
     """Levels from coarse to fine, in pixels of the image; those coarser than the input are skipped."""
     certain: float = 0.6
@@ -113,7 +113,7 @@ class PyramidOptions:
     affinity: AffinityOptions = field(
         default_factory=lambda: AffinityOptions(dilations=(1, 2, 4, 8), colour_width=0.15)
     )
-    """Neighbours and their likeness at every level."""
+    """Neighbours and their affinity at every level."""
 
     def __post_init__(self) -> None:
         if not self.strides or min(self.strides) < 1 or list(self.strides) != sorted(self.strides)[::-1]:
@@ -148,7 +148,7 @@ def sharpen(
 ) -> list[Level]:
     """Bring a coarse map to the size of the image, moving its boundaries to those of colours and features.
 
-    First a dense level compares all places of a coarse grid. At the levels after it the map is upsampled; pixels
+    First a dense level compares all locations of a coarse grid. At the levels after it the map is upsampled; pixels
     that are certain keep their probabilities, and a walk along the affinities of that level carries them into the
     uncertain ones.
 
@@ -198,7 +198,7 @@ def _solve(
     clear = margin(probability)
     solved = (clear < options.certain) | _near_change(probability, options.band)
     if solved.any():
-        spread = walk(
+        walked = walk(
             local_affinity(guide, features, options.affinity, solved),
             probability.reshape(len(probability), -1),
             options.steps,
@@ -206,7 +206,7 @@ def _solve(
             clamped=~solved.ravel(),
             competition=options.competition,
         )
-        probability = spread.reshape(probability.shape)
+        probability = walked.reshape(probability.shape)
     return probability / probability.sum(axis=0), solved
 
 

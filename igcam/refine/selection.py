@@ -1,4 +1,4 @@
-"""Choosing among refiners without a test set: by masks that are cues, or by what the other refiners answer."""
+"""Choosing among refiners without a test set: by masks that are cues, or by agreement with the other refiners."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def search(
     """Score refiners; take the first of the answer.
 
     If examples have masks, these alone count: the score is the mean IoU of the refined maps over the classes.
-    Without any, it is the mean IoU with what most of the other refiners answer, over the pixels on which not all
-    agree. Refiners that spread too little or too far, or that follow textures, err each in their own places, so that
-    the majority is mostly right; one that is far better than all others can rank below those near the majority.
-    Give refiners of several kinds and strengths. `benchmarks/refine.py` shows how that goes with the true mean IoU.
+    Without any, it is the mean IoU with the majority of the other refiners, over the pixels on which not all agree.
+    Refiners that propagate too little or too far, or follow textures err in different pixels, so that the majority
+    is mostly correct; one that is far better than all others can rank below those near the majority. Give refiners of
+    several kinds and strengths. `benchmarks/refine.py` compares the ranking with that by the true mean IoU.
 
     Args:
         refiners: By name; at least three where no example has a mask.
@@ -60,7 +60,7 @@ def search(
         raise ValueError(f"refiners: must be at least 3 where no example has a mask, got {len(refiners)}")
 
     def count(index: int) -> NDArray[np.int64]:
-        """Return how each refiner's answer for one example goes with what it is measured by."""
+        """Return the confusion of each refiner with its reference, for one example."""
         example = examples[index]
         answers = _answers(refiners, index, example)
         if example.mask is not None:
@@ -99,7 +99,7 @@ def _fitted(answer: Array, height: int, width: int) -> Array:
 
 
 def _table(truth: NDArray[np.integer], found: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
-    """Count the pixels by what they should be and what they are, int64 (classes, classes)."""
+    """Count the pixels by true and found class, int64 (classes, classes)."""
     known = truth != UNKNOWN
     pairs = truth[known].astype(np.int64) * classes + found[known]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -46,12 +46,12 @@ def walk_tensors(
     start = seeds.transpose(-1, -2)
     scores = start
     for _ in range(steps):
-        spread = (1 - share) * (transition @ scores) + share * start
+        moved = (1 - share) * (transition @ scores) + share * start
         if competition > 1:
-            raised = spread**competition
+            raised = moved**competition
             total = raised.sum(dim=-1, keepdim=True).clamp(min=1e-30)
-            spread = raised * (spread.sum(dim=-1, keepdim=True) / total)
-        scores = spread if clamped is None else torch.where(clamped.unsqueeze(-1), start, spread)
+            moved = raised * (moved.sum(dim=-1, keepdim=True) / total)
+        scores = moved if clamped is None else torch.where(clamped.unsqueeze(-1), start, moved)
     return scores.transpose(-1, -2)
 
 
@@ -92,7 +92,7 @@ class TensorLattice:
     def filter(self, values: Tensor) -> Tensor:
         """Filter float32 (L, N) into a tensor of the same shape."""
         size = self._vertex_of.shape[1]
-        # One place more, which stays zero, stands for missing neighbours.
+        # One more column, which stays zero, stands for missing neighbours.
         at = torch.zeros(len(values), self._count + 1, device=values.device)
         for corner in range(size):
             at.index_add_(1, self._vertex_of[:, corner], values * self._weights[:, corner])
@@ -205,19 +205,19 @@ def dense_crf_tensors(
     log_unary = probability.float().clamp(floor, 1).log().reshape(classes, -1)
     costs = None if compatibility is None else _checked_costs(compatibility, classes).to(log_unary)
     kernels = _kernels(image, parameters)
-    belief = log_unary.softmax(dim=0)
-    uniform = torch.full_like(belief[:1], 1 / classes)
+    marginal = log_unary.softmax(dim=0)
+    uniform = torch.full_like(marginal[:1], 1 / classes)
     for _ in range(parameters.iterations):
         # As in dense_crf: deviations from uniform sum to zero over the labels.
-        deviation = belief[1:] - 1 / classes
+        deviation = marginal[1:] - 1 / classes
         others = sum((weight * lattice.filter(deviation) for weight, lattice in kernels), torch.zeros_like(deviation))
         message = torch.cat([-others.sum(dim=0, keepdim=True), others])
         if costs is not None:
             message = -costs @ (message + sum(weight * lattice.filter(uniform) for weight, lattice in kernels))
-        before, belief = belief, (log_unary + message).softmax(dim=0)
-        if parameters.converged > 0 and (belief - before).abs().max() <= parameters.converged:
+        before, marginal = marginal, (log_unary + message).softmax(dim=0)
+        if parameters.converged > 0 and (marginal - before).abs().max() <= parameters.converged:
             break
-    return belief.reshape(probability.shape)
+    return marginal.reshape(probability.shape)
 
 
 def _checked_costs(compatibility: Tensor, classes: int) -> Tensor:

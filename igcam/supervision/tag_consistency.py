@@ -1,4 +1,4 @@
-"""A guard of the rounds: what an image is tagged with is somewhere in it."""
+"""Tag consistency: every tag of an image is the best class of some of its locations."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Array = NDArray[np.float32]
 def keep_every_tag(
     probability: NDArray[np.floating], tags: NDArray[np.floating], minimum: float, maximum: float = 20.0
 ) -> Array:
-    """Raise each tagged class that is the most probable one almost nowhere, until it is so in a share of the places.
+    """Raise each tagged class that is hardly ever the best one, until it is so in a share of the locations.
 
-    The odds of such a class are multiplied everywhere by one factor: the smallest with which it takes its share, and
-    so the places where it comes nearest to the others. Classes that have their share are not touched.
+    The odds of such a class are multiplied everywhere by one factor: the smallest with which it takes its share, which
+    it takes where it comes nearest to the others. Classes that have their share are unchanged.
 
     Args:
         probability: Float (K, h, w), background first, summing to one.
         tags: (K - 1,) of 0 and 1.
-        least: Share of the places that each tagged class is to have, 0 to 1.
-        most: Largest factor: a class that is nowhere near is left where it is.
+        minimum: Share of the locations that each tagged class is to have, 0 to 1.
+        maximum: Largest factor; a class that would need a larger one is unchanged.
 
     Returns:
         float32 (K, h, w), summing to one.
@@ -29,10 +29,10 @@ def keep_every_tag(
     wanted = round(minimum * result[0].size)
     for label in 1 + np.flatnonzero(tags) if wanted else ():
         others = np.delete(result, label, axis=0).max(axis=0)
-        # By what each place falls short of being of this class.
+        # The factor that each location lacks.
         short = np.sort((others / np.maximum(result[label], 1e-12)).ravel())[wanted - 1]
         if 1 <= short <= maximum:
-            # A little more than even, so that it is the most probable one there.
+            # A little more than even, so that it is the best class there.
             result[label] *= short * np.float32(1.001)
             result /= result.sum(axis=0)
     return result

@@ -45,7 +45,7 @@ def test_the_size_of_the_map_does_not_matter() -> None:
 
 @RELAXED
 @given(feature=arrays(np.float32, (2, 3, 4), elements=VALUES), maps=arrays(np.float32, (2, 3, 4), elements=VALUES))
-def test_spreading_is_a_mean(feature: np.ndarray, maps: np.ndarray) -> None:
+def test_propagation_is_a_mean(feature: np.ndarray, maps: np.ndarray) -> None:
     affinity = dense_affinity(feature, None)
     result = propagate(affinity, maps)
     assert result.shape == maps.shape
@@ -55,7 +55,7 @@ def test_spreading_is_a_mean(feature: np.ndarray, maps: np.ndarray) -> None:
     np.testing.assert_allclose(propagate(affinity, np.full((1, 3, 4), 0.3)), 0.3, rtol=1e-5)
 
 
-def test_spreading_stays_within_regions() -> None:
+def test_propagation_stays_within_regions() -> None:
     labels = np.array([[0, 0, 1, 1]])
     maps = np.array([[[1.0, 0.0, 0.0, 0.5]]])
     np.testing.assert_allclose(propagate(same_region(labels), maps), [[[0.5, 0.5, 0.25, 0.25]]])
