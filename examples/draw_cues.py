@@ -25,7 +25,7 @@ from igcam.data.synthetic.scenes import Scene, SceneOptions, make_scene
 from igcam.data.synthetic.simulate import SimulatedKind, SimulateOptions, simulate_cues
 from igcam.reporting import mask_overlay, overlay_sheet
 from igcam.reporting.overlay import class_colours
-from igcam.supervision import AnnotatedImage
+from igcam.supervision.constraints import AnnotatedImage
 
 SIZE, GRID = 288, 24
 """Sides of the scenes and of the grid of places."""

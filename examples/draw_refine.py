@@ -29,7 +29,7 @@ from igcam.refine import (
     sharpen,
     walk,
 )
-from igcam.refine.guided_filter import guided_filter
+from igcam.refine.filters import guided_filter
 from igcam.refine.stack import resized
 from igcam.reporting import heat_overlay, mask_overlay, overlay_sheet, probability_overlay
 
@@ -91,7 +91,7 @@ def affinities(case: Case) -> Row:
     row, column = case.position
     pictures = [case.marked(case.photo)]
     for colour, reach in ((0.0, 4.0), (20.0, 1e6), (20.0, 4.0)):
-        options = DenseAffinityOptions(power=0, colour=colour, reach=reach)
+        options = DenseAffinityOptions(power=0, colour=colour, radius=reach)
         alike = dense_affinity(flat, small, options)[row * FINE + column].reshape(FINE, FINE)
         pictures.append(case.marked(heat_overlay(case.photo, alike)))
     transition = local_affinity(small.astype(np.float32))[[row * FINE + column]].toarray().reshape(FINE, FINE)
@@ -103,7 +103,7 @@ def affinities(case: Case) -> Row:
 def walks(case: Case) -> Row:
     """Show a coarse map that spreads along affinities of colour and distance."""
     small = np.asarray(cv2.resize(case.photo, (FINE, FINE), interpolation=cv2.INTER_AREA), np.uint8)
-    options = DenseAffinityOptions(power=0, colour=8, reach=1.5)
+    options = DenseAffinityOptions(power=0, colour=8, radius=1.5)
     transition = by_rows(dense_affinity(np.ones((1, FINE, FINE), np.float32), small, options))
     seeds = resized(case.coarse, FINE, FINE).reshape(len(case.coarse), -1)
     forms = ({"steps": 0}, {"steps": 5}, {"steps": 40}, {"steps": 40, "restart": 0.1}, {"steps": 5, "competition": 2.0})

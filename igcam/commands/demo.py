@@ -21,7 +21,6 @@ from igcam.data.synthetic.simulate import simulate_cues
 from igcam.methods.igcam.first_labels import ObjectnessOptions
 from igcam.methods.igcam.guide import GuideOptions
 from igcam.methods.igcam.method import IgcamOptions
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.reweight import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.options import FitOptions
@@ -29,7 +28,8 @@ from igcam.methods.training.finetune import FinetuneOptions
 from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
 from igcam.proposals.objectness import ObjectScoreOptions
-from igcam.refine.dense_affinity import DenseAffinityOptions
+from igcam.refine.affinity import DenseAffinityOptions
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
 

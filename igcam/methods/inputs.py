@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from igcam.core.progress import Progress, no_progress
 from igcam.proposals.segments import Masks
+from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 from igcam.refine.stack import resized
 from igcam.supervision.constraints import AnnotatedImage, CueConstraint
 
@@ -28,7 +29,7 @@ class Inputs:
     tags: Array
     """float32 (N, C) of 0 and 1."""
     pooled: Array
-    """float32 (N, D): last level, mean over places and views."""
+    """float32 (N, D): last level, mean over locations and views."""
     reduced: NDArray[np.float16]
     """float16 (V, N, k, h, w): the reduced levels; the mirrored view is as computed, not mirrored back."""
     last_level: Callable[[int], Array]
@@ -38,13 +39,13 @@ class Inputs:
     image: Callable[[int, int], NDArray[np.uint8]]
     """Index, size -> uint8 (size, size, 3): the photo squashed to a square."""
     proposals: Callable[[int, Array], Masks | None] = no_proposals
-    """Index, what `grouping` gives -> bool (P, rows, columns): further proposals for the photo, of any size."""
+    """Index, features of `grouping` -> bool (P, rows, columns): further proposals for the photo, of any size."""
     annotated: Mapping[int, AnnotatedImage] = field(default_factory=dict)
-    """Index -> cues of those images that have some."""
+    """Index -> cues, of the images that have some."""
     posterior: Array | None = None
-    """float32 (N, C) in 0..1: how probable it is that each class is in each image; None believes the tags."""
+    """float32 (N, C) in 0..1: the tag posterior; None takes the tags as they are."""
     image_confidence: Array | None = None
-    """float32 (N,) in 0..1: how far the targets of each image count, if they are not drawn; None for one."""
+    """float32 (N,) in 0..1: confidence of the pseudo labels of images without a mask; None for one."""
     seed: int = 0
     """Seeds the heads and the folds."""
     progress: Progress = no_progress
@@ -57,17 +58,17 @@ class Inputs:
 
     @property
     def allowed(self) -> Array:
-        """How far each class may be predicted in each image, float32 (N, C): the beliefs, or else the tags."""
+        """Weight of each class in each image, float32 (N, C) in 0..1: the tag posterior, or else the tags."""
         return self.tags if self.posterior is None else self.posterior
 
-    def constraint(self, index: int, size: tuple[int, int] | None = None) -> CueConstraint | None:
-        """Return what the cues of an image say on a grid of `size` (rows, columns), by default that of the maps."""
+    def constraint(self, index: int) -> CueConstraint | None:
+        """Return the cue constraint of an image on the grid of the maps, if it has cues."""
         annotated = self.annotated.get(index)
-        return None if annotated is None else annotated.at(*(size or self.map_size))
+        return None if annotated is None else annotated.at(*self.map_size)
 
     @property
     def masked(self) -> NDArray[np.bool_]:
-        """Which images have their whole mask given, bool (N,)."""
+        """Which images have a mask of the whole image, bool (N,)."""
         return np.array(
             [index in self.annotated and self.annotated[index].whole for index in range(len(self.tags))], bool
         )
@@ -77,3 +78,8 @@ class Inputs:
         if maps.shape[1:] == self.map_size:
             return np.asarray(maps, np.float32)
         return resized(maps, *self.map_size)
+
+    def location_affinity(self, index: int, options: DenseAffinityOptions) -> Array:
+        """Return the affinity between all locations of an image on the grid of the maps, float32 (h * w, h * w)."""
+        feature = self.at_map_size(self.grouping(index))
+        return dense_affinity(feature, self.image(index, feature.shape[1]), options)

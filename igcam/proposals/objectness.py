@@ -1,4 +1,4 @@
-"""Coverage by many segments: each is weighed by the evidence for an object in it, and by how well it is cut off."""
+"""Object scores: segments, weighted by the object map inside them and by how well they are separated."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
-from igcam.proposals.boundary_prior import border_distance, propagate
-from igcam.proposals.feature_clusters import FeatureClusterOptions, partitions
-from igcam.proposals.normalised_cut import NormalisedCutOptions, cut_affinity, cut_cost
 from igcam.proposals.segments import Image, Masks, enlarged
-from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
+from igcam.proposals.spectral import FeatureClusterOptions, NormalisedCutOptions, cut_affinity, cut_cost, partitions
+from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
+from igcam.refine.propagation import propagate
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ObjectScoreOptions:
-    """What counts as evidence, and how sharply better segments are preferred; chosen on half of voc-animals train."""
+    """The parts of the object map, and how segments are weighted; chosen on half of voc-animals train."""
 
     activation: float = 0.4
-    """Share of the activation in the evidence."""
+    """Weight of the activation in the object map."""
     surroundings: float = 0.1
-    """Share of the activation averaged over alike places; the rest is distance from the image's border."""
+    """Weight of the activation propagated along the affinity; the rest is distance from the image border."""
     level: float = 0.36
-    """CueConstraint at which a place is worth neither more nor less inside a segment than outside."""
+    """Object map value at which a location is worth neither more nor less inside a segment than outside."""
     cut_cost: float = 0.175
-    """Cost of a segment's normalised cut, in units of evidence summed over the whole image."""
+    """Weight of a segment's normalised cut, in units of the object map summed over the whole image."""
     sharpness: float = 80.0
-    """Segments are weighed by exp(sharpness * score)."""
+    """Segments are weighted by exp(sharpness * score)."""
     min_area: float = 0.02
-    """Share of the image below which a segment is no object."""
+    """Smallest segment, as a share of the image."""
     max_area: float = 0.9
-    """Share of the image above which it is none."""
+    """Largest segment, as a share of the image."""
     segment_weight: float = 0.85
-    """Share of the segments in the coverage; the rest is distance from the image's border."""
+    """Weight of the segments in the object score; the rest is distance from the image border."""
     border_width: float = 0.6
-    """Connection to the border at which that distance has fallen to 0.61."""
+    """Boundary connectivity at which that distance has fallen to 0.61."""
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(radius=16))
-    """Which places are alike, for surroundings and distance from the border."""
+    """Affinity for the propagated activation and the distance from the border."""
     clusters: FeatureClusterOptions = field(
         default_factory=lambda: FeatureClusterOptions(cut=NormalisedCutOptions(radius=100))
     )
@@ -56,16 +56,16 @@ class ObjectScoreOptions:
 
 @dataclass(frozen=True)
 class Collected:
-    """The segments of an image, and what speaks for objects in it."""
+    """The segments of an image, and its object map."""
 
     segments: Masks
-    """bool (P, h, w); none where `segment_weight` is 0."""
+    """bool (P, h, w); none if `segment_weight` is 0."""
     costs: Array
     """float32 (P,): the normalised cut of each."""
     object_map: Array
-    """float32 (h, w) in 0..1: for an object, by this image alone; the distance where there are no segments to score."""
+    """float32 (h, w) in 0..1: the image prior of an object; the distance from the border if there are no segments."""
     distance: Array
-    """float32 (h, w) in 0..1: from the border."""
+    """float32 (h, w) in 0..1: distance from the image border, see `border_distance`."""
 
 
 def object_score_of_map(
@@ -75,16 +75,16 @@ def object_score_of_map(
     options: ObjectScoreOptions | None = None,
     further: Masks | None = None,
 ) -> Array:
-    """Return how far each place is covered by objects.
+    """Return the object score of each location.
 
-    The segments are all parts of the image cut into 2, 3, ... 8 parts. The score of a segment is the sum of the
-    evidence above `level` in it, over the places of the whole image, minus a cost for how much of it is cut. Unlike
-    the contrast of inside and outside, which prefers the core of an activation, the sum grows with every place that
-    is worth having, so that whole objects win.
+    The segments are all parts of the image cut into 2, 3, ... 8 parts. The score of a segment is the sum of the object
+    map above `level` inside it, over the number of locations of the image, minus the cost of its cut. The contrast of
+    inside and outside would prefer the core of an activation; the sum grows with every location above the level, so
+    that whole objects win.
 
     Args:
         image: uint8 (H, W, 3): the photo.
-        feature: Float (D, h, w): what is grouped.
+        feature: Float (D, h, w), which is clustered.
         activation: Float (h, w) in 0..1: the strongest activation of any tagged class.
         options: Defaults to `ObjectScoreOptions()`.
         further: bool (P, rows, columns): other proposals for the photo, of any size, that compete with these.
@@ -93,8 +93,10 @@ def object_score_of_map(
         float32 (h, w) in 0..1.
 
     Raises:
-        ValueError: Shapes differ, or there are too few places.
+        ValueError: Shapes differ, or there are too few locations.
     """
+    if activation.shape != feature.shape[1:]:
+        raise ValueError(f"activation: must be {feature.shape[1:]} as the feature, got {activation.shape}")
     return object_score(collect(image, feature, activation, options, further), options)
 
 
@@ -105,11 +107,13 @@ def collect(
     options: ObjectScoreOptions | None = None,
     further: Masks | None = None,
 ) -> Collected:
-    """Return what `covered` needs of one image; arguments as for `object_score_of_map`."""
+    """Return what `object_score` needs of one image; arguments as for `object_score_of_map`.
+
+    The activation may have another size than the feature, to which it is resized bilinearly.
+    """
     options = options or ObjectScoreOptions()
     height, width = feature.shape[1:]
-    if activation.shape != (height, width):
-        raise ValueError(f"activation: must be ({height}, {width}) as the feature, got {activation.shape}")
+    activation = resized(activation[None], height, width)[0]
     small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     alike = dense_affinity(feature, small, options.affinity)
     distance = border_distance(alike, height, width, options.border_width)
@@ -130,22 +134,22 @@ def object_score(
     collected: Collected,
     options: ObjectScoreOptions | None = None,
     foreground: NDArray[np.floating] | None = None,
-    share: float = 1.0,
+    weight: float = 1.0,
 ) -> Array:
-    """Return the coverage, float32 (h, w) in 0..1.
+    """Return the object score of each location, float32 (h, w) in 0..1.
 
     Args:
-        gathered: What `gather` gave.
+        collected: Segments and object map of the image.
         options: Defaults to `ObjectScoreOptions()`.
-        foreground: Float (h, w) in 0..1: what a model that has seen all images says of an object at each place.
-        share: Its share in the evidence that segments are scored by.
+        foreground: Float (h, w) in 0..1: foreground probability by a model of all images.
+        weight: Its weight in the object map that the segments are scored by.
     """
     options = options or ObjectScoreOptions()
     object_map, distance = collected.object_map, collected.distance
     if options.segment_weight == 0:
         return np.asarray(distance, np.float32)
     if foreground is not None:
-        object_map = share * foreground + (1 - share) * object_map
+        object_map = weight * foreground + (1 - weight) * object_map
     segments = weighed_mean(collected.segments, object_map, collected.costs, options)
     return np.asarray(options.segment_weight * segments + (1 - options.segment_weight) * distance, np.float32)
 
@@ -153,16 +157,16 @@ def object_score(
 def weighed_mean(
     segments: Masks, object_map: NDArray[np.floating], costs: Array, options: ObjectScoreOptions | None = None
 ) -> Array:
-    """Return the mean of segments (P, h, w), each weighed by exp(sharpness * score), float32 (h, w) in 0..1.
+    """Return the mean of segments (P, h, w), each weighted by exp(sharpness * score), float32 (h, w) in 0..1.
 
     Args:
-        segments: bool (P, h, w); repeated ones count as often as they are there.
-        evidence: Float (h, w) in 0..1.
+        segments: bool (P, h, w); each repetition counts.
+        object_map: Float (h, w) in 0..1.
         costs: float32 (P,), such as `cut_cost` returns.
         options: Defaults to `ObjectScoreOptions()`.
 
     Returns:
-        Zero everywhere where no segment has a fit size.
+        Zero everywhere if no segment has an allowed area.
     """
     options = options or ObjectScoreOptions()
     flat = segments.reshape(len(segments), -1).astype(np.float32)
@@ -174,3 +178,31 @@ def weighed_mean(
     score = excess - options.cut_cost * costs[fit]
     weights = np.exp(options.sharpness * (score - score.max()))
     return np.asarray(((weights / weights.sum()) @ flat[fit]).reshape(object_map.shape), np.float32)
+
+
+def border_distance(affinity: Array, height: int, width: int, deviation: float = 0.6) -> Array:
+    """Return a boundary prior: how little each location is connected with the image border.
+
+    The region of a location is soft: every other location belongs to it by its affinity. Its boundary connectivity is
+    the part of the region that lies on the border, over the square root of its area: large for background, small for
+    objects, even for one that the border cuts. No activation map is needed.
+
+    Args:
+        affinity: float32 (h * w, h * w), such as `dense_affinity` returns.
+        height: Rows h.
+        width: Columns w.
+        deviation: Connectivity at which the answer has fallen to 0.61; a square object that shares one side
+            with the border has a connectivity of one.
+
+    Returns:
+        float32 (h, w) in 0..1: `exp(-connectivity^2 / (2 deviation^2))`.
+
+    Source:
+        Boundary connectivity: Zhu, Liang, Wei and Sun, "Saliency optimization from robust background detection",
+        CVPR 2014; here on locations instead of superpixels, with the affinity of a network's features and of colours,
+        without geodesic paths.
+    """
+    border = np.ones((height, width), np.float32)
+    border[1:-1, 1:-1] = 0
+    connectivity = (affinity @ border.ravel()) / np.sqrt(affinity.sum(axis=1))
+    return np.asarray(np.exp(-(connectivity**2) / (2 * deviation**2)).reshape(height, width), np.float32)

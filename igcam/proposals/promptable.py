@@ -1,4 +1,4 @@
-"""Proposals of promptable segmenters, prompted by activation maps and believed as far as the maps agree."""
+"""Proposals of promptable segmenters: prompts from activation maps, answers that agree with the map."""
 
 from __future__ import annotations
 
@@ -10,17 +10,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
-from igcam.proposals.prompts import PromptOptions, active_boxes, peak_points
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, tidy
 
 Array = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class PromptOptions:
+    """Points on the peaks of an activation map, boxes around its active regions."""
+
+    min_peak: float = 0.5
+    """Smallest activation of a peak."""
+    peak_distance: float = 0.15
+    """Smallest distance to a higher peak, as a share of the image's sides."""
+    max_points: int = 5
+    """Largest number of points for an activation map; the highest peaks are taken."""
+    box_level: float = 0.3
+    """Boxes are drawn around connected locations above this activation."""
+    min_box: float = 0.01
+    """Smallest connected region that gets a box, as a share of the image."""
+    max_boxes: int = 5
+    """Largest number of boxes for an activation map; the largest regions are taken."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, min_peak=(0, 1), peak_distance=(0, 1), max_points=(0, 1000))
+        check_ranges(self, box_level=(0, 1), min_box=(0, 1), max_boxes=(0, 1000))
+
+
+def peak_points(activation: NDArray[np.floating], options: PromptOptions | None = None) -> Array:
+    """Return the peaks of a map, the highest first, float32 (n, 2) of x and y in 0..1 of width and height.
+
+    Args:
+        activation: Float (h, w) in 0..1.
+        options: Defaults to `PromptOptions()`.
+    """
+    options = options or PromptOptions()
+    height, width = activation.shape
+    values = np.asarray(activation, np.float32)
+    top = values >= cv2.dilate(values, np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero(top & (values >= options.min_peak) & (values > 0))
+    order = np.argsort(-values[rows, columns], kind="stable")
+    found = np.stack([(columns[order] + 0.5) / width, (rows[order] + 0.5) / height], axis=1)
+    kept: list[NDArray[np.floating]] = []
+    for point in found:
+        if len(kept) == options.max_points:
+            break
+        if all(np.linalg.norm(point - other) >= options.peak_distance for other in kept):
+            kept.append(point)
+    return np.array(kept, np.float32).reshape(-1, 2)
+
+
+def active_boxes(activation: NDArray[np.floating], options: PromptOptions | None = None) -> Array:
+    """Return boxes around the active regions, the largest first, float32 (n, 4).
+
+    Args:
+        activation: Float (h, w) in 0..1.
+        options: Defaults to `PromptOptions()`.
+
+    Returns:
+        Left, top, right and bottom in 0..1 of width and height.
+    """
+    options = options or PromptOptions()
+    height, width = activation.shape
+    active = (np.asarray(activation) > options.box_level).astype(np.uint8)
+    _, _, facts, _ = cv2.connectedComponentsWithStats(active)
+    facts = facts[1:]
+    facts = facts[facts[:, cv2.CC_STAT_AREA] >= options.min_box * height * width]
+    facts = facts[np.argsort(-facts[:, cv2.CC_STAT_AREA], kind="stable")][: options.max_boxes]
+    left, top, across, down = facts[:, :4].T
+    boxes = np.stack([left / width, top / height, (left + across) / width, (top + down) / height], axis=1)
+    return boxes.astype(np.float32)
+
+
 class PointAndBoxSegmenter(Protocol):
-    """A segmenter that is prompted by a place, such as SAM or SAM 2."""
+    """A segmenter that is prompted by points and boxes, such as SAM or SAM 2."""
 
     def __call__(self, image: Image, points: Array, boxes: Array) -> tuple[Masks, Array]:
-        """Segment what each prompt shows.
+        """Segment the object of each prompt.
 
         Args:
             image: uint8 (H, W, 3), RGB.
@@ -28,7 +94,7 @@ class PointAndBoxSegmenter(Protocol):
             boxes: float32 (m, 4), left, top, right and bottom in pixels; one object a box.
 
         Returns:
-            bool (P, H, W), any number of answers a prompt, and float32 (P,) in 0..1: how sure the segmenter is.
+            bool (P, H, W), any number of answers a prompt, and float32 (P,) in 0..1: its confidence.
         """
         ...
 
@@ -43,14 +109,14 @@ class ConceptSegmenter(Protocol):
 
 @dataclass(frozen=True)
 class GateOptions:
-    """Which answers of a segmenter are believed, and how far."""
+    """Which answers of a segmenter are kept, and their confidence."""
 
     min_contrast: float = 0.1
     """Mean activation inside minus that outside, below which an answer is dropped."""
     full_contrast: float = 0.4
-    """The contrast from which on the activation map takes nothing off the trust."""
+    """Contrast from which on the activation map does not lower the confidence."""
     segments: SegmentOptions = field(default_factory=lambda: SegmentOptions(overlap=0.8))
-    """Sizes, duplicates, number; of duplicates the one with the most trust stays."""
+    """Sizes, duplicates, number; of duplicates the one with the highest confidence stays."""
 
     def __post_init__(self) -> None:
         check_ranges(self, min_contrast=(-1, 1), full_contrast=(1e-3, 1))
@@ -63,7 +129,7 @@ def prompted_segments(
     prompts: PromptOptions | None = None,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Prompt a segmenter at the peaks and around the active places of one class; scores are the trust.
+    """Prompt a segmenter at the peaks and around the active regions of one class; scores are confidences.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -73,7 +139,7 @@ def prompted_segments(
         gate: Defaults to `GateOptions()`.
 
     Returns:
-        Segments of the photo's size, the most trusted first.
+        Segments of the photo's size, by falling confidence.
     """
     height, width = image.shape[:2]
     points = peak_points(activation, prompts) * np.array([width, height], np.float32)
@@ -90,7 +156,7 @@ def concept_segments(
     segmenter: ConceptSegmenter,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Ask a segmenter for all objects of a tag by its name; scores are the trust.
+    """Ask a segmenter for all objects of a tag by its name; scores are confidences.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -107,7 +173,7 @@ def gated(
 ) -> Segments:
     """Keep the answers that an activation map agrees with.
 
-    The trust is the segmenter's own certainty times contrast / full_contrast, within 0..1, where the contrast is
+    The confidence is the segmenter's own certainty times contrast / full_contrast, within 0..1, where the contrast is
     the mean activation inside minus that outside.
 
     Args:

@@ -80,7 +80,7 @@ class _PointsAndBoxes:
         embeddings = None
         with torch.inference_mode():
             for prompt in prompts:
-                inputs = _placed(self.processor(images=image, return_tensors="pt", **prompt), self.network)
+                inputs = _on_device(self.processor(images=image, return_tensors="pt", **prompt), self.network)
                 pixels = inputs.pop("pixel_values")
                 if embeddings is None:
                     embeddings = self.network.get_image_embeddings(pixels)
@@ -101,7 +101,7 @@ class _Concepts:
 
     def __call__(self, image: Image, concept: str) -> tuple[Masks, Array]:
         with torch.inference_mode():
-            inputs = _placed(self.processor(images=image, text=concept, return_tensors="pt"), self.network)
+            inputs = _on_device(self.processor(images=image, text=concept, return_tensors="pt"), self.network)
             sizes = inputs.pop("original_sizes").tolist()
             output = self.network(**inputs)
             found = self.processor.post_process_instance_segmentation(
@@ -141,11 +141,11 @@ def _load(transformers: Any, names: tuple[str, str], model: str | Path, device: 
         raise IgcamError(f"{model}: cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
-def _placed(inputs: Any, network: Any) -> dict[str, Any]:
+def _on_device(inputs: Any, network: Any) -> dict[str, Any]:
     """Return tensors on the network's device; numbers with a point in its dtype."""
     parameter = next(network.parameters())
 
-    def place(value: Tensor) -> Tensor:
+    def moved(value: Tensor) -> Tensor:
         return value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
 
-    return {name: place(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    return {name: moved(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}

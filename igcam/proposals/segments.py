@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
+from igcam.refine.filters import guided_filter
+from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 Masks = NDArray[np.bool_]
@@ -23,13 +29,13 @@ class SegmentOptions:
     """Which segments are kept."""
 
     min_area: float = 0.01
-    """Share of the image below which a segment is no object."""
+    """Smallest segment, as a share of the image."""
     max_area: float = 0.9
-    """Share of the image above which it is none."""
+    """Largest segment, as a share of the image."""
     overlap: float = 0.9
     """Of two segments whose intersection over union is above this, the later one is a duplicate."""
     max_count: int = 300
-    """Segments an image, the first ones; best first where a kind has scores."""
+    """Largest number of segments of an image; the first ones stay, best first if a kind has scores."""
 
     def __post_init__(self) -> None:
         check_ranges(self, min_area=(0, 1), max_area=(0, 1), overlap=(0, 1), max_count=(1, math.inf))
@@ -42,7 +48,7 @@ class Segments:
     masks: Masks
     """bool (P, rows, columns) over the whole photo, at its size or a smaller one."""
     scores: Array = field(default_factory=lambda: np.zeros(0, np.float32))
-    """float32 (P,): how object-like each is by its own kind, larger is better; empty where the kind has none."""
+    """float32 (P,): object score of each by its own kind, larger is better; empty if the kind has none."""
 
     def __post_init__(self) -> None:
         if self.masks.ndim != 3 or self.masks.dtype != np.bool_:
@@ -65,13 +71,34 @@ class Proposer(Protocol):
             feature: Float (D, h, w): a network's features of the whole photo; None where there are none.
 
         Raises:
-            ValueError: An array has another shape, or a kind that goes by features was given none.
+            ValueError: An array has another shape, or a kind that needs features was given none.
         """
         ...
 
 
+Kind = TypeVar("Kind", bound=Proposer)
+_KINDS: dict[str, Proposer] = {}
+
+
+def proposal_kind(name: str) -> Callable[[Kind], Kind]:
+    """Register a `Proposer` that needs only a photo and features, so that a run can ask for it by this name."""
+
+    def register(proposer: Kind) -> Kind:
+        _KINDS[name] = proposer
+        return proposer
+
+    return register
+
+
+def proposal_kinds() -> Mapping[str, Proposer]:
+    """Return the registered kinds by name; imports all modules of this package."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        importlib.import_module(module.name)
+    return MappingProxyType(dict(sorted(_KINDS.items())))
+
+
 def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | None = None) -> Segments:
-    """Keep the segments of a fit size, the best of each group of near duplicates, and not too many.
+    """Keep segments of an allowed size, the best of each group of near duplicates, up to a maximum number.
 
     Args:
         masks: bool (P, rows, columns).
@@ -88,7 +115,7 @@ def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | No
 
 
 def without_duplicates(masks: Masks, overlap: float, maximum: int) -> NDArray[np.intp]:
-    """Return the indices of the first segment of each group of near duplicates, at most `most`, in order."""
+    """Return the indices of the first segment of each group of near duplicates, at most `maximum`, in order."""
     if not len(masks):
         return np.zeros(0, np.intp)
     similar = overlaps(masks, masks) > overlap
@@ -119,7 +146,7 @@ def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
 
     Args:
         mask: What is not 0 counts; corners connect.
-        least: Smallest piece, in places.
+        minimum: Smallest piece, in locations.
     """
     count, numbered, facts, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8))
     kept = [part for part in range(1, count) if facts[part, cv2.CC_STAT_AREA] >= minimum]
@@ -128,7 +155,7 @@ def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
 
 
 def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> Segments:
-    """Join several kinds of one image to one, in turns, so that an upper number cuts all of them alike.
+    """Join several kinds of one image to one, in turns, so that a maximum number truncates all of them equally.
 
     Args:
         parts: Each at any size; the largest one is that of the answer.
@@ -142,7 +169,7 @@ def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> 
 
 
 def enlarged(masks: Masks, rows: int, columns: int) -> Masks:
-    """Resize segments to (P, rows, columns) by the nearest place."""
+    """Resize segments to (P, rows, columns) by the nearest neighbour."""
     if masks.shape[1:] == (rows, columns) or not len(masks):
         return masks if len(masks) else np.zeros((0, rows, columns), bool)
     size = (columns, rows)
@@ -157,3 +184,28 @@ def smaller(image: Image, side: int) -> Image:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def finer(proposer: Proposer, side: int = 128, radius: int = 6, options: SegmentOptions | None = None) -> Proposer:
+    """Return a kind that brings the segments of another one to a photo of at most `side` pixels a side.
+
+    Args:
+        proposer: Gives segments of a coarse grid; their scores stay.
+        side: Pixels of the photo's longer side.
+        radius: Half side of the guided filter's window in pixels: half to one location of the grid.
+        options: For the finer segments; defaults to `SegmentOptions()`.
+    """
+
+    def propose(image: Image, feature: NDArray[np.floating] | None) -> Segments:
+        coarse = proposer(image, feature)
+        small = smaller(image, side)
+        rows, columns = small.shape[:2]
+        if not len(coarse):
+            return Segments(np.zeros((0, rows, columns), bool), coarse.scores)
+        # The filter is linear, so that all segments pass it at once, each as a share of the whole.
+        shares = resized(coarse.masks.astype(np.float32) / len(coarse), rows, columns)
+        stack = np.concatenate([np.clip(1 - shares.sum(axis=0, keepdims=True), 0, 1), shares])
+        masks = guided_filter(small, stack / stack.sum(axis=0), radius)[1:] > 0.5 / len(coarse)
+        return tidy(masks, coarse.scores if len(coarse.scores) else None, options)
+
+    return propose

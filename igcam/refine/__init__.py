@@ -1,14 +1,11 @@
 """From coarse scores to sharp ones: affinities, walks, the multi-scale pyramid, the dense CRF."""
 
 from igcam.core.parallel import in_parallel
-from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
-from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
-from igcam.refine.dense_level import DenseLevelOptions, dense_level
 from igcam.refine.lattice import PermutohedralLattice
-from igcam.refine.normalise import by_rows, symmetrically
-from igcam.refine.pyramid import Level, PyramidOptions, sharpen
-from igcam.refine.walk import walk
+from igcam.refine.propagation import by_rows, symmetrically, walk
+from igcam.refine.pyramid import DenseLevelOptions, Level, PyramidOptions, dense_level, sharpen
 
 __all__ = [
     "AffinityOptions",

@@ -18,27 +18,26 @@ Kernel = tuple[float, PermutohedralLattice]
 
 @dataclass(frozen=True)
 class CRFParameters:
-    """Strength and reach of the two kernels; widths are standard deviations.
+    """Weights and widths of the two kernels; widths are standard deviations.
 
-    A kernel over the position alone takes off specks; one over position and colour pulls edges to those of
-    the image.
+    The kernel over position removes specks; the one over position and colour moves edges to those of the image.
     """
 
     gaussian_width: float = 3.0
-    """Reach of the position kernel, in pixels."""
+    """Width of the position kernel, in pixels."""
     gaussian_weight: float = 3.0
     """Its weight; 0 leaves it out."""
     bilateral_width: float = 50.0
-    """Reach of the position and colour kernel, in pixels."""
+    """Spatial width of the position and colour kernel, in pixels."""
     bilateral_colour: float = 5.0
-    """Its tolerance to a difference in colour, in units of 0..255."""
+    """Its colour width, in units of 0..255."""
     bilateral_weight: float = 10.0
     """Its weight; 0 leaves it out."""
     iterations: int = 10
     """Mean-field updates."""
     converged: float = 0.0
-    """Updates end before that once no pixel's belief moves by more than this; 0 does all of them, as comparisons
-    with other code need."""
+    """Updates end early once no probability changes by more than this; 0 does all of them, for comparison with other
+    code."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -127,22 +126,22 @@ def dense_crf_from_unary(
         return np.ones((1, height, width), np.float32)
     kernels = _kernels(image, parameters)
     log_unary = to_blocks(np.negative(unary, dtype=np.float32).reshape(classes, -1))
-    belief = _softmax(np.zeros_like(log_unary), log_unary, classes)
+    marginal = _softmax(np.zeros_like(log_unary), log_unary, classes)
     for _ in range(parameters.iterations):
-        energy = _messages(kernels, belief)
+        energy = _messages(kernels, marginal)
         if costs is not None:
             energy = to_blocks(-costs @ from_blocks(energy, classes))
-        before, belief = belief, _softmax(energy, log_unary, classes)
-        if parameters.converged > 0 and np.abs(belief - before).max() <= parameters.converged:
+        before, marginal = marginal, _softmax(energy, log_unary, classes)
+        if parameters.converged > 0 and np.abs(marginal - before).max() <= parameters.converged:
             break
-    return from_blocks(belief, classes).reshape(classes, height, width)
+    return from_blocks(marginal, classes).reshape(classes, height, width)
 
 
-def _messages(kernels: list[Kernel], belief: Array) -> Array:
-    """Return what the pixels collect of each label, in blocks: to Potts, what speaks for it."""
-    message = np.zeros_like(belief)
+def _messages(kernels: list[Kernel], marginal: Array) -> Array:
+    """Return the filtered probabilities of each label, in blocks: the messages of the Potts model."""
+    message = np.zeros_like(marginal)
     for weight, lattice in kernels:
-        lattice.add_filtered(belief, weight, message)
+        lattice.add_filtered(marginal, weight, message)
     return message
 
 
@@ -184,9 +183,9 @@ def _kernels(image: NDArray[np.uint8], parameters: CRFParameters) -> list[Kernel
 
 
 @lru_cache(maxsize=4)
-def _position_lattice(height: int, width: int, reach: float) -> PermutohedralLattice:
+def _position_lattice(height: int, width: int, deviation: float) -> PermutohedralLattice:
     """Return the lattice of the pixel grid, kept because images of a data set share few sizes."""
-    return PermutohedralLattice(_positions(height, width) / np.float32(reach), normalise=True)
+    return PermutohedralLattice(_positions(height, width) / np.float32(deviation), normalise=True)
 
 
 def _positions(height: int, width: int) -> Array:
@@ -197,7 +196,7 @@ def _positions(height: int, width: int) -> Array:
 
 def _softmax(energy: Array, log_unary: Array, classes: int) -> Array:
     """Add both, blocks (B, N, W), and normalise over the classes, in place of the first."""
-    from igcam.refine.crf_kernels import add_and_shift, divide_by_sum
+    from igcam.refine.kernels import add_and_shift, divide_by_sum
 
     add_and_shift(energy, log_unary, classes)
     np.exp(energy, out=energy)

@@ -35,7 +35,7 @@ class PermutohedralLattice:
             raise ValueError(f"features: must be (N, d) with N and d at least 1, got {features.shape}")
         if not np.isfinite(features).all():
             raise ValueError("features: must be finite, got NaN or infinity")
-        from igcam.refine import lattice_kernels as kernels  # takes half a second to load
+        from igcam.refine import kernels  # takes half a second to load
 
         points = np.ascontiguousarray(features, dtype=np.float32)
         size = points.shape[1] + 1
@@ -89,7 +89,7 @@ class PermutohedralLattice:
                     f"blocks: must be contiguous float32 (B, {self.points}, W) like result, got {array.dtype} "
                     f"{blocks.shape} and {result.shape}"
                 )
-        from igcam.refine.lattice_kernels import filter_of
+        from igcam.refine.kernels import filter_of
 
         filter_onto = filter_of(self._weights.shape[1], blocks.shape[2])
         for block, target in zip(blocks, result, strict=True):

@@ -2,31 +2,100 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.core.errors import check_ranges
+from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
-from igcam.refine.dense_level import DenseLevelOptions, dense_level
-from igcam.refine.guided_filter import guided_filter
+from igcam.refine.filters import guided_filter
+from igcam.refine.propagation import by_rows, walk
 from igcam.refine.stack import best_class, margin, resized
-from igcam.refine.walk import walk
 
 Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DenseLevelOptions:
+    """Grid, affinity and walk of the dense level; chosen on training photos of voc-animals."""
+
+    side: int = 48
+    """Most rows and columns of the grid, which has twice those of the map; time and memory grow with its fourth
+    power. 0 leaves this level out, and so do maps that are finer."""
+    affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=8, radius=12))
+    """Affinity of two locations, by features and colours."""
+    near: float = 1.5
+    """The radius if there are no features: colours alone mislead across a photo."""
+    steps: int = 5
+    """Steps of the walk."""
+    restart: float = 0.1
+    """Share of the upsampled map in every step where its margin is 0; it grows to 1 with the margin."""
+    competition: float = 2.0
+    """Sharpening after every step; 1 is none."""
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self, side=(0, 128), near=(1e-3, math.inf), steps=(0, math.inf), restart=(0, 1), competition=(1, math.inf)
+        )
+
+
+def dense_level(
+    image: NDArray[np.uint8],
+    probability: NDArray[np.floating],
+    feature: NDArray[np.floating] | None = None,
+    options: DenseLevelOptions | None = None,
+) -> Array:
+    """Solve a coarse map again on a finer grid, by a walk along the dense affinity of its locations.
+
+    Args:
+        image: uint8 (H, W, 3); the grid has at most as many rows and columns.
+        probability: Float (K, h, w) in 0..1, summing to one over the classes, not finer than the grid.
+        feature: Float (D, h', w') of the photo, such as the last level of a network; None goes by colours.
+        options: Defaults to `DenseLevelOptions()`.
+
+    Returns:
+        float32 (K, rows, columns), summing to one.
+    """
+    options = options or DenseLevelOptions()
+    rows, columns = (
+        min(options.side, 2 * coarse, fine) for coarse, fine in zip(probability.shape[1:], image.shape[:2], strict=True)
+    )
+    small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+    if feature is None:
+        by_colour = replace(options.affinity, power=0, radius=options.near)
+        affinity = dense_affinity(np.ones((1, rows, columns), np.float32), small, by_colour)
+    else:
+        affinity = dense_affinity(resized(feature, rows, columns), small, options.affinity)
+    np.fill_diagonal(affinity, 0)
+    transition = by_rows(affinity, in_place=True)
+    seeds = resized(probability, rows, columns).reshape(len(probability), -1)
+    walked = walk(
+        transition,
+        seeds,
+        options.steps,
+        restart=options.restart + (1 - options.restart) * margin(seeds),
+        competition=options.competition,
+    )
+    # A location without any affinity keeps its map.
+    walked = np.where(transition.max(axis=1) > 0, walked, seeds)
+    return (walked / walked.sum(axis=0)).reshape(len(probability), rows, columns)
+
+
 LAST = ("walk", "guided", "crf")
 """What can solve the finest level."""
 
 
 @dataclass(frozen=True)
 class PyramidOptions:
-    """Levels, what counts as certain, and how far the rest is propagated."""
+    """Levels, certainty, and the walk that solves uncertain pixels again."""
 
     dense: DenseLevelOptions = field(default_factory=DenseLevelOptions)
-    """The first level, on a grid of places that are all compared."""
+    """The first level, on a grid whose locations are all compared."""
     strides: tuple[int, ...] = (8, 4, 2, 1)
     """Levels from coarse to fine, in pixels of the image; those coarser than the input are skipped."""
     certain: float = 0.6
@@ -44,7 +113,7 @@ class PyramidOptions:
     affinity: AffinityOptions = field(
         default_factory=lambda: AffinityOptions(dilations=(1, 2, 4, 8), colour_width=0.15)
     )
-    """Neighbours and their likeness at every level."""
+    """Neighbours and their affinity at every level."""
 
     def __post_init__(self) -> None:
         if not self.strides or min(self.strides) < 1 or list(self.strides) != sorted(self.strides)[::-1]:
@@ -79,7 +148,7 @@ def sharpen(
 ) -> list[Level]:
     """Bring a coarse map to the size of the image, moving its boundaries to those of colours and features.
 
-    First a dense level compares all places of a coarse grid. At the levels after it the map is upsampled; pixels
+    First a dense level compares all locations of a coarse grid. At the levels after it the map is upsampled; pixels
     that are certain keep their probabilities, and a walk along the affinities of that level carries them into the
     uncertain ones.
 
@@ -129,7 +198,7 @@ def _solve(
     clear = margin(probability)
     solved = (clear < options.certain) | _near_change(probability, options.band)
     if solved.any():
-        spread = walk(
+        walked = walk(
             local_affinity(guide, features, options.affinity, solved),
             probability.reshape(len(probability), -1),
             options.steps,
@@ -137,7 +206,7 @@ def _solve(
             clamped=~solved.ravel(),
             competition=options.competition,
         )
-        probability = spread.reshape(probability.shape)
+        probability = walked.reshape(probability.shape)
     return probability / probability.sum(axis=0), solved
 
 

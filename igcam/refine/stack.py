@@ -1,4 +1,4 @@
-"""What every refiner does with a stack of class maps: resize it, and see how clear its best class is."""
+"""Stacks of class maps: resizing, best class and margin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Array = NDArray[np.float32]
 
 
 def resized(stack: NDArray[np.floating], height: int, width: int, interpolation: int = cv2.INTER_LINEAR) -> Array:
-    """Resize every channel of (K, h, w), bilinearly unless told otherwise; return float32 (K, height, width)."""
+    """Resize every channel of (K, h, w), bilinearly by default; return float32 (K, height, width)."""
     size = (width, height)
     return np.stack([cv2.resize(np.asarray(layer, np.float32), size, interpolation=interpolation) for layer in stack])
 

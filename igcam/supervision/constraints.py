@@ -1,4 +1,4 @@
-"""What the cues of one image say about its places: what is certain there, and what cannot be."""
+"""Cue constraints: what the cues of one image say about its locations on a grid of any size."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class BoxRegion:
-    """A box on the grid of places."""
+    """A box on a grid of locations."""
 
     label: int
     """Class id, 1..C."""
     rows: slice
-    """Rows that it touches."""
+    """Rows that it covers."""
     columns: slice
-    """Columns that it touches."""
+    """Columns that it covers."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point, a scribble or the mask of one object on the grid of places."""
+    """A point, a scribble or the mask of one object on a grid of locations."""
 
     label: int
     """Class id, 0..C."""
     locations: Array
-    """float32 (h, w) in 0..1: how far each place was drawn on."""
+    """float32 (h, w) in 0..1: how much of each location is annotated."""
 
 
 @dataclass(frozen=True)
 class CueConstraint:
-    """The cues of an image on a grid of places."""
+    """The cues of an image on a grid of locations."""
 
     probability: Array
-    """float32 (K, h, w): what was drawn, summing to one where `trust` is above 0, zero elsewhere."""
+    """float32 (K, h, w): the annotated classes, summing to one where `confidence` is above 0, zero elsewhere."""
     confidence: Array
-    """float32 (h, w) in 0..1: how far a place is certain; 1 = it is what was drawn."""
+    """float32 (h, w) in 0..1: confidence of the annotation; 1 fixes the location to `probability`."""
     allowed: Array
-    """float32 (K, h, w) in 0..1: the largest share that each class can have; that of the background is 1."""
+    """float32 (K, h, w) in 0..1: the largest share that each class can have; 1 for the background."""
     boxes: tuple[BoxRegion, ...] = ()
     """The boxes, in the order given."""
     marks: tuple[Mark, ...] = ()
@@ -57,9 +57,9 @@ class CueConstraint:
     """Whether a mask of the whole image is among the cues."""
 
     def of(self, labels: NDArray[np.integer]) -> CueConstraint:
-        """Return the evidence for some of the classes, ids (K',) with the background first.
+        """Return the constraint for some of the classes, ids (K',) with the background first.
 
-        What was drawn of the others is not certain any more. Boxes and marks are left out.
+        Annotations of other classes lose their confidence. Boxes and marks are left out.
         """
         kept = self.probability[labels].sum(axis=0)
         shares = self.probability[labels] / np.where(kept > 0, kept, 1)
@@ -70,8 +70,8 @@ class CueConstraint:
 class AnnotatedImage:
     """The cues of one image, ready for grids of any size.
 
-    What they mean: a mask is right; a point and a scribble are certain where they were drawn. Boxes are
-    tight, and where a class has one, each of its objects in the image has one: outside them it is not.
+    Masks are correct; points and scribbles are certain where they lie. Boxes are tight, and if a class has one, each
+    of its objects in the image has one: the class does not occur outside its boxes.
     """
 
     cues: tuple[Cue, ...]
@@ -90,11 +90,11 @@ class AnnotatedImage:
 
     @property
     def with_background(self) -> bool:
-        """Whether something was drawn on the background."""
+        """Whether the background is annotated."""
         return any(cue.label == 0 for cue in self.cues)
 
     def at(self, height: int, width: int) -> CueConstraint:
-        """Return the evidence on a grid of (height, width) places, not finer than the image."""
+        """Return the constraint on a grid of (height, width) locations, not finer than the image."""
         kinds = self.classes + 1
         annotated = np.zeros((kinds, height, width), np.float32)
         confidence = np.zeros((height, width), np.float32)
@@ -109,7 +109,7 @@ class AnnotatedImage:
             elif cue.label is not None:
                 locations = _shares(cue.region(self.height, self.width), height, width)
                 if not isinstance(cue, MaskCue):
-                    # However little of a place a click or a pen covers, it is sure of it.
+                    # A click or a stroke fixes its location, however little of it is covered.
                     locations = np.asarray(locations > 0, np.float32)
                 annotated[cue.label] += cue.confidence * locations
                 confidence = np.maximum(confidence, cue.confidence * locations)
@@ -123,11 +123,13 @@ class AnnotatedImage:
         total = annotated.sum(axis=0)
         probability = annotated / np.where(total > 0, total, 1)
         confidence = np.asarray(np.where(total < 1e-6, 0, confidence), np.float32)
-        return CueConstraint(np.asarray(probability, np.float32), confidence, allowed, tuple(boxes), tuple(marks), self.whole)
+        return CueConstraint(
+            np.asarray(probability, np.float32), confidence, allowed, tuple(boxes), tuple(marks), self.whole
+        )
 
 
 def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
-    """Return the cues of the images that have some, by their place in the data set."""
+    """Return the cues of the images that have some, by their index in the data set."""
     return {
         index: AnnotatedImage(sample.cues, *image_size(sample.image), len(dataset.classes))
         for index, sample in enumerate(dataset)
@@ -136,15 +138,14 @@ def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
 
 
 def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
-    """Give the drawn places what was drawn, and take classes out where they cannot be.
+    """Set annotated locations to their annotation, and remove classes where they are not allowed.
 
     Args:
         probability: Float (K, h, w), summing to one over the classes.
-        evidence: On the same grid.
+        constraint: On the same grid.
 
     Returns:
-        float32 (K, h, w), summing to one: what is taken from a class goes to the others in their proportion, and
-        to the background where there are none.
+        float32 (K, h, w), summing to one: the other classes gain in proportion, or the background if there are none.
     """
     kept = np.minimum(np.asarray(probability, np.float32), constraint.allowed)
     total = kept.sum(axis=0)
@@ -154,7 +155,7 @@ def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> A
 
 
 def replace_by_mask(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
-    """Return what a mask says wherever it knows at all, and the probabilities (K, h, w) elsewhere."""
+    """Return the mask where it is known at all, and the probabilities (K, h, w) elsewhere; float32 (K, h, w)."""
     return np.where(constraint.confidence > 0, constraint.probability, np.asarray(probability, np.float32))
 
 
@@ -168,7 +169,7 @@ def _shares(region: NDArray[np.bool_], height: int, width: int) -> Array:
 
 
 def _box_region(box: BoxCue, height: int, width: int, rows: int, columns: int) -> BoxRegion:
-    """Return the places that a box touches with at least a tenth of their side; the nearest one at least."""
+    """Return the locations that a box covers by at least a tenth of their side; the nearest one at least."""
 
     def touched(low: float, high: float, size: int, count: int) -> slice:
         scale = count / size

@@ -1,6 +1,8 @@
-"""From pseudo masks to what a segmenter learns: soft targets on its grid, and how much each place counts."""
+"""Training targets from masks, and the weights that keep few masks and rare classes from being outweighed."""
 
 from __future__ import annotations
+
+import math
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ Array = NDArray[np.float32]
 
 
 def mask_target(mask: NDArray[np.uint8], classes: int, height: int, width: int) -> tuple[Array, Array]:
-    """Return what share of each place every class has, among the pixels that are known.
+    """Return the share of each class in the known pixels of every location.
 
     Args:
         mask: uint8 (H, W) with ids 0..C and 255 for unknown.
@@ -22,8 +24,8 @@ def mask_target(mask: NDArray[np.uint8], classes: int, height: int, width: int) 
         width: Its columns.
 
     Returns:
-        Target, float32 (C + 1, h, w), summing to one where something is known, else all background; and the share
-        of known pixels, float32 (h, w).
+        Target, float32 (C + 1, h, w), summing to one, all background where nothing is known; and the share of known
+        pixels, float32 (h, w).
 
     Raises:
         ValueError: An id is neither a class nor 255.
@@ -41,16 +43,29 @@ def mask_target(mask: NDArray[np.uint8], classes: int, height: int, width: int) 
 
 
 def class_weights(shares: NDArray[np.floating], power: float) -> Array:
-    """Return how much a place of each class counts, float32 (K,): its share to the power of -power, one on average.
+    """Return the weight of each class, float32 (K,): its share to the power of -power, one on average.
 
     Args:
-        shares: Float (K,), at least 0: how much of all that is trusted is of each class; any sum will do.
-        power: 0 counts all alike, 1 gives every class the same sum.
+        shares: Float (K,), at least 0: total confidence of each class, of any sum.
+        power: 0 weights all classes alike, 1 gives every class the same total.
     """
     total = float(shares.sum())
     if total == 0:
         return np.ones(len(shares), np.float32)
     shares = np.asarray(shares, np.float64) / total
-    # A class that is nearly nowhere does not count without end.
+    # The weight of a very rare class stays bounded.
     weights = np.where(shares > 0, np.maximum(shares, 1e-4) ** -power, 0)
     return (weights / (shares * weights).sum()).astype(np.float32)
+
+
+def mask_weight_factor(masked: float, others: float, share: float, maximum: float = math.inf) -> float:
+    """Return the factor, at least 1, that gives the locations of given masks their share of the total weight.
+
+    Args:
+        masked: Total weight of the locations of given masks.
+        others: Total weight of all other locations.
+        share: Share that the masks are to have of both together, 0 to below 1.
+        maximum: Largest factor.
+    """
+    wanted = share / (1 - share) * others
+    return min(max(wanted / max(masked, 1e-6), 1.0), maximum)

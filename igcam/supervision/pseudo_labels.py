@@ -1,44 +1,75 @@
-"""Coverage targets: for each place, how probable every class is, and how far that is to be trusted."""
+"""Pseudo labels: from activation maps and object scores, or from the predictions of the round before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.errors import check_ranges
+from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
+from igcam.refine.stack import margin, resized
+from igcam.supervision.conditioning import LocationAffinity, MarkOptions, constrain_prediction
+from igcam.supervision.constraints import AnnotatedImage, CueConstraint, constrain, replace_by_mask
+
 Array = NDArray[np.float32]
+Photo = Callable[[int], NDArray[np.uint8]]
+"""Size -> uint8 (size, size, 3): a photo squashed to a square."""
+
+
+@dataclass(frozen=True)
+class PseudoLabelOptions:
+    """How predictions become pseudo labels."""
+
+    size: int = 192
+    """Side in pixels of the square at which the CRF runs; 0 leaves the CRF out."""
+    crf: CRFParameters = field(default_factory=lambda: CRF_PRESETS["irn"])
+    """For photos of about 400 pixels; the widths shrink with the size."""
+    marks: MarkOptions = field(default_factory=MarkOptions)
+    """How far points, scribbles and masks of single objects propagate."""
+    min_confidence: float = 0.1
+    """Confidence of a location where two classes are equally probable; it grows to one with their margin."""
+    workers: int = 2
+    """Threads."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, size=(0, 4096), min_confidence=(0, 1), workers=(1, 1024))
 
 
 def from_activation(
     activation: NDArray[np.floating],
-    coverage: NDArray[np.floating],
+    objectness: NDArray[np.floating],
     *,
     propagated: NDArray[np.floating] | None = None,
     level: float = 0.4,
     slope: float = 8.0,
 ) -> Array:
-    """Join activation maps and the coverage by proposals to probabilities.
+    """Combine activation maps and object scores into class probabilities.
 
-    The foreground is sigmoid(slope * (m - level)) with m the mean of the coverage and the strongest
-    activation; it is shared among the classes by the squares of their activations, or of what they spread to.
+    The foreground probability is sigmoid(slope * (m - level)), where m is the mean of the object score and the
+    strongest activation. The classes share it by their squared activations, propagated or not.
 
     Args:
-        activation: Float (C, h, w) in 0..1, zero for classes that the image is not tagged with.
-        coverage: Float (h, w) in 0..1.
-        propagated: Float (C, h, w), at least 0: activations spread over their surroundings, which tell the class
-            where no activation is near; None for the activations themselves.
+        activation: Float (C, h, w) in 0..1, zero for untagged classes.
+        objectness: Float (h, w) in 0..1: object scores.
+        propagated: Float (C, h, w), at least 0: activations propagated along an affinity, which tell the class even
+            where no map is active; None takes the activations themselves.
         level: Where foreground and background are equally probable.
-        slope: How fast certainty grows beside that.
+        slope: Steepness of the sigmoid.
 
     Returns:
-        float32 (C + 1, h, w), background first, summing to one; all background where no class is tagged.
+        float32 (C + 1, h, w), background first, summing to one; all background if no map is active.
     """
     tagged = activation.reshape(len(activation), -1).max(axis=1) > 0
     result = np.zeros((len(activation) + 1, *activation.shape[1:]), np.float32)
     if not tagged.any():
         result[0] = 1
         return result
-    constraint = (activation.max(axis=0) + coverage) / 2
-    foreground = 1 / (1 + np.exp(-slope * (constraint - level)))
+    combined = (activation.max(axis=0) + objectness) / 2
+    foreground = 1 / (1 + np.exp(-slope * (combined - level)))
     # Shares stay defined where every map is zero.
     shares = (activation[tagged] + 1e-3) ** 2 if propagated is None else (propagated[tagged] + 1e-6) ** 2
     result[1:][tagged] = foreground * shares / shares.sum(axis=0)
@@ -46,32 +77,97 @@ def from_activation(
     return result
 
 
-def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:
-    """Give the objects of an image to the classes that it is tagged with.
+def update_pseudo_label(
+    probability: Array,
+    annotated: AnnotatedImage | None,
+    photo: Photo,
+    affinity: LocationAffinity,
+    options: PseudoLabelOptions,
+) -> tuple[Array, Array]:
+    """Turn the prediction for one image into its next pseudo label.
 
-    What is an object stays one: an animal that looks like a dog, in an image tagged `cow` alone, is a cow rather than
+    The prediction is brought into agreement with the cues, snapped to the edges of the photo by a dense CRF, and
+    brought into agreement again. Where a mask of the whole image is given, the mask is the label.
+
+    Args:
+        probability: float32 (K, h, w), summing to one over the classes.
+        annotated: The cues of the image, if it has some.
+        photo: Called with the side of the CRF.
+        affinity: Called if the cues have marks.
+        options: See there.
+
+    Returns:
+        Pseudo label, float32 (K, h, w), summing to one; and its confidence, float32 (h, w) in 0..1.
+    """
+    constraint = None if annotated is None else annotated.at(*probability.shape[1:])
+    if constraint is not None:
+        if constraint.whole:
+            return replace_by_mask(probability, constraint), constraint.confidence
+        probability = constrain_prediction(probability, constraint, affinity, options.marks)
+    if options.size:
+        fine = None if annotated is None else annotated.at(options.size, options.size)
+        probability = snap(probability, photo(options.size), options.crf.scaled(options.size / 400), fine)
+    label = probability if constraint is None else constrain(probability, constraint)
+    confidence = options.min_confidence + (1 - options.min_confidence) * margin(probability)
+    return label, confidence if constraint is None else np.maximum(confidence, constraint.confidence)
+
+
+def snap(
+    probability: Array, image: NDArray[np.uint8], parameters: CRFParameters, constraint: CueConstraint | None = None
+) -> Array:
+    """Run the dense CRF over the classes that occur, at the size of the image.
+
+    Args:
+        probability: float32 (K, h, w), summing to one over the classes.
+        image: uint8 (H, W, 3).
+        parameters: Of the CRF.
+        constraint: Cues on a grid of (H, W) locations, applied before and after.
+
+    Returns:
+        float32 (K, h, w), summing to one.
+    """
+    classes, height, width = probability.shape
+    present = np.flatnonzero(probability.reshape(classes, -1).max(axis=1) > 0)
+    if len(present) < 2:
+        return probability
+    full = np.zeros((classes, *image.shape[:2]), np.float32)
+    full[present] = resized(probability[present], *image.shape[:2])
+    if constraint is not None:
+        full = constrain(full, constraint)
+    full[present] = dense_crf(image, full[present], parameters)
+    if constraint is not None:
+        full = constrain(full, constraint)
+    result = np.zeros_like(probability)
+    result[present] = resized(full[present], height, width, cv2.INTER_AREA)
+    return result / result.sum(axis=0)
+
+
+def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:
+    """Assign the foreground of an image to the classes that it is tagged with.
+
+    Foreground stays foreground: an animal that looks like a dog, in an image tagged `cow` alone, is a cow rather than
     background. With p_0 for the background, p_c for the classes and t_c for their tags,
 
         p'_0 = p_0 / z,    p'_c = (1 - p_0) t_c p_c t_c / sum_k p_k t_k / z,    k = 1..C
 
-    where z makes the sum one: it is one itself where tags are sure.
+    where z makes the sum one; it is one if all tags are 0 or 1.
 
     Args:
         probability: Float (..., C + 1, h, w), background first, summing to one.
-        tags: (..., C) of 0 and 1, or between: a class counts as far as its tag is believed.
+        tags: (..., C) of 0 and 1, or tag posteriors in 0..1, which weight the classes.
 
     Returns:
         float32 of the same shape, summing to one; all background without any tag.
     """
     probability = np.asarray(probability, np.float32)
-    believed = np.asarray(tags, np.float32)[..., None, None]
-    classes = probability[..., 1:, :, :] * believed
+    weight = np.asarray(tags, np.float32)[..., None, None]
+    classes = probability[..., 1:, :, :] * weight
     total = classes.sum(axis=-3, keepdims=True)
-    # What is surely another class goes to all tagged ones alike.
-    alike = believed / np.maximum(believed.sum(axis=-3, keepdims=True), np.float32(1e-12))
+    # Where untagged classes have all the probability, the tagged ones get equal shares.
+    alike = weight / np.maximum(weight.sum(axis=-3, keepdims=True), np.float32(1e-12))
     shares = np.where(total > 0, classes / np.where(total > 0, total, 1), alike)
     background = probability[..., :1, :, :]
-    kept = np.concatenate([background, (1 - background) * shares * believed], axis=-3)
+    kept = np.concatenate([background, (1 - background) * shares * weight], axis=-3)
     left = kept.sum(axis=-3, keepdims=True)
     kept[..., :1, :, :] += left == 0
     return (kept / np.where(left == 0, 1, left)).astype(np.float32, copy=False)

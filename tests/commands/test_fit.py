@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from igcam.methods.classify import Classifier, read_head
 from tiny_runs import contents, tiny_options
 
 from igcam.commands.fit import fit
@@ -17,6 +16,7 @@ from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.masks import MaskFile, read_mask_file
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.simulate import SimulateOptions, simulate_cues
+from igcam.methods.classify import Classifier, read_head
 from igcam.methods.options import with_setting
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions

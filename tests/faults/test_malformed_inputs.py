@@ -14,7 +14,6 @@ import pytest
 from command import Command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from igcam.methods.classify import Classifier, read_head, read_reduction
 from tiny_runs import tiny_options
 
 from igcam.core.errors import IgcamError
@@ -28,6 +27,7 @@ from igcam.data.images import image_size, inspect_image, load_image
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file
 from igcam.data.sample import Dataset
 from igcam.data.truth import read_truth
+from igcam.methods.classify import read_head, read_reduction
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.weights import read_weights

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.proposals.boundary_prior import border_distance, propagate
-from igcam.refine.dense_affinity import dense_affinity
+from igcam.proposals.objectness import border_distance
+from igcam.refine.affinity import dense_affinity
+from igcam.refine.propagation import propagate
 
 RELAXED = settings(max_examples=30, deadline=None)
 VALUES = st.floats(-5, 5, width=32)
@@ -44,7 +45,7 @@ def test_the_size_of_the_map_does_not_matter() -> None:
 
 @RELAXED
 @given(feature=arrays(np.float32, (2, 3, 4), elements=VALUES), maps=arrays(np.float32, (2, 3, 4), elements=VALUES))
-def test_spreading_is_a_mean(feature: np.ndarray, maps: np.ndarray) -> None:
+def test_propagation_is_a_mean(feature: np.ndarray, maps: np.ndarray) -> None:
     affinity = dense_affinity(feature, None)
     result = propagate(affinity, maps)
     assert result.shape == maps.shape
@@ -54,7 +55,7 @@ def test_spreading_is_a_mean(feature: np.ndarray, maps: np.ndarray) -> None:
     np.testing.assert_allclose(propagate(affinity, np.full((1, 3, 4), 0.3)), 0.3, rtol=1e-5)
 
 
-def test_spreading_stays_within_regions() -> None:
+def test_propagation_stays_within_regions() -> None:
     labels = np.array([[0, 0, 1, 1]])
     maps = np.array([[[1.0, 0.0, 0.0, 0.5]]])
     np.testing.assert_allclose(propagate(same_region(labels), maps), [[[0.5, 0.5, 0.25, 0.25]]])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from igcam.proposals.merging import merge_regions, neighbours, nodes
+from igcam.proposals.hierarchies import merge_regions, neighbours, nodes
 
 INFINITE = -np.inf
 

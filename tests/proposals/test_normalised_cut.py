@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igcam.core.errors import IgcamError
-from igcam.proposals.normalised_cut import NormalisedCutOptions, normalised_cut, sides
+from igcam.proposals.spectral import NormalisedCutOptions, normalised_cut, sides
 
 RELAXED = settings(max_examples=20, deadline=None)
 
@@ -47,7 +47,7 @@ def test_halves_that_mirror_each_other_are_split(size: int, axis: int) -> None:
 @RELAXED
 @given(seed=st.integers(0, 1000), cuts=st.integers(1, 5))
 def test_cuts_solve_the_generalised_eigenproblem(seed: int, cuts: int) -> None:
-    options = NormalisedCutOptions(power=1.5, walk=5, cuts=cuts)
+    options = NormalisedCutOptions(power=1.5, radius=5, cuts=cuts)
     feature = noise(seed, size=6) + 0.5
     found = normalised_cut(feature, options)
     assert found.shape == (cuts, 6, 6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from igcam.core.errors import IgcamError
-from igcam.proposals.prompts import PromptOptions, active_boxes, peak_points
+from igcam.proposals.promptable import PromptOptions, active_boxes, peak_points
 
 
 def two_hills() -> np.ndarray:

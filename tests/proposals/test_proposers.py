@@ -5,13 +5,10 @@ import pytest
 from proposer_suite import ProposerSuite, scene
 
 from igcam.core.errors import IgcamError
-from igcam.proposals.colour_segments import ColourSegmentOptions, colour_segments, graph_labels
-from igcam.proposals.feature_clusters import feature_clusters, k_means, partitions
-from igcam.proposals.feature_hierarchy import feature_hierarchy
-from igcam.proposals.finer_segments import finer
-from igcam.proposals.normalised_cut import cut_affinity, cut_cost
-from igcam.proposals.segments import overlaps
-from igcam.proposals.selective_search import SelectiveSearchOptions, selective_search
+from igcam.proposals.colour_graph import ColourSegmentOptions, colour_segments, graph_labels
+from igcam.proposals.hierarchies import SelectiveSearchOptions, feature_hierarchy, selective_search
+from igcam.proposals.segments import finer, overlaps
+from igcam.proposals.spectral import cut_affinity, cut_cost, feature_clusters, k_means, partitions
 
 
 class TestColourSegments(ProposerSuite):

@@ -54,8 +54,8 @@ def test_of_duplicates_the_best_stays_and_the_best_come_first() -> None:
     found = tidy(rows(5, 9, 2, 8), np.array([0.1, 0.3, 0.2, 0.5], np.float32), SegmentOptions(overlap=0.85))
     np.testing.assert_array_equal(found.masks, rows(8, 2, 5))
     np.testing.assert_allclose(found.scores, [0.5, 0.2, 0.1])
-    assert len(tidy(rows(5, 9, 2, 8), None, SegmentOptions(maximum=2))) == 2
-    np.testing.assert_array_equal(tidy(rows(5, 9, 2, 8), None, SegmentOptions(maximum=2)).masks, rows(5, 9))
+    assert len(tidy(rows(5, 9, 2, 8), None, SegmentOptions(max_count=2))) == 2
+    np.testing.assert_array_equal(tidy(rows(5, 9, 2, 8), None, SegmentOptions(max_count=2)).masks, rows(5, 9))
 
 
 def test_sizes_are_limited() -> None:
@@ -75,7 +75,7 @@ def test_pieces_of_what_is_not_connected() -> None:
 def test_kinds_are_joined_in_turns_at_the_largest_size() -> None:
     fine, coarse = rows(1, 3, 5), np.zeros((2, 2, 2), bool)
     coarse[0, :, 0] = coarse[1, 0, 0] = True
-    found = joined([Segments(coarse), Segments(fine)], SegmentOptions(maximum=3, min_area=0))
+    found = joined([Segments(coarse), Segments(fine)], SegmentOptions(max_count=3, min_area=0))
     assert found.masks.shape == (3, 10, 10)
     assert found.masks[0, :, :5].all()
     np.testing.assert_array_equal(found.masks[1], fine[0])

@@ -6,9 +6,8 @@ import torch
 from refiner_suite import RefinerSuite, photo, stack
 
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
-from igcam.refine.crf_tensors import dense_crf_tensors
 from igcam.refine.lattice import PermutohedralLattice
-from igcam.refine.lattice_tensors import TensorLattice
+from igcam.refine.tensors import TensorLattice, dense_crf_tensors
 
 
 def on_tensors(image: np.ndarray, probability: np.ndarray, parameters: CRFParameters | None = None) -> np.ndarray:

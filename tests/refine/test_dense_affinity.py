@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from igcam.core.errors import IgcamError
-from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
-from igcam.refine.normalise import by_rows, symmetrically
+from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
+from igcam.refine.propagation import by_rows, symmetrically
 
 RELAXED = settings(max_examples=30, deadline=None)
 VALUES = st.floats(-5, 5, width=32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
-from igcam.refine.guided_filter import guided_filter
+from igcam.refine.filters import guided_filter
 
 
 class TestGuidedFilter(RefinerSuite):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from igcam.refine.kernels import locate
 from igcam.refine.lattice import PermutohedralLattice, _strides, from_blocks, lattice_scale, to_blocks
-from igcam.refine.lattice_kernels import locate
 
 
 def exact(features: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
-from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
-from igcam.refine.dense_affinity import DenseAffinityOptions
-from igcam.refine.dense_level import DenseLevelOptions, dense_level
-from igcam.refine.guided_filter import guided_filter
-from igcam.refine.pyramid import PyramidOptions, sharpen
+from igcam.refine.filters import guided_filter
+from igcam.refine.pyramid import DenseLevelOptions, PyramidOptions, dense_level, sharpen
 
 LINEAR = PyramidOptions(competition=1.0, dense=DenseLevelOptions(competition=1.0))
 LOCAL = PyramidOptions(dense=DenseLevelOptions(side=0))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from igcam.refine.crf import CRFParameters, dense_crf
-from igcam.refine.search import Example, search
+from igcam.refine.selection import Example, search
 
 
 def scenes(count: int = 4) -> tuple[list[np.ndarray], list[Example], list[np.ndarray]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from refiner_suite import RefinerSuite
 
 from igcam.refine.affinity import local_affinity
-from igcam.refine.walk import walk
+from igcam.refine.propagation import walk
 
 CHAIN = scipy.sparse.csr_array(np.array([[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]], dtype=np.float32))
 

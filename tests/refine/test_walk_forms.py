@@ -8,12 +8,9 @@ import scipy.sparse
 import torch
 from refiner_suite import photo
 
-from igcam.refine.affinity import AffinityOptions, local_affinity
-from igcam.refine.dense_affinity import DenseAffinityOptions, dense_affinity
-from igcam.refine.normalise import by_rows, symmetrically
-from igcam.refine.walk import walk
-from igcam.refine.walk_limit import walk_limit
-from igcam.refine.walk_tensors import walk_tensors
+from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
+from igcam.refine.propagation import by_rows, symmetrically, walk, walk_limit
+from igcam.refine.tensors import walk_tensors
 
 
 def random_affinity(nodes: int, seed: int = 0) -> np.ndarray:

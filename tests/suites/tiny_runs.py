@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 
 from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.scenes import SceneOptions
 from igcam.methods.igcam.guide import GuideOptions
 from igcam.methods.igcam.method import IgcamOptions
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.reweight import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.options import FitOptions

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.supervision.boxes import touch_sides, within_boxes
+from igcam.supervision.conditioning import touch_sides, within_boxes
 from igcam.supervision.constraints import BoxRegion
 
 RELAXED = settings(max_examples=30, deadline=None)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from igcam.core.errors import IgcamError
+from igcam.supervision.conditioning import MarkOptions, raise_by_walk, share_by_walk, walk_probability
 from igcam.supervision.constraints import Mark
-from igcam.supervision.marks import MarkOptions, raise_by_walk, share_by_walk, walk_probability
 
 
 def line(*likeness: float) -> np.ndarray:
@@ -75,7 +75,7 @@ def test_what_is_reached_well_is_of_the_class() -> None:
 
 
 def test_impossible_options_are_refused() -> None:
-    with pytest.raises(IgcamError, match=r"share must be 0 to 1, got 2"):
-        MarkOptions(share=2)
+    with pytest.raises(IgcamError, match=r"walk_weight must be 0 to 1, got 2"):
+        MarkOptions(walk_weight=2)
     with pytest.raises(IgcamError, match=r"restart must be"):
         MarkOptions(restart=0)

@@ -37,7 +37,7 @@ def test_activation_by_hand() -> None:
 def test_what_activations_spread_to_tells_the_class() -> None:
     activation = np.array([[[1.0, 0.0]], [[0.0, 0.1]], [[0.0, 0.0]]], np.float32)
     spread = np.array([[[0.6, 0.6]], [[0.2, 0.3]], [[0.9, 0.9]]], np.float32)
-    probability = from_activation(activation, np.ones((1, 2), np.float32), spread=spread)
+    probability = from_activation(activation, np.ones((1, 2), np.float32), propagated=spread)
     np.testing.assert_allclose(probability[1] / probability[2], [[0.6**2 / 0.2**2, 0.6**2 / 0.3**2]], rtol=1e-4)
     assert not probability[3].any(), "an untagged class gets nothing"
 

@@ -1,4 +1,4 @@
-"""The foreground model: what places of objects have in common over all images, against places that no tag explains."""
+"""The foreground model: what objects of all images have in common, against the background."""
 
 from __future__ import annotations
 
@@ -11,87 +11,69 @@ from scipy.special import expit
 
 from igcam.core.errors import check_ranges
 from igcam.methods.inputs import Inputs
-from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
-from igcam.supervision.mask_weight import mask_weight_factor
+from igcam.models.linear_head import feature_scale, fit_linear_head
+from igcam.supervision.mask_targets import mask_weight_factor
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ForegroundOptions:
-    """How far the model has a say, and how it is fitted; chosen on voc-animals train."""
+    """Weight of the model, and how it is fitted; chosen on voc-animals train."""
 
     weight: float = 1.0
-    """Share of its answer in the evidence that segments are scored by; the rest is what the image itself says. 0 leaves
+    """Weight of its prediction in the object map that segments are scored by; the rest is the image's own. 0 leaves
     the model out."""
     penalty: float = 0.01
     """L2 penalty; features are scaled to a mean square norm of one hundred."""
     locations: int = 30_000
-    """Most places that it is fitted to, drawn from all images alike."""
+    """Largest number of locations that it is fitted to, sampled uniformly from all images."""
     mask_weight: float = 0.5
-    """Share of all weight that the places of given masks have together, if they are fewer."""
+    """Share of the total weight that the locations of given masks have together, if they are fewer."""
 
     def __post_init__(self) -> None:
         check_ranges(self, weight=(0, 1), penalty=(1e-12, math.inf), locations=(1, math.inf), mask_weight=(0, 0.999))
 
 
 def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOptions) -> Array:
-    """Return how probable it is that each place is an object of any class, float32 (N, h, w).
+    """Return the foreground probability of each location, float32 (N, h, w).
 
-    A logistic model of the reduced features of a place, fitted over all images to what the first targets and the cues
-    say of them. Wrong parts of single targets, such as the ground below an animal, are not alike from image to image,
-    and so are not learnt.
+    A logistic model of the reduced features of a location, fitted over all images to their first pseudo labels and
+    masks. Errors of single pseudo labels, such as the ground below an animal, differ from image to image, and are not
+    learned.
 
     Args:
         inputs: Features and cues.
-        probabilities: float32 (N, K, h, w), background first: first targets, in agreement with the cues.
+        probabilities: float32 (N, K, h, w), background first: first pseudo labels, in agreement with the cues.
         options: See there.
     """
     count, _, height, width = probabilities.shape
-    views = inputs.reduced
-    plain = views[0]
-    weight = _weights(inputs, (height, width), options.mask_weight)
-    chosen = _chosen(weight.ravel() > 0, options.locations, inputs.seed)
-    if not len(chosen):
+    views = inputs.reduced[:2]
+    depth = views.shape[2]
+    masked = inputs.masked
+    weight = np.ones((count, height, width), np.float32)
+    for index in map(int, np.flatnonzero(masked)):
+        weight[index] = inputs.annotated[index].at(height, width).confidence
+    factor = mask_weight_factor(float(weight[masked].sum()), float(weight[~masked].sum()), options.mask_weight)
+    weight[masked] *= factor
+    flat = weight.ravel()
+    weighted = np.flatnonzero(flat > 0)
+    sample = np.random.default_rng(inputs.seed).choice(weighted, min(options.locations, len(weighted)), replace=False)
+    if not len(sample):
         return 1 - probabilities[:, 0]
-    image, location = np.divmod(chosen, height * width)
+    sample.sort()
+    image, location = np.divmod(sample, height * width)
     # One image after the other: `reduced` may be mapped from a file.
     features = np.concatenate(
-        [plain[index].reshape(plain.shape[1], -1)[:, location[image == index]].T for index in np.unique(image)]
+        [views[0, index].reshape(depth, -1)[:, location[image == index]].T for index in np.unique(image)]
     ).astype(np.float64)
     scale = feature_scale(features)
-    target = 1 - probabilities[:, 0].ravel()[chosen].astype(np.float64)
-    head = fit_linear_head(
-        features * scale, np.clip(target, 0, 1)[:, None], options.penalty, weight.ravel()[chosen].astype(np.float64)
-    )
-    return np.stack([_predicted(head, scale, [view[index] for view in views[:2]]) for index in range(count)])
-
-
-def _weights(inputs: Inputs, size: tuple[int, int], share: float) -> Array:
-    """Return what each place counts, float32 (N, h, w): one, and for those of masks what gives them their share."""
-    masked = inputs.masked
-    weight = np.ones((len(masked), *size), np.float32)
-    for index in np.flatnonzero(masked):
-        constraint = inputs.constraint(int(index))
-        if constraint is not None:
-            weight[index] = constraint.confidence
-    weight[masked] *= mask_weight_factor(float(weight[masked].sum()), float(weight[~masked].sum()), share)
-    return weight
-
-
-def _chosen(counted: NDArray[np.bool_], maximum: int, seed: int) -> NDArray[np.int64]:
-    """Draw some of the places that count, in order."""
-    locations = np.flatnonzero(counted)
-    annotated = np.random.default_rng(seed).choice(locations, min(maximum, len(locations)), replace=False)
-    return np.sort(annotated)
-
-
-def _predicted(head: LinearHead, scale: float, views: list[NDArray[np.float16]]) -> Array:
-    """Return the answer for an image, float32 (h, w), logits averaged with those of its mirrored view."""
-    depth, height, width = views[0].shape
-    logits = [
-        head.logits(view.reshape(depth, -1).T.astype(np.float64) * scale).reshape(height, width) for view in views
-    ]
-    if len(logits) > 1:
-        logits[1] = logits[1][:, ::-1]
-    return np.asarray(expit(np.mean(logits, axis=0)), np.float32)
+    target = np.clip(1 - probabilities[:, 0].ravel()[sample].astype(np.float64), 0, 1)
+    head = fit_linear_head(features * scale, target[:, None], options.penalty, flat[sample].astype(np.float64))
+    result = np.empty((count, height, width), np.float32)
+    for index in range(count):
+        logits = [head.logits(view[index].reshape(depth, -1).T.astype(np.float64) * scale) for view in views]
+        maps = np.reshape(logits, (len(views), height, width))
+        maps[1:] = maps[1:, :, ::-1]
+        result[index] = expit(maps.mean(axis=0))
+    return result

@@ -1,4 +1,4 @@
-"""Stage 2, guide: proposals and cues become coverage targets, and a head learns them across images."""
+"""Stage 2, guide: proposals, activation maps and cues become pseudo labels, and a head is trained on all images."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from igcam.methods.inputs import Inputs
 
 @dataclass(frozen=True)
 class GuideOptions:
-    """Which segments guide, and how the head learns from them."""
+    """Which segments guide, and how the head is trained."""
 
     objectness: ObjectnessOptions = field(default_factory=ObjectnessOptions)
-    """From activation maps, proposals and cues to first targets."""
+    """From activation maps, proposals and cues to first pseudo labels."""
     learn: RoundOptions = field(default_factory=RoundOptions)
-    """The rounds in which heads learn them."""
+    """The rounds of training on them."""
 
 
 def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptions) -> Guided:
-    """Build targets from proposals, activation maps and cues, and train a head on them.
+    """Build pseudo labels from proposals, activation maps and cues, and train a head on them.
 
     Args:
         inputs: Features, tags, cues.
-        activations: (N, C, h', w') in 0..1 of any size, zero for classes that are not tagged, or not believed.
+        activations: (N, C, h', w') in 0..1 of any size, zero for classes without a tag or with a low posterior.
         options: See there.
     """
     probabilities = first_pseudo_labels(inputs, activations, options.objectness, options.learn.pseudo_labels.marks)
-    return learn(inputs, weighted_by_posterior(inputs, probabilities), options.learn)
+    probabilities = weighted_by_posterior(inputs, probabilities)
+    return learn(inputs, probabilities, options.learn)

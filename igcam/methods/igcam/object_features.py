@@ -1,4 +1,4 @@
-"""Objects as a head that names them is to learn them: the mean feature of each class in each photo."""
+"""Object features: the mean feature of each class in each photo, from which a tagger of objects is trained."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]
 MIN_SHARE = 0.005
-"""Share of a photo that a class takes at least, or its mean is not of it."""
+"""Smallest share of a photo that a class must cover for its mean to be used."""
 
 
 def object_features(inputs: Inputs, probabilities: NDArray[np.floating]) -> tuple[Array, Array]:
-    """Return the mean of the last level over the places of every class that a photo is tagged with.
+    """Return the mean of the last level over the locations of every class that a photo is tagged with.
 
     Args:
-        inputs: Features and tags; classes that are doubted count where they are believed.
-        probabilities: (N, C + 1, h, w), background first: what the last stage says of the places.
+        inputs: Features and tags; with a tag posterior, classes of 0.5 or more count.
+        probabilities: (N, C + 1, h, w), background first: predictions of the last stage.
 
     Returns:
-        float32 (n, D), places counting by their probability, and of what class each is, float32 (n, C) of 0 and 1.
-        A class that is too small in all photos comes with these.
+        Means, float32 (n, D), weighted by the probability of each location, and their classes, float32 (n, C) of 0
+        and 1. A class that is too small in all photos is kept as it is.
     """
     means: list[Array] = []
     classes: list[int] = []
@@ -36,7 +36,7 @@ def object_features(inputs: Inputs, probabilities: NDArray[np.floating]) -> tupl
             means.append(np.einsum("dhw,hw->d", level, weights))
             classes.append(int(label))
             sizes.append(total / chance.size)
-        inputs.progress("look at the objects", index + 1, len(inputs.tags))
+        inputs.progress("average the features of objects", index + 1, len(inputs.tags))
     large = {label for label, size in zip(classes, sizes, strict=True) if size >= MIN_SHARE}
     kept = [position for position, label in enumerate(classes) if sizes[position] >= MIN_SHARE or label not in large]
     chosen = np.array([means[position] for position in kept], np.float32)

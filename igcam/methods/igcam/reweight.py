@@ -1,4 +1,4 @@
-"""Stage 3, reweight: influence decides how far each image and place counts, and a new head learns again."""
+"""Stage 3, reweight: images and locations are weighted by influence, and a new head is trained."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ReweightOptions:
-    """Which weights are taken from influence, and how the second head learns."""
+    """Which weights come from influence, and how the new head is trained."""
 
     images: bool = True
-    """Weigh images."""
+    """Weight images."""
     locations: bool = True
-    """Weigh places within images."""
+    """Weight locations within images."""
     weights: WeightOptions = field(default_factory=WeightOptions)
     """From influence to weights."""
     shuffled: bool = False
-    """Control: deal the images' weights out at random."""
+    """Control: assign the weights of images at random."""
     folds: int = 5
-    """Folds: a head that has not seen them judges by the tag loss of the held-out images."""
+    """Folds of the cross-fitted heads, whose held-out tag loss defines influence."""
     learn: RoundOptions = field(default_factory=lambda: RoundOptions(rounds=1))
-    """The further round in which a new head learns with these weights."""
+    """The round in which a new head is trained with these weights."""
 
     def __post_init__(self) -> None:
         check_ranges(self, folds=(2, math.inf))
 
 
 def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, options: ReweightOptions) -> Guided:
-    """Re-target with what was predicted so far, weigh by influence, and train a new head.
+    """Update the pseudo labels by the predictions so far, weight them by influence, and train a new head.
 
-    Influence is that of each image on the tag loss of held-out images, exact for the linear head, and split
-    over the places; masks are not needed for it.
+    Influence is that of each image on the tag loss of held-out images, exact for the linear head and split over its
+    locations; no masks are needed.
 
     Args:
         inputs: Features, tags, cues.
-        classifier: Its scale and penalty are those of the heads whose influence is taken.
+        classifier: Gives the scale and penalty of the cross-fitted heads.
         probabilities: float32 (N, K, h, w), predictions of the stage before.
         options: See there.
     """
@@ -77,9 +77,9 @@ def _image_weights(fitted: CrossFit, options: ReweightOptions, seed: int) -> Arr
 def _location_weights(
     inputs: Inputs, fitted: CrossFit, scale: float, probabilities: Array, options: ReweightOptions
 ) -> Array:
-    """Return weights of places, float32 (N, h, w): those of each tagged class, where it is predicted.
+    """Return the weight of each location, float32 (N, h, w).
 
-    A place counts with the weight of class c to the extent that it is predicted as c, background with one.
+    It is the mean of the weights of its tagged classes by their predicted probability; background has weight one.
     """
     height, width = inputs.map_size
     result = np.ones((len(inputs.tags), height, width), np.float32)
@@ -90,5 +90,5 @@ def _location_weights(
             weights = influence_weights(spatial, options.weights, scale=robust_scale(spatial))
             by_location = resized(weights, height, width)
             result[index] += (probabilities[index, 1 + tagged] * (by_location - 1)).sum(axis=0)
-        inputs.progress("split influence over places", index + 1, len(inputs.tags))
+        inputs.progress("split influence over locations", index + 1, len(inputs.tags))
     return result

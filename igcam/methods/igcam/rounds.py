@@ -1,47 +1,51 @@
-"""Rounds: predict, make the predictions the next targets, and learn again, without drifting."""
+"""Rounds of self-training: predictions become pseudo labels, and a new head is trained on them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import check_ranges
-from igcam.label_quality.tag_consistency import keep_every_tag
-from igcam.methods.igcam.condition import condition
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions, update_pseudo_labels
+from igcam.core.parallel import in_parallel
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import Curve, HeadOptions, predict_all, train_head
 from igcam.models.segmentation_head import SegmentationHead
-from igcam.supervision.mask_weight import mask_weight_factor
+from igcam.refine.selection import mutual_iou
+from igcam.supervision.conditioning import constrain_prediction
+from igcam.supervision.mask_targets import mask_weight_factor
+from igcam.supervision.pseudo_labels import PseudoLabelOptions, update_pseudo_label
+from igcam.supervision.tag_consistency import keep_every_tag
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class RoundOptions:
-    """How many rounds there are, and what is learnt in each."""
+    """How many rounds there are, and how a head is trained in each."""
 
     rounds: int = 2
-    """Most rounds."""
+    """Largest number of rounds."""
     converged: float = 0.97
-    """No further round once the masks of two rounds have this mean IoU with each other; no truth is needed."""
+    """Rounds end when the masks of two of them have this mean IoU with each other; no ground truth is needed."""
     mask_weight: float = 0.7
-    """Share of all trust that the given masks have together, 0 to 1, if they are fewer; a few masks that are right
-    are drowned otherwise."""
+    """Share of the total weight that the given masks have together, 0 to 1, if they are fewer; otherwise the pseudo
+    labels of the other images outweigh a few masks."""
     max_mask_weight: float = 150.0
-    """How much a place of a given mask counts at most for that, beside one that was guessed with certainty."""
+    """Largest weight of a location of a given mask for that, relative to a pseudo label of full confidence."""
     disagreement: float = 0.0
-    """Share of the trust that a place loses where the round before said something else, 0 to 1."""
+    """Share of the confidence that a location loses where the round before predicted something else, 0 to 1."""
     min_share: float = 0.0
-    """Share of the places of an image that each of its tags has in every round, 0 to 1, unless it is nowhere near."""
+    """Share of the locations of an image that each of its tags has in every round, 0 to 1, unless it is improbable
+    everywhere."""
     pseudo_labels: PseudoLabelOptions = field(default_factory=PseudoLabelOptions)
-    """How predictions become targets."""
+    """How predictions become pseudo labels."""
     head: HeadOptions = field(default_factory=HeadOptions)
-    """The head that learns them."""
+    """The head that is trained on them."""
 
     def __post_init__(self) -> None:
         check_ranges(self, rounds=(1, 100), converged=(0, 1), mask_weight=(0, 0.999), max_mask_weight=(1, math.inf))
@@ -50,20 +54,20 @@ class RoundOptions:
 
 @dataclass(frozen=True)
 class Guided:
-    """What a guided stage leaves behind, of its last round."""
+    """What a stage with rounds returns, of its last round."""
 
     targets: NDArray[np.float16]
-    """float16 (N, K, h, w): what the head was to learn."""
+    """float16 (N, K, h, w): the pseudo labels and masks that the head was trained on."""
     confidence: NDArray[np.float16]
-    """float16 (N, h, w): how much each place counted."""
+    """float16 (N, h, w): the weight of each location in training."""
     head: SegmentationHead
     """In evaluation mode."""
     probabilities: Array
-    """float32 (N, K, h, w): what it predicts for the images, their tags and their cues."""
+    """float32 (N, K, h, w): its predictions, in agreement with tags and cues."""
     curve: Curve
     """Mean loss of each epoch, of all rounds."""
     agreement: tuple[float, ...]
-    """Mean IoU of the masks of each round with those that it was begun with."""
+    """Mean IoU of the masks predicted in each round with those that it started from."""
 
 
 def learn(
@@ -73,20 +77,21 @@ def learn(
     weights: Array | None = None,
     watch: Callable[[Array], None] | None = None,
 ) -> Guided:
-    """Turn probabilities into targets, train a head on them, let it predict all images, and so on.
+    """Turn probabilities into pseudo labels, train a head on them, predict all images, and repeat.
 
     Args:
         inputs: Features, tags, cues.
         probabilities: float32 (N, K, h, w).
         options: See there.
-        weights: float32 (N, h, w), factors of the trust of images without a whole mask; None for one.
+        weights: float32 (N, h, w), factors of the confidence of images without a mask; None for one.
         watch: Called with the predictions of every round.
     """
     indices = np.arange(len(inputs.tags))
     masked = inputs.masked
-    head_options = replace(
-        options.head, foreground_bias=options.head.foreground_bias * _share_without_background(inputs)
-    )
+    # Pseudo labels of images with an annotated background are not too small.
+    unmarked = 1 - sum(annotated.with_background for annotated in inputs.annotated.values()) / len(inputs.tags)
+    head_options = replace(options.head, foreground_bias=options.head.foreground_bias * unmarked)
+    constraints = {index: annotated.at(*inputs.map_size) for index, annotated in inputs.annotated.items()}
     before: Array | None = None
     curve: Curve = []
     agreements: list[float] = []
@@ -97,15 +102,18 @@ def learn(
         if weights is not None:
             confidence[~masked] *= weights[~masked]
         if before is not None and options.disagreement > 0:
-            confidence[~masked] *= _kept_confidence(before, probabilities, options.disagreement)[~masked]
+            common = np.minimum(before, probabilities).sum(axis=1)
+            confidence[~masked] *= (1 - options.disagreement * (1 - common))[~masked]
         sums = (float(confidence[masked].sum()), float(confidence[~masked].sum()))
         confidence[masked] *= mask_weight_factor(*sums, options.mask_weight, options.max_mask_weight)
         head, losses = train_head(inputs, indices, targets, confidence, head_options)
         predicted = predict_all(inputs, head, indices)
         for index in map(int, np.flatnonzero(~masked)) if options.min_share else ():
             predicted[index] = keep_every_tag(predicted[index], inputs.tags[index], options.min_share)
-        for index in inputs.annotated:
-            predicted[index] = condition(inputs, index, predicted[index], options.pseudo_labels.marks)
+        for index, constraint in constraints.items():
+            affinity = partial(inputs.location_affinity, index)
+            marks = options.pseudo_labels.marks
+            predicted[index] = constrain_prediction(predicted[index], constraint, affinity, marks)
         curve += [{**entry, "epoch": len(curve) + position} for position, entry in enumerate(losses, start=1)]
         agreements.append(mutual_iou(probabilities, predicted))
         if watch is not None:
@@ -116,21 +124,29 @@ def learn(
     return Guided(targets.astype(np.float16), confidence.astype(np.float16), head, predicted, curve, tuple(agreements))
 
 
-def mutual_iou(first: Array, second: Array) -> float:
-    """Return the mean IoU of the most probable classes of two stacks (N, K, h, w), over the classes in either."""
-    kinds = first.shape[1]
-    pairs = first.argmax(axis=1).astype(np.int64) * kinds + second.argmax(axis=1)
-    table = np.bincount(pairs.ravel(), minlength=kinds * kinds).reshape(kinds, kinds)
-    union = table.sum(axis=0) + table.sum(axis=1) - np.diagonal(table)
-    return float((np.diagonal(table)[union > 0] / union[union > 0]).mean())
+def update_pseudo_labels(
+    inputs: Inputs, indices: NDArray[np.int64], probabilities: Array, options: PseudoLabelOptions
+) -> tuple[Array, Array]:
+    """Turn predictions into pseudo labels, image by image.
 
+    Args:
+        inputs: The photos and cues.
+        indices: int64 (n,), the images that `probabilities` are of.
+        probabilities: float32 (n, K, h, w).
+        options: See there.
 
-def _share_without_background(inputs: Inputs) -> float:
-    """Return the share of the images whose background nobody has drawn on: targets of the others are not too small."""
-    return 1 - sum(annotated.with_background for annotated in inputs.annotated.values()) / len(inputs.tags)
+    Returns:
+        Pseudo labels, float32 (n, K, h, w), and their confidence, float32 (n, h, w) in 0..1.
+    """
+    labels = np.empty_like(probabilities)
+    confidence = np.empty(probabilities[:, 0].shape, np.float32)
 
+    def update(row: int) -> None:
+        index = int(indices[row])
+        photo, affinity = partial(inputs.image, index), partial(inputs.location_affinity, index)
+        annotated = inputs.annotated.get(index)
+        labels[row], confidence[row] = update_pseudo_label(probabilities[row], annotated, photo, affinity, options)
 
-def _kept_confidence(before: Array, now: Array, share: float) -> Array:
-    """Return 1 where two predictions are the same, and 1 - share where they have nothing in common."""
-    common: Array = np.minimum(before, now).sum(axis=1)
-    return 1 - share * (1 - common)
+    for done, _ in enumerate(in_parallel(update, range(len(indices)), options.workers)):
+        inputs.progress("update the pseudo labels", done + 1, len(indices))
+    return labels, confidence

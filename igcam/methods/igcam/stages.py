@@ -28,8 +28,7 @@ from igcam.methods.inputs import Inputs
 from igcam.methods.tag_prior import Opened
 from igcam.models.image_prior import fit_tagger
 from igcam.proposals.cache import ProposalCache
-from igcam.proposals.kinds import KINDS
-from igcam.proposals.segments import Masks, SegmentOptions, joined
+from igcam.proposals.segments import Masks, SegmentOptions, joined, proposal_kinds
 from igcam.supervision.pseudo_labels import from_activation
 
 Array = NDArray[np.float32]
@@ -169,7 +168,8 @@ def activations(work: Work, maps: str) -> Array:
 
 def _proposals(work: Work, options: GuideOptions) -> Any:
     folder = work.file("guide/maps").parent / "proposals"
-    cached = [ProposalCache(folder, name, KINDS[name]) for name in options.objectness.proposals]
+    kinds = proposal_kinds()
+    cached = [ProposalCache(folder, name, kinds[name]) for name in options.objectness.proposals]
 
     def proposals(index: int, feature: Array) -> Masks | None:
         if not cached:

@@ -10,7 +10,7 @@ from igcam.core.errors import IgcamError
 from igcam.methods.igcam.first_labels import ObjectnessOptions, first_pseudo_labels
 from igcam.methods.igcam.foreground import ForegroundOptions, learn_foreground
 from igcam.proposals.objectness import ObjectScoreOptions
-from igcam.supervision.marks import MarkOptions
+from igcam.supervision.conditioning import MarkOptions
 
 COUNT = 12
 OPTIONS = ForegroundOptions(locations=400)
@@ -84,14 +84,14 @@ def test_first_targets_are_scored_again_by_all_images() -> None:
 
     def missed(share: float) -> float:
         alone = ObjectScoreOptions(activation=1, surroundings=0)
-        options = ObjectnessOptions(alone, foreground=replace(OPTIONS, share=share))
+        options = ObjectnessOptions(alone, foreground=replace(OPTIONS, weight=share))
         targets = first_pseudo_labels(inputs, activations, options, MarkOptions())
         return float(targets[::4, 0][truth[::4] > 0].mean())
 
     assert missed(1.0) < missed(0.0) - 0.1
 
 
-@pytest.mark.parametrize("bad", [{"share": 1.5}, {"penalty": 0.0}, {"places": 0}, {"mask_weight": 1.0}])
+@pytest.mark.parametrize("bad", [{"weight": 1.5}, {"penalty": 0.0}, {"locations": 0}, {"mask_weight": 1.0}])
 def test_options_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(IgcamError, match=next(iter(bad))):
         ForegroundOptions(**bad)

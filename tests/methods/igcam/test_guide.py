@@ -12,13 +12,13 @@ from igcam.data.cue import BoxCue, PointCue
 from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
 from igcam.methods.igcam.first_labels import ObjectnessOptions
 from igcam.methods.igcam.guide import GuideOptions, guide
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import HeadOptions
 from igcam.proposals.objectness import ObjectScoreOptions
-from igcam.refine.dense_affinity import DenseAffinityOptions
+from igcam.refine.affinity import DenseAffinityOptions
 from igcam.supervision.constraints import AnnotatedImage
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 HEAD = HeadOptions(hidden=16, epochs=1, min_steps=20, batch_size=4, learning_rate=0.02)
 OPTIONS = GuideOptions(learn=RoundOptions(rounds=1, head=HEAD, pseudo_labels=PseudoLabelOptions(size=32)))
@@ -57,7 +57,7 @@ def test_objects_are_found_by_their_distance_from_the_border() -> None:
 
 
 def test_given_masks_are_not_refined(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("igcam.methods.igcam.pseudo_labels")
+    module = importlib.import_module("igcam.supervision.pseudo_labels")
     refined: list[np.ndarray] = []
     refine = module.snap
     monkeypatch.setattr(module, "snap", lambda probability, *rest: refined.append(1) or refine(probability, *rest))

@@ -10,10 +10,10 @@ from igcam.core.errors import IgcamError
 from igcam.methods.classify import ClassifyOptions, classify
 from igcam.methods.igcam.guide import GuideOptions, guide
 from igcam.methods.igcam.noisy_tags import NoisyTagOptions, agreement, posterior_activations, tag_posterior
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import HeadOptions, predict_all
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 COUNT = 60
 ADDED, LOST = (4, 21), (13, 40)

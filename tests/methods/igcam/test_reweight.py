@@ -8,12 +8,12 @@ from toy_inputs import toy_inputs, toy_masks, toy_targets
 
 from igcam.influence import WeightOptions
 from igcam.methods.classify import Classifier, ClassifyOptions, classify
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.reweight import ReweightOptions, _image_weights, _location_weights, reweight
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import HeadOptions
 from igcam.models.linear_head import CrossFit, cross_fit
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 COUNT = 20
 OPTIONS = ReweightOptions(

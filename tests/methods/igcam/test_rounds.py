@@ -11,10 +11,10 @@ from toy_inputs import toy_inputs, toy_masks, toy_targets
 
 from igcam.core.errors import IgcamError
 from igcam.data.cue import PointCue
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
 from igcam.methods.igcam.rounds import RoundOptions, learn, mutual_iou
 from igcam.methods.training.head import HeadOptions
 from igcam.supervision.constraints import AnnotatedImage
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 COUNT = 8
 HEAD = HeadOptions(hidden=16, epochs=1, min_steps=30, batch_size=4, learning_rate=0.02)
@@ -25,13 +25,13 @@ PROBABILITIES = (0.8 * toy_targets(toy_masks(COUNT)) + 0.2 / 3).astype(np.float3
 def test_every_round_begins_with_the_predictions_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("igcam.methods.igcam.rounds")
     begun: list[np.ndarray] = []
-    aim = module.pseudo_labels
+    aim = module.update_pseudo_labels
 
     def noting(inputs, indices, probabilities, options):
         begun.append(probabilities)
         return aim(inputs, indices, probabilities, options)
 
-    monkeypatch.setattr(module, "retarget", noting)
+    monkeypatch.setattr(module, "update_pseudo_labels", noting)
     inputs = toy_inputs(COUNT, noise=1.0)
     twice = learn(inputs, PROBABILITIES, replace(ONE, rounds=2, converged=1))
     assert len(begun) == 2
@@ -83,7 +83,9 @@ def test_few_masks_have_their_share_of_the_trust() -> None:
     assert masked / confidence.sum() == pytest.approx(0.75, abs=1e-3)
     capped = learn(inputs, PROBABILITIES, replace(ONE, mask_weight=0.75, max_mask_weight=1.5)).confidence
     assert (capped[[2, 5]] == 1.5).all()
-    every = learn(toy_inputs(COUNT, taught=tuple(range(COUNT))), PROBABILITIES, replace(ONE, mask_weight=0.75)).confidence
+    every = learn(
+        toy_inputs(COUNT, taught=tuple(range(COUNT))), PROBABILITIES, replace(ONE, mask_weight=0.75)
+    ).confidence
     assert (every == 1).all()
 
 

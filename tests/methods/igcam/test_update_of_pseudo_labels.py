@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 from toy_inputs import toy_inputs, toy_masks, toy_targets
 
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions, snap, update_pseudo_labels
+from igcam.methods.igcam.rounds import update_pseudo_labels
 from igcam.refine.crf import CRFParameters
+from igcam.supervision.pseudo_labels import PseudoLabelOptions, snap
 
 SHARP = PseudoLabelOptions(size=64, crf=CRFParameters(bilateral_width=120, bilateral_colour=20))
 
@@ -42,7 +43,9 @@ def test_rows_belong_to_the_indices() -> None:
 
 def test_without_the_crf_targets_stay_and_trust_is_the_margin() -> None:
     before = blurred(3)
-    targets, confidence = update_pseudo_labels(toy_inputs(3), np.arange(3), before, PseudoLabelOptions(size=0, min_confidence=0.2))
+    targets, confidence = update_pseudo_labels(
+        toy_inputs(3), np.arange(3), before, PseudoLabelOptions(size=0, min_confidence=0.2)
+    )
     np.testing.assert_array_equal(targets, before)
     top = np.sort(before, axis=1)
     np.testing.assert_allclose(confidence, 0.2 + 0.8 * (top[:, -1] - top[:, -2]), rtol=1e-5)

@@ -1,7 +1,8 @@
-"""Selective search: regions of colour merge by colour, texture, size and fit; every node is a proposal."""
+"""Hierarchical grouping: neighbouring regions merge two by two, and every node of the tree is a proposal."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -9,11 +10,108 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError, check_ranges
-from igcam.proposals.colour_segments import graph_labels
-from igcam.proposals.merging import merge_regions, neighbours, nodes
-from igcam.proposals.segments import Image, SegmentOptions, Segments, smaller, tidy
+from igcam.proposals.colour_graph import graph_labels
+from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, finer, proposal_kind, smaller, tidy
+from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
+
+
+def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[tuple[int, int, float]]:
+    """Merge the most similar pair of neighbours again and again, until no two regions may be merged.
+
+    Args:
+        likeness: float32 (R, R), symmetric; -inf for pairs that are no neighbours and on the diagonal.
+        merge: Called with (first, second) when these merge; first then stands for both. Returns the likeness of the
+            new region to all R, which only counts where it is a neighbour.
+
+    Returns:
+        (first, second, likeness) of every merge, in order; at most R - 1.
+    """
+    likeness = likeness.copy()
+    merges = []
+    while likeness.size:
+        first, second = divmod(int(likeness.argmax()), len(likeness))
+        value = float(likeness[first, second])
+        if value == -np.inf:
+            break
+        merges.append((first, second, value))
+        neighbours = np.maximum(likeness[first], likeness[second]) > -np.inf
+        neighbours[[first, second]] = False
+        likeness[second] = likeness[:, second] = -np.inf
+        row = np.where(neighbours, merge(first, second), np.float32(-np.inf))
+        likeness[first] = likeness[:, first] = row
+    return merges
+
+
+def nodes(labels: NDArray[np.integer], merges: list[tuple[int, int, float]]) -> Masks:
+    """Return what each merge made, bool (M, rows, columns), from region numbers 0..R-1 of (rows, columns)."""
+    members = np.eye(int(labels.max()) + 1, dtype=bool)
+    made = np.zeros((len(merges), *labels.shape), bool)
+    for index, (first, second, _) in enumerate(merges):
+        members[first] |= members[second]
+        made[index] = members[first][labels]
+    return made
+
+
+def neighbours(labels: NDArray[np.integer]) -> Masks:
+    """Return which regions 0..R-1 of (rows, columns) touch by a side, bool (R, R), symmetric, false on the diagonal."""
+    count = int(labels.max()) + 1
+    touching = np.zeros((count, count), bool)
+    touching[labels[1:], labels[:-1]] = True
+    touching[labels[:, 1:], labels[:, :-1]] = True
+    touching |= touching.T
+    np.fill_diagonal(touching, False)
+    return touching
+
+
+@dataclass(frozen=True)
+class FeatureHierarchyOptions:
+    """Affinity of two locations, and which groups are kept."""
+
+    affinity: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
+    """Affinity of two locations; that of two groups is its mean over all pairs."""
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
+    """Sizes, duplicates, number."""
+
+
+@proposal_kind("feature-hierarchy")
+def feature_hierarchy(
+    image: Image, feature: NDArray[np.floating] | None, options: FeatureHierarchyOptions | None = None
+) -> Segments:
+    """Return the nodes of one tree of merged locations, the last merged first; a `Proposer`.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        feature: Float (D, h, w), which must be there; segments are of its size.
+        options: Defaults to `FeatureHierarchyOptions()`.
+
+    Raises:
+        ValueError: There is no feature.
+    """
+    if feature is None:
+        raise ValueError("feature: feature_hierarchy goes by features, got None")
+    options = options or FeatureHierarchyOptions()
+    height, width = feature.shape[1:]
+    small = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    total = dense_affinity(feature, small, options.affinity)
+    labels = np.arange(height * width).reshape(height, width)
+    size = np.ones(height * width, np.float32)
+    likeness = np.where(neighbours(labels), total, np.float32(-np.inf))
+
+    def merge(first: int, second: int) -> Array:
+        total[first] += total[second]
+        total[:, first] += total[:, second]
+        size[first] += size[second]
+        return np.asarray(total[first] / (size[first] * size), np.float32)
+
+    masks = nodes(labels, merge_regions(likeness, merge))
+    return tidy(masks[::-1], None, options.segments)
+
+
+proposal_kind("feature-hierarchy-finer")(finer(feature_hierarchy))
+
+
 BINS = 25
 """Of a colour channel's histogram."""
 ORIENTATIONS, STRENGTHS = 8, 10
@@ -22,7 +120,7 @@ ORIENTATIONS, STRENGTHS = 8, 10
 
 @dataclass(frozen=True)
 class SelectiveSearchOptions:
-    """Where merging begins, and what is kept."""
+    """Initial regions, and which segments are kept."""
 
     scales: tuple[float, ...] = (50.0, 150.0)
     """Of the graph-based segments to begin with; one tree each."""
@@ -37,6 +135,7 @@ class SelectiveSearchOptions:
             raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
 
 
+@proposal_kind("selective-search")
 def selective_search(
     image: Image, feature: NDArray[np.floating] | None = None, options: SelectiveSearchOptions | None = None
 ) -> Segments:
@@ -66,7 +165,7 @@ def selective_search(
 
 
 class _Regions:
-    """Histograms, areas and boxes of regions, and how alike they are."""
+    """Histograms, areas and boxes of regions, and their similarities."""
 
     def __init__(self, image: Image, labels: NDArray[np.int32]) -> None:
         count = int(labels.max()) + 1

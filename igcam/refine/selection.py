@@ -1,4 +1,4 @@
-"""Choosing among refiners without a test set: by masks that are cues, or by what the other refiners answer."""
+"""Choosing among refiners without a test set: by masks that are cues, or by agreement with the other refiners."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def search(
     """Score refiners; take the first of the answer.
 
     If examples have masks, these alone count: the score is the mean IoU of the refined maps over the classes.
-    Without any, it is the mean IoU with what most of the other refiners answer, over the pixels on which not all
-    agree. Refiners that spread too little or too far, or that follow textures, err each in their own places, so that
-    the majority is mostly right; one that is far better than all others can rank below those near the majority.
-    Give refiners of several kinds and strengths. `benchmarks/refine.py` shows how that goes with the true mean IoU.
+    Without any, it is the mean IoU with the majority of the other refiners, over the pixels on which not all agree.
+    Refiners that propagate too little or too far, or follow textures err in different pixels, so that the majority
+    is mostly correct; one that is far better than all others can rank below those near the majority. Give refiners of
+    several kinds and strengths. `benchmarks/refine.py` compares the ranking with that by the true mean IoU.
 
     Args:
         refiners: By name; at least three where no example has a mask.
@@ -60,7 +60,7 @@ def search(
         raise ValueError(f"refiners: must be at least 3 where no example has a mask, got {len(refiners)}")
 
     def count(index: int) -> NDArray[np.int64]:
-        """Return how each refiner's answer for one example goes with what it is measured by."""
+        """Return the confusion of each refiner with its reference, for one example."""
         example = examples[index]
         answers = _answers(refiners, index, example)
         if example.mask is not None:
@@ -74,6 +74,11 @@ def search(
     total = sum(in_parallel(count, judged or range(len(examples)), workers), np.zeros((), np.int64))
     result = {name: _mean_iou(table) for name, table in zip(refiners, total, strict=True)}
     return dict(sorted(result.items(), key=lambda item: -item[1]))
+
+
+def mutual_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return the mean IoU of the best classes of two maps, float (..., K, h, w), over the classes in either."""
+    return _mean_iou(_table(first.argmax(axis=-3), second.argmax(axis=-3), first.shape[-3]))
 
 
 def _answers(refiners: Mapping[str, Refiner], index: int, example: Example) -> NDArray[np.uint8]:
@@ -92,8 +97,8 @@ def _fitted(answer: Array, height: int, width: int) -> Array:
     return resized(answer, height, width, cv2.INTER_AREA if answer.shape[1] > height else cv2.INTER_LINEAR)
 
 
-def _table(truth: NDArray[np.integer], found: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Count the pixels by what they should be and what they are, int64 (classes, classes)."""
+def _table(truth: NDArray[np.integer], found: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Count the pixels by true and found class, int64 (classes, classes)."""
     known = truth != UNKNOWN
     pairs = truth[known].astype(np.int64) * classes + found[known]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

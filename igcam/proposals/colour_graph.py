@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError, check_ranges
-from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, smaller, tidy
+from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, proposal_kind, smaller, tidy
 
 
 @dataclass(frozen=True)
 class ColourSegmentOptions:
-    """How large even segments grow."""
+    """Scales of the segmentation, and which segments are kept."""
 
     scales: tuple[float, ...] = (50.0, 100.0, 200.0, 400.0, 800.0)
-    """The larger, the larger a segment must be before it stands against its neighbour."""
+    """The larger, the larger are the segments."""
     smoothing: float = 0.8
     """Standard deviation of the Gaussian before, in pixels."""
     side: int = 160
@@ -32,6 +32,7 @@ class ColourSegmentOptions:
             raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
 
 
+@proposal_kind("colour-segments")
 def colour_segments(
     image: Image, feature: NDArray[np.floating] | None = None, options: ColourSegmentOptions | None = None
 ) -> Segments:
@@ -56,9 +57,9 @@ def graph_labels(image: Image, scale: float, smoothing: float = 0.8, minimum: in
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        scale: How large regions are; observed, not a size.
+        scale: Preference for large regions; not a size.
         smoothing: Standard deviation of the Gaussian before, in pixels.
-        least: Pixels of the smallest region.
+        minimum: Pixels of the smallest region.
     """
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
     cutter = cv2.ximgproc.segmentation.createGraphSegmentation(smoothing, scale, minimum)

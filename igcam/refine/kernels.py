@@ -1,15 +1,92 @@
-"""The loops of the permutohedral lattice, compiled on first use and kept on disk."""
+"""The compiled loops of the dense CRF and of its lattice: compiled by numba on first use and kept on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
+from numba.core import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from igcam.refine.vector_kernels import add_scaled, blend
+ALIGNMENT = 4
+"""Of float32 in bytes: rows of a few numbers may begin anywhere."""
+
+
+@intrinsic(prefer_literal=True)
+def _add_scaled(_: Any, target: Any, to: Any, weight: Any, source: Any, start: Any, width: Any) -> Any:
+    """Do `target[to : to + width] += weight * source[start : start + width]`.
+
+    Args:
+        target: Contiguous float32 (n,); bounds are not checked.
+        to: uint64.
+        weight: float32.
+        source: Contiguous float32 (m,).
+        start: uint64.
+        width: A constant of the compiled function, a power of two.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        size = width.literal_value
+        onto = _pointer(context, builder, signature.args[0], given[0], given[1], size)
+        values = builder.load(_pointer(context, builder, signature.args[3], given[3], given[4], size), align=ALIGNMENT)
+        scaled = builder.fmul(_repeated(builder, given[2], size), values, flags=["contract"])
+        total = builder.fadd(builder.load(onto, align=ALIGNMENT), scaled, flags=["contract"])
+        builder.store(total, onto, align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    return types.void(target, types.uint64, types.float32, source, types.uint64, width), code
+
+
+@intrinsic(prefer_literal=True)
+def _blend(_: Any, target: Any, source: Any, at: Any, before: Any, after: Any, width: Any) -> Any:
+    """Do `target[at :] = source[at :] + (source[before :] + source[after :]) / 2` for `width` numbers each.
+
+    Args:
+        target: Contiguous float32 (n,), another array than `source`; bounds are not checked.
+        source: Contiguous float32 (n,).
+        at: uint64, like `before` and `after`.
+        before: See there.
+        after: See there.
+        width: A constant of the compiled function, a power of two.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        size = width.literal_value
+        middle, first, second = (
+            builder.load(_pointer(context, builder, signature.args[1], given[1], index, size), align=ALIGNMENT)
+            for index in given[2:5]
+        )
+        half = ir.Constant(first.type, [0.5] * size)
+        total = builder.fadd(middle, builder.fmul(half, builder.fadd(first, second)), flags=["contract"])
+        onto = _pointer(context, builder, signature.args[0], given[0], given[2], size)
+        builder.store(total, onto, align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    return types.void(target, source, types.uint64, types.uint64, types.uint64, width), code
+
+
+# As they are called from compiled code: the first argument is the compiler's.
+add_scaled: Any = _add_scaled
+blend: Any = _blend
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, width: int) -> Any:
+    """Return a pointer to `width` numbers of an array, from an index on."""
+    first = builder.gep(context.make_array(kind)(context, builder, value=array).data, [index])
+    return builder.bitcast(first, ir.PointerType(ir.VectorType(ir.FloatType(), width)))
+
+
+def _repeated(builder: Any, number: Any, width: int) -> Any:
+    """Return a vector of one number."""
+    empty = ir.Constant(ir.VectorType(ir.FloatType(), width), ir.Undefined)
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+    return builder.shuffle_vector(builder.insert_element(empty, number, ir.IntType(32)(0)), empty, lanes)
+
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.uint32]
@@ -30,7 +107,7 @@ def locate(features: Array, scale: Array, strides: NDArray[np.int64], weights: A
     corner = np.empty(size, np.int64)
     offset = np.empty(size, np.float32)
     rank = np.empty(size, np.int64)
-    spread = np.empty(size + 1, np.float32)
+    ordered = np.empty(size + 1, np.float32)
     step = strides.sum()
     for point in range(count):
         total = np.float32(0)
@@ -63,22 +140,22 @@ def locate(features: Array, scale: Array, strides: NDArray[np.int64], weights: A
                 corner[axis] -= 1
                 offset[axis] += np.float32(1)
         for axis in range(size + 1):
-            spread[axis] = 0
+            ordered[axis] = 0
         key = np.int64(0)
         for axis in range(size):
-            spread[dimensions - rank[axis]] += offset[axis]
-            spread[size - rank[axis]] -= offset[axis]
+            ordered[dimensions - rank[axis]] += offset[axis]
+            ordered[size - rank[axis]] -= offset[axis]
             key += corner[axis] * strides[axis] * size
-        spread[0] += np.float32(1) + spread[size]
+        ordered[0] += np.float32(1) + ordered[size]
         keys[point, 0] = key
-        weights[point, 0] = spread[0]
+        weights[point, 0] = ordered[0]
         for vertex in range(1, size):
             key += step
             for axis in range(size):
                 if rank[axis] == size - vertex:
                     key -= strides[axis] * size
             keys[point, vertex] = key
-            weights[point, vertex] = spread[vertex]
+            weights[point, vertex] = ordered[vertex]
 
 
 @njit(cache=True, nogil=True)
@@ -182,3 +259,34 @@ def _filter_of(size: int, width: int) -> Callable[..., None]:
 
 
 filter_of = cache(_filter_of)
+
+
+@njit(cache=True, nogil=True)
+def add_and_shift(energy: Array, log_unary: Array, classes: int) -> None:
+    """Add the unary to the energy, (B, N, W), and take each point's maximum off; padding becomes minus infinity."""
+    blocks, points, width = energy.shape
+    for point in range(points):
+        highest = np.float32(-np.inf)
+        for block in range(blocks):
+            for lane in range(min(width, classes - block * width)):
+                energy[block, point, lane] += log_unary[block, point, lane]
+                highest = max(highest, energy[block, point, lane])
+        for block in range(blocks):
+            for lane in range(width):
+                known = block * width + lane < classes
+                energy[block, point, lane] = energy[block, point, lane] - highest if known else np.float32(-np.inf)
+
+
+@njit(cache=True, nogil=True)
+def divide_by_sum(power: Array) -> None:
+    """Make the values of each point, (B, N, W), sum to one."""
+    blocks, points, width = power.shape
+    for point in range(points):
+        total = np.float32(0)
+        for block in range(blocks):
+            for lane in range(width):
+                total += power[block, point, lane]
+        scale = np.float32(1) / total
+        for block in range(blocks):
+            for lane in range(width):
+                power[block, point, lane] *= scale
