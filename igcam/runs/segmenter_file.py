@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,9 @@ def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
     if missing:
         raise IgcamError(f"{description}: is not of a segmenter: no {', '.join(missing)}")
     facts = from_plain(SegmenterFacts, plain, str(description))
-    tensors = read_tensors(folder / WEIGHTS)
+    # Up to version 0.1.0 the image prior was stored as `evidence`.
+    stored = read_tensors(folder / WEIGHTS)
+    tensors = {re.sub(r"^evidence\.", "prior.", name): tensor for name, tensor in stored.items()}
     try:
         with torch.random.fork_rng(devices=[]):
             backbone = build_backbone(facts.backbone)
@@ -101,7 +104,7 @@ def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
 
 def _prior(tensors: Mapping[str, Tensor], facts: SegmenterFacts) -> ImagePrior:
     def head(name: str) -> Tagger:
-        return Tagger(tensors[f"evidence.{name}.weight"], tensors[f"evidence.{name}.bias"])
+        return Tagger(tensors[f"prior.{name}.weight"], tensors[f"prior.{name}.bias"])
 
     objects = head("objects") if facts.object_prior > 0 else None
     return ImagePrior(head("tagger"), facts.tag_prior, objects, facts.object_prior)
