@@ -13,8 +13,8 @@ from rich.console import Console
 from igcam.cli.audit import audit
 from igcam.cli.distill import distill
 from igcam.cli.onnx import export_onnx
-from igcam.cli.options import FinishedRun, Photos, ShardOf
-from igcam.cli.predict import predict
+from igcam.cli.options import Photos, Tags
+from igcam.cli.predict import label, predict
 from igcam.cli.progress import progress_bars
 from igcam.core.errors import IgcamError
 from igcam.core.memory import keep_memory
@@ -24,19 +24,12 @@ app = typer.Typer(
 )
 console = Console()
 
-Tags = Annotated[
-    Path | None,
-    typer.Option("--tags", help="CSV `image,tags` (; between tags) or one-hot; without it, one folder a class."),
-]
 Masks = Annotated[Path | None, typer.Option("--truth", help="Folder of true masks NAME.png, for metrics only.")]
 Cues = Annotated[Path | None, typer.Option("--cues", help="cues.jsonl with masks and other instance cues.")]
 Classes = Annotated[
     str | None, typer.Option("--classes", help="Names with commas between, in the order of their mask ids.")
 ]
 Bank = Annotated[Path | None, typer.Option("--bank", help="Folder of computed features, which runs can share.")]
-KeptBank = Annotated[
-    Path | None, typer.Option("--bank", help="Folder that gives and takes features; without it none are kept.")
-]
 
 
 @app.command()
@@ -108,27 +101,7 @@ def fit(
     console.print(f"masks: {run.file('masks')}", highlight=False, soft_wrap=True)
 
 
-@app.command()
-def label(
-    photos: Photos,
-    run: FinishedRun,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the masks, NAME.png.")],
-    tags: Tags = None,
-    bank: KeptBank = None,
-    shard: ShardOf = None,
-) -> None:
-    """Draw masks for photos with a finished run: of tagged classes only where --tags is given."""
-    from igcam.commands.label import label as run_label
-    from igcam.data.truth import read_photos
-    from igcam.runs.folder import RunFolder
-    from igcam.runs.shards import Shard
-
-    opened = RunFolder.open(run)
-    part = None if shard is None else Shard.parse(shard)
-    dataset = read_photos(photos, tags, opened.classes)
-    with progress_bars(console) as progress:
-        files = run_label(dataset, opened, out, bank=bank, shard=part, progress=progress)
-    console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)
+app.command()(label)
 
 
 app.command()(predict)
@@ -147,7 +120,7 @@ def refine(
     ] = 0,
     without: Annotated[list[str] | None, typer.Option(help="Switch a step off: sharpen or crf. Repeatable.")] = None,
 ) -> None:
-    """Sharpen masks or maps of any origin along the colours of their photos; nothing is learnt."""
+    """Refine masks or score maps of any origin to the edges of their photos; nothing is trained."""
     from igcam.commands.refine import refine_folder
     from igcam.refine.crf import CRF_PRESETS
     from igcam.refine.pyramid import PyramidOptions

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igcam.core.progress import Progress
 from igcam.core.files import read_array, write_array, write_tensors
+from igcam.core.progress import Progress
 from igcam.models.bank import FeatureBank
 from igcam.models.reduction import Reduction, fit_reduction, sample_locations
-from igcam.models.views import View
-from igcam.runs.models_file import read_reduction
+from igcam.models.views import View, mean_over_views
 from igcam.runs.folder import open_memory_map
+from igcam.runs.models_file import read_reduction
 
 Array = NDArray[np.float32]
 
@@ -89,13 +89,9 @@ def reduce_one(reduction: Reduction, levels: Sequence[NDArray[np.float16]]) -> N
 
 def mean_level(bank: FeatureBank, image: Path, level: int = -1) -> Array:
     """Return one level of an image, float32 (D, h, w), mean over the views, mirrored back."""
-    total: Array | None = None
-    for view in bank.views:
-        features = bank.read(image, view, unflip=True)[level].astype(np.float32)
-        total = features if total is None else total + features
-    if total is None:
-        raise ValueError("the bank has no views")
-    return total / np.float32(len(bank.views))
+    maps = [torch.from_numpy(bank.read(image, view)[level].astype(np.float32)) for view in bank.views]
+    mean: Array = mean_over_views(maps, [view.flip for view in bank.views]).numpy()
+    return mean
 
 
 def load_features(folder: Path) -> tuple[Array, NDArray[np.float16], Reduction]:

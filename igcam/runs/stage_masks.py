@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from igcam.core.files import read_array, write_bytes
 from igcam.core.progress import Progress
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
-from igcam.core.files import read_array, write_bytes
-from igcam.supervision.constraints import annotated_images
-from igcam.runs.features import views_of
-from igcam.runs.options import FitOptions
+from igcam.models.views import mean_over_views
 from igcam.runs.drawing import RenderOptions, render, render_options
+from igcam.runs.features import views_of
 from igcam.runs.folder import RunFolder
+from igcam.runs.options import FitOptions
+from igcam.supervision.constraints import annotated_images
 
 MAP_STAGES = ("classify", "guide", "reweight")
 """Stages that give a map for each image, in order."""
@@ -77,9 +79,10 @@ def write_stage_masks(
 
 def deep_features(reduced: NDArray[np.floating], options: FitOptions) -> NDArray[np.float32]:
     """Return the reduced last level of one image, float32 (D, h, w), from its views (V, k, h, w), mirrored back."""
-    last = np.asarray(reduced[:, -options.components[-1] :], np.float32)
-    mirrored = [view.flip for view in views_of(options.size, options.flip)]
-    return np.mean([view[..., ::-1] if flip else view for view, flip in zip(last, mirrored, strict=True)], axis=0)
+    last = torch.from_numpy(np.array(reduced[:, -options.components[-1] :], np.float32))
+    flips = [view.flip for view in views_of(options.size, options.flip)]
+    deep: NDArray[np.float32] = mean_over_views([*last], flips).numpy()
+    return deep
 
 
 def mask_options(options: FitOptions, stages: Sequence[str] | None = None) -> RenderOptions:

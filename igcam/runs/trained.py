@@ -10,17 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igcam.core.errors import IgcamError
-from igcam.supervision.pseudo_labels import restrict_to_tags
 from igcam.cams import normalise
+from igcam.core.errors import IgcamError
 from igcam.methods.background import with_background
 from igcam.methods.classify import Classifier
 from igcam.models.image_prior import ImagePrior
 from igcam.models.reduction import Reduction
 from igcam.models.segmentation_head import SegmentationHead
-from igcam.runs.models_file import read_classifier, read_image_prior, read_head, read_reduction
-from igcam.runs.options import FitOptions
+from igcam.models.views import mean_over_views
 from igcam.runs.folder import RunFolder
+from igcam.runs.models_file import read_classifier, read_head, read_image_prior, read_reduction
+from igcam.runs.options import FitOptions
+from igcam.supervision.pseudo_labels import restrict_to_tags
 
 Array = NDArray[np.float32]
 
@@ -83,14 +84,14 @@ class TrainedHeads:
             Scores, float32 (N, C + 1, h, w), not negative, background first, and the reduced last level, mean over the
             views, float32 (N, D', h, w).
         """
-        last = _mean([levels[-1] for levels in views], flips)
+        last = mean_over_views([levels[-1] for levels in views], flips)
         reduced = [self.reduction(levels) for levels in views]
         depth = self.reduction.projections[-1].shape[1]
-        deep = _mean([layers[:, -depth:] for layers in reduced], flips).cpu().numpy()
+        deep = mean_over_views([layers[:, -depth:] for layers in reduced], flips).cpu().numpy()
         if self.head is None:
             present = self.prior.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
             return np.stack([self._cam(*item) for item in zip(last.cpu().numpy(), present, strict=True)]), deep
-        logits = _mean([self.head(layers) for layers in reduced], flips)
+        logits = mean_over_views([self.head(layers) for layers in reduced], flips)
         if tags is None:
             logits = self.prior(logits, last)
         probability: Array = torch.softmax(logits, dim=1).cpu().numpy()
@@ -101,9 +102,3 @@ class TrainedHeads:
         kept = normalise(activation).numpy() * np.asarray(present, np.float32)[:, None, None]
         method = self.options.igcam if self.options.method == "igcam" else self.options.cam
         return with_background(kept, method.background)
-
-
-def _mean(views: Sequence[Tensor], flips: Sequence[bool]) -> Tensor:
-    """Return the mean of maps over the views, mirrored back."""
-    straight = [view.flip(-1) if flip else view for view, flip in zip(views, flips, strict=True)]
-    return torch.stack(straight).mean(dim=0)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from igcam.commands.distill import distill
 from igcam.commands.onnx_export import AtImageSize, export_onnx
-from igcam.commands.predicting.predictor import HeadPredictor
-from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.commands.predicting.models import HeadPredictor, SegmenterPredictor
 from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
 from igcam.data.masks import read_mask_file

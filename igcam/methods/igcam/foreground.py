@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from igcam.core.errors import check_ranges
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
+from igcam.models.views import mean_over_views
 from igcam.supervision.mask_weight import mask_weight_factor
 
 Array = NDArray[np.float32]
@@ -90,8 +92,7 @@ def _predicted(head: LinearHead, scale: float, views: list[NDArray[np.float16]])
     """Return the answer for an image, float32 (h, w), logits averaged with those of its mirrored view."""
     depth, height, width = views[0].shape
     logits = [
-        head.logits(view.reshape(depth, -1).T.astype(np.float64) * scale).reshape(height, width) for view in views
+        torch.from_numpy(head.logits(view.reshape(depth, -1).T.astype(np.float64) * scale).reshape(height, width))
+        for view in views
     ]
-    if len(logits) > 1:
-        logits[1] = logits[1][:, ::-1]
-    return np.asarray(expit(np.mean(logits, axis=0)), np.float32)
+    return np.asarray(expit(mean_over_views(logits, [False, True][: len(logits)]).numpy()), np.float32)
