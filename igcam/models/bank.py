@@ -182,9 +182,9 @@ class FeatureBank:
         missing = [path for path in photos if path not in found]
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
-            for path, maps in zip(batch, self.of_batch([photos[path] for path in batch], batch_size), strict=True):
-                found[path] = maps
-                for view, levels in zip(self.views, maps, strict=True) if keep else ():
+            for path, views in zip(batch, self.of_batch([photos[path] for path in batch], batch_size), strict=True):
+                found[path] = views
+                for view, levels in zip(self.views, views, strict=True) if keep else ():
                     self._write((path, view), [level.contiguous() for level in levels])
         return found
 

@@ -131,7 +131,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     with pytest.raises(IgcamError, match=r"segmenter.json: cannot be read"):
         export_onnx(tiny_run, tmp_path / "a.onnx", "segmenter")
-    with pytest.raises(IgcamError, match="--model must be one of head, segmenter, got tail"):
+    with pytest.raises(IgcamError, match="model must be one of head, segmenter, got tail"):
         export_onnx(copied, tmp_path / "a.onnx", "tail")
     monkeypatch.setattr("igcam.commands.onnx_export._NEEDED", ("onnx", "no_such_module"))
     with pytest.raises(IgcamError, match=r"needs no_such_module: install igcam\[onnx\]"):
