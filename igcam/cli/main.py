@@ -13,7 +13,7 @@ from rich.console import Console
 from igcam.cli.audit import audit
 from igcam.cli.distill import distill
 from igcam.cli.onnx import export_onnx
-from igcam.cli.options import Photos, Tags
+from igcam.cli.options import Photos
 from igcam.cli.predict import label, predict
 from igcam.cli.progress import progress_bars
 from igcam.cli.refine import refine
@@ -25,6 +25,10 @@ app = typer.Typer(
 )
 console = Console()
 
+Tags = Annotated[
+    Path | None,
+    typer.Option("--tags", help="CSV `image,tags` (; between tags) or one-hot; without it, one folder a class."),
+]
 Masks = Annotated[Path | None, typer.Option("--truth", help="Folder of true masks NAME.png, for metrics only.")]
 Cues = Annotated[Path | None, typer.Option("--cues", help="cues.jsonl with masks and other instance cues.")]
 Classes = Annotated[

@@ -12,7 +12,3 @@ FinishedRun = Annotated[Path, typer.Option("--run", help="A finished run.")]
 RunBank = Annotated[Path | None, typer.Option("--bank", help="Folder of its features; default: RUN/bank.")]
 Model = Annotated[str | None, typer.Option(help="head or segmenter; default: the segmenter where the run has one.")]
 ShardOf = Annotated[str | None, typer.Option("--shard", help="Only part i of n of the photos: i/n.")]
-Tags = Annotated[
-    Path | None,
-    typer.Option("--tags", help="CSV `image,tags` (; between tags) or one-hot; without it, one folder a class."),
-]

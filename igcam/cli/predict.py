@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from igcam.cli.options import FinishedRun, Model, Photos, ShardOf, Tags
+from igcam.cli.options import FinishedRun, Model, Photos, ShardOf
 from igcam.cli.progress import progress_bars
 from igcam.core.errors import IgcamError
 
@@ -39,6 +39,7 @@ Workers = Annotated[int, typer.Option(help="Threads; 0 is one a core, 8 at most.
 Ray = Annotated[int, typer.Option(help="Share the photos among so many processes of a Ray cluster; 0: none.")]
 RayAddress = Annotated[str | None, typer.Option(help="Of a running cluster; default: one on this machine.")]
 RayGpus = Annotated[float, typer.Option(help="GPUs of each of these processes.")]
+KnownTags = Annotated[Path | None, typer.Option("--tags", help="CSV of tags, which masks are restricted to.")]
 KeptBank = Annotated[
     Path | None, typer.Option("--bank", help="Folder that gives and takes features; without it none are kept.")
 ]
@@ -77,7 +78,7 @@ def label(
     photos: Photos,
     run: FinishedRun,
     out: Out,
-    tags: Tags = None,
+    tags: KnownTags = None,
     bank: KeptBank = None,
     without: Without = None,
     scale: Scales = None,

@@ -40,6 +40,7 @@ def refine(
     if not steps:
         raise IgcamError("--without: leaves nothing to do")
     options = render_options(steps, PyramidOptions(), crf, crf_side)
+    console = Console()
     with progress_bars(console) as progress:
         files = refine_folder(given, images, out, options, progress=progress)
-    Console().print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)
+    console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)

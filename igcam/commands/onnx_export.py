@@ -102,7 +102,7 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
 
 
 def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
-    """Return the network, the side of the squares it was trained on, and the number that sides must be a multiple of."""
+    """Return the network, the side of the squares it was trained on, and the divisor of all sides."""
     if chosen_model(run, model) == "segmenter":
         segmenter, facts = read_segmenter(run.file("segmenter"))
         return AtImageSize(segmenter).eval(), facts.size, segmenter.encoder.backbone.multiple

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.supervision.constraints import CueConstraint, constrain
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
 from igcam.refine.pyramid import PyramidOptions, sharpen
 from igcam.refine.stack import best_class, resized
+from igcam.supervision.constraints import CueConstraint, constrain
 
 Array = NDArray[np.float32]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from igcam.data.sample import Dataset
 from igcam.core.errors import IgcamError
 from igcam.core.files import digest
+from igcam.data.sample import Dataset
 
 
 @dataclass(frozen=True)
