@@ -15,7 +15,7 @@ from pathlib import Path
 
 from igcam.commands.evaluate import evaluate
 from igcam.commands.fit import fit
-from igcam.commands.label import label
+from igcam.commands.label import LABEL, label
 from igcam.core.errors import IgcamError
 from igcam.core.memory import keep_memory
 from igcam.data.formats.voc import read_voc
@@ -161,7 +161,8 @@ class Animals:
         """Label val with a run and return mIoU and Boundary IoU in percent."""
         name = "val-tags" if use_tags else "val"
         masks = run.file(name if stages is None else "-".join([name, "plain", *stages]))
-        label(self.val, run, masks, bank=self.arguments.bank, use_tags=use_tags, stages=stages, progress=progress())
+        options = replace(LABEL, stages=None if stages is None else tuple(stages))
+        label(self.val, run, masks, options, bank=self.arguments.bank, use_tags=use_tags, progress=progress())
         return scored(masks, self.val)
 
     def on_train(self, run: RunFolder) -> tuple[float, float]:

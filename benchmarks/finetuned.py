@@ -24,8 +24,8 @@ from animals import Animals, Values, add_first_seed, arguments, call, earlier, p
 from guidance import MODES, shares_of_full
 
 from igcam.commands.distill import distill
-from igcam.commands.predict import PhotoPredictor, PredictOptions
-from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.commands.predict import PhotoPredictor, PredictOptions, without_tags
+from igcam.commands.predicting.models import SegmenterPredictor
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
 from igcam.core.parallel import available_cores, default_workers, in_parallel, shared_cores
@@ -34,7 +34,7 @@ from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.methods.distill import DistillOptions
 from igcam.metrics.results import Row, write_results
-from igcam.runs.drawing import final_mask
+from igcam.runs.drawing import RenderOptions, final_mask
 from igcam.runs.folder import RunFolder
 from igcam.runs.stage_masks import mask_options
 from igcam.supervision.pseudo_labels import restrict_to_tags
@@ -140,9 +140,9 @@ def one_mode(animals: Animals, mode: str, seed: int) -> None:
     workers = cores_each(animals.arguments.jobs)
     distill(source, options, out=folder / "segmenter", workers=workers, progress=progress())
     seconds = time.perf_counter() - start
-    predictor = opened(source, folder / "segmenter")
-    predictor.predict(animals.val, folder / "val")
-    draw_tagged(animals.train, predictor, folder / "train")
+    predictor = SegmenterPredictor.open(folder / "segmenter", PredictOptions().batch_size)
+    opened(source, predictor).predict(animals.val, folder / "val")
+    draw_tagged(animals.train, predictor, mask_options(source.options), folder / "train")
     values = {f"gpu/{mode}/distill/seconds": seconds}
     for name, dataset in (("train/tags", animals.train), ("val/notags", animals.val)):
         miou, boundary = scored(folder / name.split("/")[0], dataset)
@@ -162,24 +162,23 @@ def done_file(animals: Animals, mode: str, seed: int) -> Path:
     return animals.folder(f"seed-{seed}") / f"finetuned-{mode}" / "values.json"
 
 
-def opened(run: RunFolder, segmenter: Path) -> PhotoPredictor:
-    """Return what draws masks by a segmenter, with the run's way of drawing."""
+def opened(run: RunFolder, predictor: SegmenterPredictor) -> PhotoPredictor:
+    """Return what writes masks by a segmenter, with the refinements of a run."""
     options = PredictOptions(model="segmenter")
-    predictor = SegmenterPredictor.open(segmenter, options.batch_size)
-    return PhotoPredictor("segmenter", predictor, mask_options(run.options, None), options)
+    return PhotoPredictor("segmenter", without_tags(predictor), mask_options(run.options), options)
 
 
-def draw_tagged(dataset: Dataset, predictor: PhotoPredictor, out: Path) -> None:
+def draw_tagged(dataset: Dataset, predictor: SegmenterPredictor, rendering: RenderOptions, out: Path) -> None:
     """Write masks of photos whose tags are known."""
-    size = predictor.options.batch_size
+    size = predictor.batch_size
     groups = [[*dataset][start : start + size] for start in range(0, len(dataset), size)]
     tags = dict(zip(dataset.names, dataset.tag_matrix(), strict=True))
 
     def work(group: Sequence[Sample]) -> None:
         images = [load_image(sample.image) for sample in group]
-        for sample, image, found in zip(group, images, predictor.predictor.predict(images), strict=True):
+        for sample, image, found in zip(group, images, predictor.predict(images), strict=True):
             scores = restrict_to_tags(found.scores[None], tags[sample.name][None])[0]
-            write_mask(out / f"{sample.name}.png", final_mask(image, scores, predictor.rendering, found.features))
+            write_mask(out / f"{sample.name}.png", final_mask(image, scores, rendering, found.features))
 
     workers = default_workers()
     with shared_cores(workers):

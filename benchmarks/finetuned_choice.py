@@ -19,6 +19,8 @@ from animals import Animals, arguments, call, print_rows, progress, scored
 from finetuned import FINETUNED, cores_each, in_processes, opened, run_path
 
 from igcam.commands.distill import distill
+from igcam.commands.predict import PredictOptions
+from igcam.commands.predicting.models import SegmenterPredictor
 from igcam.core.files import read_array, read_json, write_array, write_json
 from igcam.data.sample import Dataset
 from igcam.metrics.results import Row, write_results
@@ -125,9 +127,9 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     held_out = held_out_of(animals.train, animals.arguments.quick)
     values = {}
     for share in SHARES:
-        predictor = opened(part, folder / "segmenter")
-        predictor.predictor.segmenter.evidence.share = share  # type: ignore[attr-defined]
-        predictor.predict(held_out, folder / f"share-{share}")
+        predictor = SegmenterPredictor.open(folder / "segmenter", PredictOptions().batch_size)
+        predictor.segmenter.prior.share = share  # type: ignore[union-attr]
+        opened(part, predictor).predict(held_out, folder / f"share-{share}")
         miou, boundary = scored(folder / f"share-{share}", held_out)
         values |= {f"{name}/{mode}/share-{share}/miou": miou, f"{name}/{mode}/share-{share}/boundary-iou": boundary}
     write_json(file, values)

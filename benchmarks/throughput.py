@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from throughput_memory import memory_rows
 from torch import Tensor, nn
 
 from igcam.cams.gradient import gradient_maps
-from igcam.commands.label import label
+from igcam.commands.label import LABEL, label
 from igcam.commands.predict import PredictOptions, predict
 from igcam.core.errors import IgcamError
 from igcam.core.memory import keep_memory
@@ -223,7 +224,8 @@ def label_rows(data: Dataset, arguments: argparse.Namespace) -> list[Row]:
     def labelled(stages: tuple[str, ...]) -> Task:
         def work() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                label(data, run, Path(folder) / "masks", bank=Path(folder) / "bank", stages=stages)
+                options = replace(LABEL, stages=stages)
+                label(data, run, Path(folder) / "masks", options, bank=Path(folder) / "bank")
 
         return work
 

@@ -12,3 +12,20 @@ FinishedRun = Annotated[Path, typer.Option("--run", help="A finished run.")]
 RunBank = Annotated[Path | None, typer.Option("--bank", help="Folder of its features; default: RUN/bank.")]
 Model = Annotated[str | None, typer.Option(help="head or segmenter; default: the segmenter where the run has one.")]
 ShardOf = Annotated[str | None, typer.Option("--shard", help="Only part i of n of the photos: i/n.")]
+Tags = Annotated[
+    Path | None,
+    typer.Option("--tags", help="CSV `image,tags` (; between tags) or one-hot; without it, one folder a class."),
+]
+Masks = Annotated[Path | None, typer.Option("--truth", help="Folder of true masks NAME.png, for metrics only.")]
+Cues = Annotated[Path | None, typer.Option("--cues", help="cues.jsonl with masks and other instance cues.")]
+Classes = Annotated[
+    str | None, typer.Option("--classes", help="Names with commas between, in the order of their mask ids.")
+]
+Bank = Annotated[Path | None, typer.Option("--bank", help="Folder of computed features, which runs can share.")]
+
+
+def class_names(classes: str | None) -> list[str] | None:
+    """Return the names of --classes."""
+    from igcam.data.sample import named_once
+
+    return None if classes is None else list(named_once([name.strip() for name in classes.split(",")]))

@@ -29,9 +29,9 @@ from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
 from igcam.proposals.objectness import ObjectScoreOptions
 from igcam.refine.affinity import DenseAffinityOptions
-from igcam.supervision.pseudo_labels import PseudoLabelOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 MASK_SHARE = 0.05
 """Share of the pictures whose mask is given in the mixed mode."""

@@ -30,7 +30,7 @@ from igcam.methods.training.segmenter import Training, train
 from igcam.models.bank import FeatureBank
 from igcam.models.image_prior import ImagePrior, fit_tagger
 from igcam.models.segmenter import Segmenter
-from igcam.models.views import to_pixels
+from igcam.models.views import mean_over_views, to_pixels
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import have_cues, read_dataset_file
 from igcam.runs.folder import RunFolder
@@ -240,8 +240,9 @@ class _Distillation:
             else:
                 square = view.apply(load_image(self.images[index]))[None]
                 found = self.segmenter(to_pixels(square, self.accelerator.device))
-            logits.append(found.flip(-1) if view.flip else found)
-        probability: NDArray[np.float32] = torch.softmax(torch.stack(logits).mean(dim=0), dim=1)[0].cpu().numpy()
+            logits.append(found)
+        mean = mean_over_views(logits, [view.flip for view in self.bank.views])
+        probability: NDArray[np.float32] = torch.softmax(mean, dim=1)[0].cpu().numpy()
         return probability
 
 

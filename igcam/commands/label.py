@@ -1,20 +1,30 @@
-"""`label`: masks for photos, by a finished run, with their tags or without."""
+"""`label`: masks for photos by the heads of a finished run, restricted to their tags where these are known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from igcam.commands.predict import (
+    Cluster,
+    Drawn,
+    PhotoPredictor,
+    Predicted,
+    PredictOptions,
+    as_run,
+    chosen_refinements,
+    write_masks,
+)
+from igcam.commands.predicting.models import Prediction, mean_over_scales, scaled
+from igcam.commands.predicting.tiles import Tile, TiledPhoto
 from igcam.core.errors import IgcamError
-from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.core.progress import Progress, no_progress
-from igcam.data.images import load_image
-from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.methods.base import Model
 from igcam.methods.classify import Classifier
@@ -24,26 +34,24 @@ from igcam.methods.options import FitOptions
 from igcam.models.bank import FeatureBank
 from igcam.models.devices import usual_device
 from igcam.runs.artefacts import RunArtefacts
-from igcam.runs.drawing import final_mask
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard
-from igcam.runs.stage_masks import mask_options
 from igcam.runs.trained import open_model
 
 Array = NDArray[np.float32]
 
-BATCH = 8
-"""Photos a forward pass, as in `fit`; they are then drawn by the same thread."""
+LABEL = PredictOptions(model="head", drawing_tile=1 << 14, batch_size=8)
+"""Defaults of `label`: it refines photos as a whole, as `fit` does."""
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """A finished run with its feature bank, ready to give maps of further photos."""
+    """A finished run with a feature bank."""
 
     run: RunFolder
+    options: FitOptions
     bank: FeatureBank
     trained: Model
-    options: FitOptions
 
     @property
     def classifier(self) -> Classifier:
@@ -52,102 +60,118 @@ class Labeller:
 
     @classmethod
     def open(cls, run: RunFolder, bank: Path) -> Labeller:
-        """Load what a run has learnt.
+        """Load the heads of a run, and open its bank.
 
         Raises:
             IgcamError: The run is not finished.
         """
-        trained, options = open_model(run), run.options
+        options = run.options
         backbone = open_backbone(RunArtefacts(run), options).to(usual_device())
-        return cls(run, FeatureBank(bank, backbone, views_of(options.size, options.flip)), trained, options)
+        return cls(run, options, FeatureBank(bank, backbone, views_of(options.size, options.flip)), open_model(run))
 
     def scores(self, levels: Sequence[Sequence[Tensor]], tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
         """Return the scores of one photo, float32 (C + 1, h, w), and its features, float32 (D, h, w).
 
         Args:
-            levels: What the bank gives for the photo: one list of levels a view.
-            tags: (C,) of 0 and 1; None where they are not known.
+            levels: The maps of the photo in the bank: one list of levels a view.
+            tags: (C,) of 0 and 1; None where they are unknown.
         """
         views = [[level.float()[None] for level in view] for view in levels]
         flips = [view.flip for view in self.bank.views]
         scores, deep = self.trained.scores(views, flips, None if tags is None else tags[None])
         return scores[0], deep[0]
 
+    def predict(
+        self, items: Sequence[TiledPhoto | Tile], tags: Sequence[Array | None], keep: bool, batch_size: int
+    ) -> list[Prediction]:
+        """Return one prediction for each photo or tile, from features in half precision.
+
+        Args:
+            items: Photos and tiles; features of tiles are neither read from the bank nor kept in it.
+            tags: (C,) of 0 and 1 for each of them; None where they are unknown.
+            keep: Whether the bank keeps features of photos.
+            batch_size: Images a forward pass.
+        """
+        photos = {item.sample.image: item.image for item in items if item.is_whole}
+        whole = self.bank.of_photos(photos, keep, batch_size)
+        parts = [item.image for item in items if not item.is_whole]
+        tiles = iter(self.bank.of_batch(parts, batch_size) if parts else ())
+        levels = (whole[item.sample.image] if item.is_whole else next(tiles) for item in items)
+        return [Prediction(*self.scores(*known)) for known in zip(levels, tags, strict=True)]
+
 
 def label(
     dataset: Dataset,
     run: str | Path | RunFolder,
     out: str | Path,
+    options: PredictOptions = LABEL,
     *,
     bank: str | Path | None = None,
     use_tags: bool = True,
-    stages: Sequence[str] | None = None,
+    confidence: str | Path | None = None,
+    drawn: Drawn | None = None,
     shard: Shard | None = None,
-    workers: int = 0,
+    cluster: Cluster | None = None,
     progress: Progress = no_progress,
-) -> list[Path]:
-    """Write a mask for each image, at its own size; images that have one already are skipped.
+) -> Predicted:
+    """Write a mask for each photo, at its own size; photos that have a mask already are skipped.
 
-    Memory holds a batch of photos a thread, however many there are.
+    As `igcam.commands.predict.predict` (see there for the other arguments), but classes are restricted to the tags of a
+    photo where these are known, features can be read from a bank and kept in it, and the run's heads predict.
 
     Args:
         dataset: Photos, with tags or without; its classes must be those of the run.
         run: A finished run.
         out: Folder for NAME.png, palette PNGs with ids 0..C.
-        bank: Folder of a feature bank, which gives the features that it holds and takes those of other photos. None
-            reads those in RUN/bank and keeps no others, as a photo's features are much larger than the photo.
+        options: Changes of `LABEL`.
+        bank: Folder of a feature bank, from which features are read and in which new ones are kept. None reads those in
+            RUN/bank and keeps no others, as the features of a photo are much larger than the photo.
         use_tags: False predicts without tags even where they are known.
-        stages: Drawing stages to apply, of `sharpen` and `crf`; None for those of the run.
-        shard: Only this part of the photos.
-        workers: Threads, each with photos of its own; 0 is one a core, 8 at most.
-        progress: Called with what is being done, the number done and the number to do.
+        confidence: As for `predict`.
+        drawn: As for `predict`.
+        shard: As for `predict`.
+        cluster: As for `predict`.
+        progress: As for `predict`.
 
     Returns:
-        The masks' files, in the order of the data set.
+        The masks, and the photos without one.
 
     Raises:
-        IgcamError: The run is not finished, has other classes, a file cannot be written, or photos cannot be read;
-            the masks of the other photos are written before.
+        IgcamError: As for `predict`; or the classes differ from those of the run.
     """
-    run = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    if dataset.classes and dataset.classes != run.classes:
-        raise IgcamError(
-            f"label: the classes must be those of the run, {', '.join(run.classes)}, got {', '.join(dataset.classes)}"
-        )
-    dataset = dataset if shard is None else shard.of(dataset)
-    labeller = Labeller.open(run, Path(bank) if bank else run.file("bank"))
-    files = {sample.name: Path(out) / f"{sample.name}.png" for sample in dataset}
-    todo = [sample for sample in dataset if not files[sample.name].exists()]
-    options = mask_options(run.options, stages)
-    problems: list[str] = []
+    folder = as_run(run, cluster)
+    if dataset.classes and dataset.classes != folder.classes:
+        own, given = (", ".join(classes) for classes in (folder.classes, dataset.classes))
+        raise IgcamError(f"label: the classes must be those of the run, {own}, got {given}")
+    if options.model not in (None, "head"):
+        raise IgcamError(f"label: model must be head, got {options.model}; predict takes any model")
+    opened = partial(open_run_and_bank, folder, options, None if bank is None else Path(bank).absolute(), use_tags)
+    return write_masks(opened, dataset, out, confidence, drawn, shard, cluster, progress)
+
+
+def open_run_and_bank(run: RunFolder, options: PredictOptions, bank: Path | None, use_tags: bool) -> PhotoPredictor:
+    """Load the heads of a run for `label`.
+
+    Raises:
+        IgcamError: The run is not finished or damaged.
+    """
+    folder = bank or run.file("bank")
+    labeller = Labeller.open(run, folder)
+    fitted = labeller.options
+    views = views_of(fitted.size, fitted.flip if options.flip is None else options.flip)
+    scales = [
+        replace(labeller, bank=FeatureBank(folder, labeller.bank.backbone, scaled(views, scale)))
+        for scale in options.scales
+    ]
 
     def tags_of(sample: Sample) -> Array | None:
         if not use_tags or sample.tags is None:
             return None
         return np.isin(np.arange(len(run.classes)), sample.tags).astype(np.float32)
 
-    def work(group: Sequence[Sample]) -> list[str]:
-        found: list[str] = []
-        photos: dict[Path, NDArray[np.uint8]] = {}
-        for sample in group:
-            try:
-                photos[sample.image] = load_image(sample.image)
-            except IgcamError as error:
-                found.append(str(error))
-        levels = labeller.bank.of_photos(photos, bank is not None, BATCH)
-        for sample in group:
-            if sample.image in photos:
-                scores, deep = labeller.scores(levels[sample.image], tags_of(sample))
-                mask = final_mask(photos[sample.image], scores, options, deep)
-                write_mask(files[sample.name], mask)
-        return found
+    def scores(items: Sequence[TiledPhoto | Tile]) -> list[Prediction]:
+        tags = [tags_of(item.sample) for item in items]
+        every = [scale.predict(items, tags, bank is not None, options.batch_size) for scale in scales]
+        return [mean_over_scales(predictions) for predictions in zip(*every, strict=True)]
 
-    groups = [todo[start : start + BATCH] for start in range(0, len(todo), BATCH)]
-    workers = workers or default_workers()
-    with shared_cores(workers):
-        for position, found in enumerate(in_parallel(work, groups, workers)):
-            problems += found
-            progress("label", min((position + 1) * BATCH, len(todo)), len(todo))
-    if problems:
-        raise IgcamError.from_lines(f"{out}: {len(problems)} photos cannot be labelled:", problems)
-    return list(files.values())
+    return PhotoPredictor("head", scores, chosen_refinements(run, options.stages), options, "label")

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcam.commands.predicting.averaged import MODELS, usual_model
+from igcam.commands.predicting.models import chosen_model
 from igcam.core.errors import IgcamError
 from igcam.core.files import write_bytes
 from igcam.methods.network import open_backbone
@@ -24,12 +24,12 @@ from igcam.runs.segmenter_file import read_segmenter
 from igcam.runs.trained import open_model
 
 TOLERANCE = 1e-4
-"""Logits of the file may differ from those of torch by so much of their largest, or it is not written."""
+"""Maximum difference between the logits of the file and those of torch, as a share of the largest; else no file."""
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 class AtImageSize(nn.Module):
-    """A network whose logits are brought to the size of the images.
+    """A network whose logits are resized to the images.
 
     Args:
         network: From images, float (N, 3, H, W) in [0, 1], to logits (N, C + 1, h, w).
@@ -45,10 +45,10 @@ class AtImageSize(nn.Module):
 
 
 def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None = None) -> float:
-    """Write a file with the input `images` and the output `logits`, both of any batch, height and width.
+    """Write a file with the input `images` and the output `logits`, both of any batch size, height and width.
 
-    Images are float32 (N, 3, H, W), RGB in [0, 1], best squashed to the size that the file's metadata name; logits are
-    float32 (N, C + 1, H, W), background first. Mirrored views, boundary refinement and CRF are not part of it.
+    Images are float32 (N, 3, H, W), RGB in [0, 1], best squashed to `size` of the file's metadata; logits are float32
+    (N, C + 1, H, W), background first. Mirrored views, boundary refinement and CRF are not included.
 
     Args:
         run: A finished run.
@@ -67,7 +67,7 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
         raise IgcamError(f"export-onnx: needs {', '.join(missing)}: install igcam[onnx]")
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
     network, size, multiple = _network(run, model)
-    # Sides of a network that cuts patches are multiples of the patch, as nothing may be resized for it by hand.
+    # Sides must be multiples of the patch of a vision transformer.
     sizes = [max(multiple, side // multiple * multiple) for side in (size, size // 2, size * 3 // 4)]
     facts = {"classes": json.dumps(run.classes), "size": str(size), "multiple": str(multiple)}
     content = _exported(network, sizes, facts, str(out))
@@ -81,10 +81,8 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
 
 
 def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
-    """Return the network, the side of the square that it has learnt from, and what sides must be a multiple of."""
-    if model is not None and model not in MODELS:
-        raise IgcamError(f"--model must be one of {', '.join(MODELS)}, got {model}")
-    if (model or usual_model(run)) == "segmenter":
+    """Return the network, the side of the squares it was trained on, and the divisor of all sides."""
+    if chosen_model(run, model) == "segmenter":
         segmenter, facts = read_segmenter(run.file("segmenter"))
         return AtImageSize(segmenter).eval(), facts.size, segmenter.encoder.backbone.multiple
     options, backbone = run.options, open_backbone(RunArtefacts(run), run.options)
@@ -96,7 +94,7 @@ def _network(run: RunFolder, model: str | None) -> tuple[nn.Module, int, int]:
 
 def _exported(network: nn.Module, sizes: list[int], facts: dict[str, str], out: str) -> bytes:
     dynamic = torch.export.Dim.DYNAMIC
-    # More than one of each, as torch takes a side of one for a constant.
+    # Torch exports a dimension of one as a constant.
     images = torch.rand(2, 3, sizes[0], sizes[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -111,7 +109,7 @@ def _exported(network: nn.Module, sizes: list[int], facts: dict[str, str], out: 
                 dynamo=True,
                 verbose=False,
             )
-        except Exception as error:  # the exporter has many, of many kinds of networks
+        except Exception as error:  # the exporter raises many kinds
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise IgcamError(f"{out}: this network cannot be exported: {reason}") from error
     proto = program.model_proto
@@ -124,7 +122,7 @@ def _exported(network: nn.Module, sizes: list[int], facts: dict[str, str], out: 
 
 @torch.inference_mode()
 def _difference(network: nn.Module, content: bytes, shapes: list[tuple[int, int, int]]) -> float:
-    """Return the largest difference between both at these batches, heights and widths, as a share of the largest."""
+    """Return the largest difference of logits at these batch sizes, heights and widths, as a share of the largest."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

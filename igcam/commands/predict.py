@@ -1,59 +1,61 @@
-"""`predict`: masks for any photos, without tags, by a finished run; threads decode, run the network and draw."""
+"""`predict`: masks for any photos, without tags, by a finished run; and the loop that it shares with `label`."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.commands.predicting.averaged import MODELS, open_predictor
-from igcam.commands.predicting.predictor import Prediction, Predictor
-from igcam.commands.predicting.tiled_photo import Tile, TiledPhoto
+from igcam.commands.predicting.models import MODELS, Prediction, Predictor, chosen_model, open_predictor
+from igcam.commands.predicting.tiles import Tile, TiledPhoto
 from igcam.core.errors import IgcamError, check_ranges
 from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.core.progress import Progress, no_progress
 from igcam.data.images import load_image, save_png
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
-from igcam.runs.drawing import RenderOptions, final_map
+from igcam.methods.base import Refinement
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard
-from igcam.runs.stage_masks import mask_options
+from igcam.runs.soft_masks import MIN_PROBABILITY, final_soft_mask
 
 Drawn = Callable[[Sample, NDArray[np.uint8], NDArray[np.uint8]], None]
 """Called with a photo, its pixels uint8 (H, W, 3), and its mask uint8 (H, W)."""
-Soft = tuple[NDArray[np.uint8], NDArray[np.float32]]
+Predict = Callable[[Sequence[TiledPhoto | Tile]], list[Prediction]]
+"""Returns one prediction for each photo or tile."""
 
 BATCH_PIXELS = 1 << 26
-"""A batch is not filled further once its photos have so many pixels, so that memory stays bounded."""
+"""A batch is closed once its photos have this many pixels, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How photos are predicted and drawn."""
+    """How masks of photos are predicted and refined."""
 
     model: str | None = None
     """`head` or `segmenter`; null takes the segmenter where the run has one."""
     scales: tuple[float, ...] = (1.0,)
-    """Factors of the run's size at which photos are put before the network; their scores are averaged."""
+    """Factors of the run's image size; scores are averaged over them."""
     flip: bool | None = None
-    """Average with the mirrored photo; null does as the run."""
+    """Average with the mirrored photo; null takes the option of the run."""
     tile: int = 0
-    """Photos with a longer side are predicted in tiles of at most this side; 0 puts every photo before the network as a
-    whole, as the run has learnt from them."""
+    """Photos with a longer side are predicted in tiles of at most this side, in pixels; 0 predicts every photo as a
+    whole, as in training."""
     drawing_tile: int = 2048
-    """Photos with a longer side that are predicted as a whole are drawn in tiles of at most this side."""
+    """Photos with a longer side that are predicted as a whole are refined in tiles of at most this side, in pixels."""
     overlap: float = 0.25
-    """Share of a tile that it has in common with the next one."""
+    """Overlap of neighbouring tiles as a share of their side."""
     stages: tuple[str, ...] | None = None
-    """Drawing stages, of `sharpen` and `crf`; null does as the run."""
+    """Refinements, of `sharpen` and `crf`; null takes those of the run."""
     batch_size: int = 4
-    """Photos or tiles a forward pass, and photos that a thread takes at a time."""
+    """Photos or tiles a forward pass, and photos a thread takes at a time."""
     workers: int = 0
-    """Threads, each with photos of its own; 0 is one a core, 8 at most."""
+    """Threads, each with its own photos; 0 is one a core, 8 at most."""
 
     def __post_init__(self) -> None:
         if self.model is not None and self.model not in MODELS:
@@ -68,14 +70,30 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of the photos."""
+    """The outcome for a set of photos."""
 
     model: str
     """`head` or `segmenter`."""
     files: tuple[Path, ...]
     """The masks, in the order of the photos."""
     problems: tuple[str, ...]
-    """One line for each photo that has none."""
+    """One line for each photo without a mask: its file and the reason."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Processes of a Ray cluster, which share the folders of photos, run and masks."""
+
+    workers: int = 2
+    """Processes; each loads the run once."""
+    gpus: float = 0
+    """GPUs of each process; may be a fraction."""
+    address: str | None = None
+    """Of a running cluster, as Ray takes it; None starts one on this machine, or takes that of RAY_ADDRESS."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise IgcamError(f"--ray: must be at least 1 worker, got {self.workers}")
 
 
 def predict(
@@ -87,57 +105,98 @@ def predict(
     confidence: str | Path | None = None,
     drawn: Drawn | None = None,
     shard: Shard | None = None,
+    cluster: Cluster | None = None,
     progress: Progress = no_progress,
 ) -> Predicted:
-    """Write a mask for each photo, at its own size, without its tags; photos that have one already are skipped.
+    """Write a mask for each photo, at its own size, without its tags; photos that have a mask already are skipped.
 
-    Memory holds a batch of photos a thread, but one photo only where it is large, and the soft masks of a tile and of
-    the overlap with the row of tiles before. Where a photo is cut, each tile is refined for itself, and the soft masks
-    are blended where tiles overlap.
+    A photo that cannot be read stops no other. Memory holds a batch of photos a thread, but one photo only where it is
+    large, and the soft masks of a tile and of the overlap with the row of tiles before. Tiles of a photo are refined
+    one by one, and their soft masks are blended where they overlap.
 
     Args:
-        dataset: Photos; tags are not looked at.
+        dataset: Photos; tags are ignored.
         run: A finished run.
         out: Folder for NAME.png, palette PNGs with ids 0..C.
         options: Defaults to `PredictOptions()`.
         confidence: Folder for NAME.png of 8 bits: 255 times the probability of the class in the mask.
-        drawn: Called before a mask is written, perhaps from several threads at once.
+        drawn: Called before a mask is written, possibly by several threads at once, or in the processes of a cluster.
         shard: Only this part of the photos.
-        progress: Called with what is being done, the number done and the number to do.
+        cluster: Share the photos among these processes; needs the extra `igcam[ray]`.
+        progress: Called with the name of the task, the number done and the number to do.
 
     Returns:
-        Which model it was, the masks, and what is wrong with photos that have none.
+        The model, the masks, and the photos without one.
 
     Raises:
-        IgcamError: The run is not finished or damaged, OUT lies among the photos, or a file cannot be written.
+        IgcamError: The run is not finished or damaged or lacks the model, OUT lies among the photos, a file cannot be
+            written, or no cluster answers.
     """
-    options = options or PredictOptions()
+    opened = partial(open_run, as_run(run, cluster), options or PredictOptions())
+    return write_masks(opened, dataset, out, confidence, drawn, shard, cluster, progress)
+
+
+def open_run(run: RunFolder, options: PredictOptions) -> PhotoPredictor:
+    """Load a run for predictions without tags.
+
+    Raises:
+        IgcamError: The run is not finished or damaged, or lacks the model.
+    """
+    model = chosen_model(run, options.model)
+    predictor = open_predictor(run, model, options.batch_size, options.flip).at(*options.scales)
+    return PhotoPredictor(model, without_tags(predictor), chosen_refinements(run, options.stages), options)
+
+
+def without_tags(predictor: Predictor) -> Predict:
+    """Return a function that predicts photos and tiles from their pixels alone."""
+    return lambda items: predictor.predict([item.image for item in items])
+
+
+def as_run(run: str | Path | RunFolder, cluster: Cluster | None) -> RunFolder:
+    """Return an existing run; for a cluster by its absolute path, as workers run in other folders."""
     run = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    return run if cluster is None else RunFolder(run.path.absolute())
+
+
+def write_masks(
+    opened: Callable[[], PhotoPredictor],
+    dataset: Dataset,
+    out: str | Path,
+    confidence: str | Path | None,
+    drawn: Drawn | None,
+    shard: Shard | None,
+    cluster: Cluster | None,
+    progress: Progress,
+) -> Predicted:
+    """Write the masks that are missing, here or on a cluster; `opened` loads the run, the rest is as for `predict`."""
     dataset = dataset if shard is None else shard.of(dataset)
     out, confidence = Path(out), None if confidence is None else Path(confidence)
     check_outside(dataset, out, confidence)
-    return PhotoPredictor.open(run, options).predict(dataset, out, confidence, drawn, progress)
+    predictor = opened()
+    if cluster is None:
+        return predictor.predict(dataset, out, confidence, drawn, progress)
+    from igcam.commands.predicting.ray import predict_on_cluster
+
+    todo = missing_masks(dataset, out)
+    problems = (
+        predict_on_cluster(cluster, opened, todo, out, confidence, drawn, predictor.task, progress) if todo else []
+    )
+    return Predicted(predictor.model, masks_of(dataset, out), tuple(problems))
 
 
 @dataclass(frozen=True)
 class PhotoPredictor:
-    """A run that is ready to draw masks of photos."""
+    """A loaded run that writes masks of photos."""
 
     model: str
     """`head` or `segmenter`."""
-    predictor: Predictor
-    rendering: RenderOptions
+    scores: Predict
+    """Runs the network on a batch."""
+    refinements: Sequence[Refinement]
+    """How the scores are refined."""
     options: PredictOptions
-
-    @classmethod
-    def open(cls, run: RunFolder, options: PredictOptions) -> PhotoPredictor:
-        """Load what `predict` needs of a run.
-
-        Raises:
-            IgcamError: The run is not finished or damaged, or does not have the model that is asked for.
-        """
-        model, predictor = open_predictor(run, options.model, options.scales, options.flip, options.batch_size)
-        return cls(model, predictor, mask_options(run.options, options.stages), options)
+    task: str = "predict"
+    """The name for `progress`."""
 
     def predict(
         self,
@@ -147,15 +206,15 @@ class PhotoPredictor:
         drawn: Drawn | None = None,
         progress: Progress = no_progress,
     ) -> Predicted:
-        """Write the masks that are missing; arguments as for the function."""
-        todo = [sample for sample in dataset if not _file(out, sample).exists()]
+        """Write the masks that are missing; arguments as for `igcam.commands.predict.predict`."""
+        todo = missing_masks(dataset, out)
         size = self.options.batch_size
         groups = [todo[start : start + size] for start in range(0, len(todo), size)]
         workers = self.options.workers or default_workers()
         problems: list[str] = []
 
         def finish(photo: TiledPhoto) -> None:
-            # The mask comes last: it says that the photo is done.
+            # The mask comes last: it marks the photo as done.
             if confidence is not None:
                 save_png(_file(confidence, photo.sample), photo.confidence)
             if drawn is not None:
@@ -164,40 +223,55 @@ class PhotoPredictor:
 
         def work(group: Sequence[Sample]) -> list[str]:
             found: list[str] = []
-            photos = _decoded(group, self.options, found)
-            for tile, prediction in predictions(photos, self.predictor, self.options):
-                tile.photo.add(tile, *draw_tile(tile, prediction, self.rendering))
+            for tile, prediction in predictions(_decoded(group, self.options, found), self.scores, self.options):
+                tile.photo.add(tile, *draw_tile(tile, prediction, self.refinements))
                 if tile.is_last:
                     finish(tile.photo)
             return found
 
         with shared_cores(workers):
-            for position, found in enumerate(in_parallel(work, groups, workers)):
+            for index, found in enumerate(in_parallel(work, groups, workers)):
                 problems += found
-                progress("predict", min((position + 1) * size, len(todo)), len(todo))
-        files = tuple(file for file in (_file(out, sample) for sample in dataset) if file.exists())
-        return Predicted(self.model, files, tuple(problems))
+                progress(self.task, min((index + 1) * size, len(todo)), len(todo))
+        return Predicted(self.model, masks_of(dataset, out), tuple(problems))
 
 
 def predictions(
-    photos: Iterable[TiledPhoto], predictor: Predictor, options: PredictOptions
+    photos: Iterable[TiledPhoto], predict: Predict, options: PredictOptions
 ) -> Iterator[tuple[Tile, Prediction]]:
-    """Yield every tile of every photo with its scores; batches go across photos."""
+    """Yield every tile of every photo with its prediction; batches go across photos."""
     for batch in _batches(photos, options):
-        for item, prediction in zip(batch, predictor.predict([item.image for item in batch]), strict=True):
+        for item, whole in zip(batch, predict(batch), strict=True):
             if isinstance(item, Tile):
-                yield item, prediction
-            else:
-                yield from ((tile, tile.of(prediction)) for tile in item.tiles())
+                yield item, whole
+                continue
+            for tile in item.tiles():
+                features = None if whole.features is None else tile.crop(whole.features)
+                yield tile, Prediction(tile.crop(whole.scores), features)
 
 
-def draw_tile(tile: Tile, prediction: Prediction, options: RenderOptions) -> Soft:
-    """Return the soft mask of a tile: ids and probabilities, float32 (K, h, w) of its size."""
-    if options.crf is not None and options.crf_side:
-        # Widths follow the photo, not the tile.
-        crf = options.crf.scaled(max(tile.photo.image.shape[:2]) / options.crf_side)
-        options = replace(options, crf=crf, crf_side=0)
-    return final_map(tile.image, prediction.scores, options, prediction.features)
+def draw_tile(
+    tile: Tile, prediction: Prediction, refinements: Sequence[Refinement], min_probability: float = MIN_PROBABILITY
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return the refined soft mask of a tile: ids, uint8 (K,), and probabilities, float32 (K, h, w) of its size."""
+    side = max(tile.photo.image.shape[:2])
+    known = (tile.image, prediction.scores, refinements, prediction.features)
+    return final_soft_mask(*known, side=side, min_probability=min_probability)
+
+
+def chosen_refinements(run: RunFolder, names: Sequence[str] | None) -> tuple[Refinement, ...]:
+    """Return the refinements of a run's method by their names; None for those of the run.
+
+    Raises:
+        IgcamError: The method has no such refinement.
+    """
+    if names is None:
+        return run.options.refinements
+    known = {stage.name: stage for stage in dataclasses.replace(run.options, without=()).refinements}
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise IgcamError(f"stages must be some of {', '.join(known)}, got {', '.join(wrong)}")
+    return tuple(stage for name, stage in known.items() if name in names)
 
 
 def check_outside(dataset: Dataset, *folders: Path | None) -> None:
@@ -213,6 +287,20 @@ def check_outside(dataset: Dataset, *folders: Path | None) -> None:
             raise IgcamError(f"{folder}: must not lie in {min(found)}, where photos are")
 
 
+def missing_masks(dataset: Dataset, out: Path) -> list[Sample]:
+    """Return the samples without a mask in `out`."""
+    return [sample for sample in dataset if not _file(out, sample).exists()]
+
+
+def masks_of(dataset: Dataset, out: Path) -> tuple[Path, ...]:
+    """Return the masks in `out` that are there, in the order of the samples."""
+    return tuple(file for sample in dataset if (file := _file(out, sample)).exists())
+
+
+def _file(folder: Path, sample: Sample) -> Path:
+    return folder / f"{sample.name}.png"
+
+
 def _batches(photos: Iterable[TiledPhoto], options: PredictOptions) -> Iterator[list[TiledPhoto | Tile]]:
     batch: list[TiledPhoto | Tile] = []
     for photo in photos:
@@ -226,16 +314,12 @@ def _batches(photos: Iterable[TiledPhoto], options: PredictOptions) -> Iterator[
 
 
 def _decoded(group: Sequence[Sample], options: PredictOptions, problems: list[str]) -> Iterator[TiledPhoto]:
-    """Yield the photos that can be read; what is wrong with the others is added to `problems`."""
+    """Yield the photos that can be read; the reasons for the others are added to `problems`."""
     side = options.tile or options.drawing_tile
     for sample in group:
         try:
             image = load_image(sample.image)
         except IgcamError as error:
             problems.append(str(error))
-            continue
-        yield TiledPhoto(sample, image, side, int(side * options.overlap))
-
-
-def _file(folder: Path, sample: Sample) -> Path:
-    return folder / f"{sample.name}.png"
+        else:
+            yield TiledPhoto(sample, image, side, int(side * options.overlap))

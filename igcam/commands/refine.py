@@ -1,7 +1,8 @@
-"""`refine`: sharpen masks or maps of any origin to their photos."""
+"""`refine`: align masks or score maps of any origin with the edges of their photos."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,39 +14,40 @@ from igcam.core.parallel import in_parallel
 from igcam.core.progress import Progress, no_progress
 from igcam.data.images import find_files, find_images, image_size, load_image, sample_name
 from igcam.data.masks import IGNORE, read_mask_file, write_mask
-from igcam.runs.drawing import RenderOptions, final_mask
+from igcam.methods.base import Refinement
+from igcam.runs.soft_masks import final_mask
 
 Array = NDArray[np.float32]
 CERTAINTY = 0.9
-"""Probability of the class that a mask names; above the margin under which the pyramid solves pixels again."""
+"""Probability of the class of a mask; above the margin below which the pyramid solves pixels again."""
 
 
 def refine_folder(
     given: str | Path,
     photos: str | Path,
     out: str | Path,
-    options: RenderOptions,
+    steps: Sequence[Refinement],
     *,
     workers: int | None = None,
     progress: Progress = no_progress,
 ) -> list[Path]:
-    """Refine each mask or map of a folder along the colours of its photo; no network takes part.
+    """Refine each mask or score map of a folder by the colours of its photo, without a network.
 
     Args:
-        given: Folder with NAME.png, masks with ids 0..254 and 255 = unknown, or NAME.npy, maps of scores that are
-            at least 0, float (K, h, w) with the background first, coarse or at the size of the photo.
+        given: Folder with NAME.png, masks with ids 0..254 and 255 = unknown, or NAME.npy, scores of at least 0, float
+            (K, h, w) with the background first, coarse or at the size of the photo.
         photos: Folder of photos, searched with its subfolders.
-        out: Folder for NAME.png; what is there already is not drawn again.
-        options: Pyramid and CRF.
+        out: Folder for NAME.png; masks that are there already are skipped.
+        steps: Refinements, in order.
         workers: Threads; None is one a core.
-        progress: Called with what is being done, the number done and the number to do.
+        progress: Called with the name of the task, the number done and the number to do.
 
     Returns:
         The masks' files, in the order of their names.
 
     Raises:
-        IgcamError: Nothing is given, photos are missing, or files have a wrong size or wrong values; all of them
-            are named, after the others are done.
+        IgcamError: The folder is empty, photos are missing, or files have a wrong size or wrong values; all of them
+            are listed, after the others are done.
     """
     given, out = Path(given), Path(out)
     if out.resolve() == given.resolve():
@@ -67,7 +69,7 @@ def refine_folder(
 
     def work(name: str) -> str | None:
         try:
-            write_mask(out / f"{name}.png", _refine_one(pairs[name], images[name], options))
+            write_mask(out / f"{name}.png", _refine_one(pairs[name], images[name], steps))
         except IgcamError as error:
             return str(error)
         return None
@@ -80,20 +82,20 @@ def refine_folder(
     return [out / f"{name}.png" for name in pairs]
 
 
-def _refine_one(file: Path, photo: Path, options: RenderOptions) -> NDArray[np.uint8]:
+def _refine_one(file: Path, photo: Path, steps: Sequence[Refinement]) -> NDArray[np.uint8]:
     height, width = image_size(photo)
     if file.suffix == ".npy":
-        return final_mask(load_image(photo), _read_map(file, height, width), options)
+        return final_mask(load_image(photo), _read_map(file, height, width), steps)
     mask = read_mask_file(file)
     if mask.shape != (height, width):
         raise IgcamError(f"{file}: is {mask.shape[1]} x {mask.shape[0]} pixels, its photo {width} x {height}")
     labels = np.unique(mask[mask != IGNORE])
     if len(labels) < 2:
         return np.full(mask.shape, labels[0] if len(labels) else 0, np.uint8)
-    # What nobody knows is as probably any of the classes of this photo.
+    # Unknown pixels have a uniform probability over the classes of the mask.
     unsure = np.where(mask == IGNORE, 1 / len(labels), (1 - CERTAINTY) / (len(labels) - 1)).astype(np.float32)
     scores = np.where(mask == labels[:, None, None], np.float32(CERTAINTY), unsure)
-    return np.asarray(labels[final_mask(load_image(photo), scores, options)], np.uint8)
+    return np.asarray(labels[final_mask(load_image(photo), scores, steps)], np.uint8)
 
 
 def _read_map(file: Path, height: int, width: int) -> Array:

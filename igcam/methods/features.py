@@ -14,7 +14,7 @@ from igcam.core.files import open_memory_map, write_array, write_tensors
 from igcam.core.progress import Progress
 from igcam.models.bank import FeatureBank
 from igcam.models.reduction import Reduction, fit_reduction, sample_locations
-from igcam.models.views import View
+from igcam.models.views import View, mean_over_views
 
 Array = NDArray[np.float32]
 
@@ -87,10 +87,6 @@ def reduce_one(reduction: Reduction, levels: Sequence[NDArray[np.float16]]) -> N
 
 def mean_level(bank: FeatureBank, image: Path, level: int = -1) -> Array:
     """Return one level of an image, float32 (D, h, w), mean over the views, mirrored back."""
-    total: Array | None = None
-    for view in bank.views:
-        features = bank.read(image, view, unflip=True)[level].astype(np.float32)
-        total = features if total is None else total + features
-    if total is None:
-        raise ValueError("the bank has no views")
-    return total / np.float32(len(bank.views))
+    maps = [torch.from_numpy(bank.read(image, view)[level].astype(np.float32)) for view in bank.views]
+    mean: Array = mean_over_views(maps, [view.flip for view in bank.views]).numpy()
+    return mean

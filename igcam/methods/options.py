@@ -119,6 +119,11 @@ class FitOptions:
         """Names of the stages after which masks are drawn, in order."""
         return tuple(stage.name for stage in self.stages if stage.scores or isinstance(stage, Refinement))
 
+    @property
+    def refinements(self) -> tuple[Refinement, ...]:
+        """The refinements of masks that run, in order."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Refinement))
+
     def leave_out(self, stages: Sequence[str]) -> FitOptions:
         """Return the options with optional stages switched off.
 

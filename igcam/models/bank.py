@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +21,14 @@ from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.data.images import load_image
 from igcam.models.backbone import images_a_pass, passes
 from igcam.models.bank_file import has_nan, layout
-from igcam.models.decoding import Task, batches, decoded, filled_up
-from igcam.models.views import View, pixels_of_views, to_pixels
+from igcam.models.views import View, filled_up, pixels_of_views, to_pixels
 
 if TYPE_CHECKING:
     from igcam.models.backbone import Backbone
     from igcam.models.segmenter import Encoder
 
+Task = tuple[Path, View]
+"""A view of an image file."""
 Progress = Callable[[int, int], None]
 """Called with the number of views done and the number to do."""
 
@@ -136,13 +138,12 @@ class FeatureBank:
         _raise(failures)
         return computed
 
-    def read(self, path: str | Path, view: View | None = None, unflip: bool = False) -> list[NDArray[np.float16]]:
+    def read(self, path: str | Path, view: View | None = None) -> list[NDArray[np.float16]]:
         """Return the maps of one image, memory-mapped; they are computed first if missing or damaged.
 
         Args:
             path: Image file.
             view: One of the bank's views; None takes the first.
-            unflip: Mirror the maps of a mirrored view back (a copy in memory); other views are as they are.
 
         Returns:
             float16 (channels, h, w) a level, read-only where mapped.
@@ -158,16 +159,7 @@ class FeatureBank:
             maps = self._load(path, view)
         if maps is None:
             raise IgcamError(f"{self._file(path, view)}: cannot be read back after writing")
-        if unflip and view.flip:
-            maps = [np.ascontiguousarray(level[:, :, ::-1]) for level in maps]
         return maps
-
-    def read_batch(
-        self, paths: Sequence[str | Path], view: View | None = None, unflip: bool = False
-    ) -> tuple[Tensor, ...]:
-        """Return the maps of several images as float32 (N, channels, h, w) a level, on the CPU."""
-        images = [self.read(path, view, unflip) for path in paths]
-        return tuple(torch.from_numpy(np.stack(level)).float() for level in zip(*images, strict=True))
 
     def of_photos(
         self, photos: Mapping[Path, NDArray[np.uint8]], keep: bool, batch_size: int = 8
@@ -190,15 +182,19 @@ class FeatureBank:
         missing = [path for path in photos if path not in found]
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
-            images = self._whole([photos[path] for path in batch], batch_size, *self.views)
-            pixels = pixels_of_views(images, self.views, self.backbone.mean.device)
-            with self._evaluating():
-                views = [self._halved(view) for view in pixels]
-            for index, path in enumerate(batch):
-                found[path] = [[level[index] for level in levels] for levels in views]
-            for view, levels in zip(self.views, views, strict=True) if keep else ():
-                self._write_all([(path, view) for path in batch], levels)
+            for path, views in zip(batch, self.of_batch([photos[path] for path in batch], batch_size), strict=True):
+                found[path] = views
+                for view, levels in zip(self.views, views, strict=True) if keep else ():
+                    self._write((path, view), [level.contiguous() for level in levels])
         return found
+
+    def of_batch(self, images: Sequence[NDArray[np.uint8]], batch_size: int = 8) -> list[list[list[Tensor]]]:
+        """Compute the maps of up to `batch_size` images, uint8 (H, W, 3); one entry an image, as of `of_photos`."""
+        whole = self._whole(list(images), batch_size, *self.views)
+        with self._evaluating():
+            pixels = pixels_of_views(whole, self.views, self.backbone.mean.device)
+            views = [self._halved(view) for view in pixels]
+        return [[[level[index] for level in levels] for levels in views] for index in range(len(images))]
 
     def _compute(self, images: NDArray[np.uint8]) -> list[Tensor]:
         """Return half-precision maps on the CPU, one (N, channels, h, w) a level, of uint8 (N, size, size, 3)."""
@@ -285,3 +281,27 @@ class FeatureBank:
 def _raise(failures: dict[Path, IgcamError]) -> None:
     if failures:
         raise IgcamError.from_lines(f"{len(failures)} images cannot be read:", [*map(str, failures.values())])
+
+
+def batches(tasks: Sequence[Task], batch_size: int) -> list[list[Task]]:
+    """Cut tasks into batches whose views have the same size."""
+    by_size: defaultdict[int, list[Task]] = defaultdict(list)
+    for task in tasks:
+        by_size[task[1].size].append(task)
+    return [same[start : start + batch_size] for same in by_size.values() for start in range(0, len(same), batch_size)]
+
+
+def decoded(batch: list[Task]) -> list[tuple[Task, NDArray[np.uint8] | IgcamError]]:
+    """Read the views of a batch; an image that cannot be read gives its error."""
+    images: dict[Path, NDArray[np.uint8] | IgcamError] = {}
+    result: list[tuple[Task, NDArray[np.uint8] | IgcamError]] = []
+    for path, view in batch:
+        if path not in images:
+            images.clear()
+            try:
+                images[path] = load_image(path)
+            except IgcamError as error:
+                images[path] = error
+        image = images[path]
+        result.append(((path, view), image if isinstance(image, IgcamError) else view.apply(image)))
+    return result

@@ -181,7 +181,9 @@ class BinnedMean(nn.Module):
         side = feature.shape[axis]
         location = torch.arange(side, device=feature.device)
         first = torch.arange(self.bins, device=feature.device)[:, None]
-        inside = (location >= first * side // self.bins) & (location < ((first + 1) * side + self.bins - 1) // self.bins)
+        inside = (location >= first * side // self.bins) & (
+            location < ((first + 1) * side + self.bins - 1) // self.bins
+        )
         weights = inside.to(feature.dtype)
         return weights / weights.sum(dim=1, keepdim=True)
 

@@ -119,7 +119,9 @@ class ImagePrior(nn.Module):
         object_prior_weight: How far it counts.
     """
 
-    def __init__(self, tagger: Tagger, share: float, objects: Tagger | None = None, object_prior_weight: float = 0.0) -> None:
+    def __init__(
+        self, tagger: Tagger, share: float, objects: Tagger | None = None, object_prior_weight: float = 0.0
+    ) -> None:
         super().__init__()
         self.tagger, self.share = tagger, share
         self.objects, self.object_prior_weight = objects, object_prior_weight

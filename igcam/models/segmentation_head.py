@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcam.models.tensors import floats
+from igcam.models.views import mean_over_views
 
 
 class ClassLogits(nn.Module):
@@ -71,7 +72,5 @@ def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tens
         features: float (N, channels, h, w).
         mirrored: Features of the mirrored image as they were computed, not mirrored back; None for none.
     """
-    logits = head(features)
-    if mirrored is not None:
-        logits = (logits + head(mirrored).flip(-1)) / 2
-    return torch.softmax(logits, dim=1)
+    views = [features] if mirrored is None else [features, mirrored]
+    return torch.softmax(mean_over_views([head(view) for view in views], [False, True][: len(views)]), dim=1)

@@ -1,15 +1,18 @@
-"""Views: how an image is put before the network."""
+"""Views of an image: its squares at some sizes, plain or mirrored, and the mean of what a network computes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, order=True)
@@ -45,9 +48,9 @@ class View:
 
 
 def to_pixels(squares: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Return images, uint8 (N, size, size, 3), as a network takes them, float32 (N, 3, size, size) in [0, 1].
+    """Return images, uint8 (N, size, size, 3), as the input of a network, float32 (N, 3, size, size) in [0, 1].
 
-    Channels stay last in memory, which convolutions on a CPU and on tensor cores prefer.
+    Channels stay last in memory, which is faster for convolutions on a CPU and on tensor cores.
     """
     return torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float().div_(255)
 
@@ -55,7 +58,7 @@ def to_pixels(squares: NDArray[np.uint8], device: torch.device) -> Tensor:
 def pixels_of_views(
     images: Sequence[NDArray[np.uint8]], views: Sequence[View], device: torch.device
 ) -> Iterator[Tensor]:
-    """Yield the pixels of each view of a batch of images, uint8 (H, W, 3) each; they are squashed once a size."""
+    """Yield the pixels of each view of a batch of images, uint8 (H, W, 3) each; images are squashed once a size."""
     squares: dict[int, NDArray[np.uint8]] = {}
     for view in views:
         if view.size not in squares:
@@ -73,3 +76,8 @@ def mean_over_views(maps: Sequence[Tensor], flips: Sequence[bool]) -> Tensor:
     """
     straight = [view.flip(-1) if flip else view for view, flip in zip(maps, flips, strict=True)]
     return torch.stack(straight).mean(dim=0)
+
+
+def filled_up(batch: Sequence[_Item], size: int) -> list[_Item]:
+    """Repeat the last item up to `size`, as the output of a network for an image can depend on the batch size."""
+    return [*batch, *[batch[-1]] * (size - len(batch))]

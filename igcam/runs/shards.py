@@ -1,26 +1,26 @@
-"""A part of the photos by their names, so that several machines can share them."""
+"""A part of the photos, chosen by their names, so that several machines can share them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from igcam.data.sample import Dataset
 from igcam.core.errors import IgcamError
 from igcam.core.files import digest
+from igcam.data.sample import Dataset
 
 
 @dataclass(frozen=True)
 class Shard:
     """Part `index` of `count`.
 
-    A photo's part follows from its name alone, so that it stays the same when photos are added or taken away.
+    The part of a photo depends on its name alone and stays the same when photos are added or removed.
     """
 
     index: int
     """1 to `count`."""
     count: int
-    """Number of parts."""
+    """Parts in all."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.count:
@@ -42,7 +42,7 @@ class Shard:
         return cls(int(found[1]), int(found[2]))
 
     def takes(self, name: str) -> bool:
-        """Tell whether a photo is in this part."""
+        """Return whether a photo is in this part."""
         return int(digest(name.encode("utf-8"))[:15], 16) % self.count == self.index - 1
 
     def of(self, dataset: Dataset) -> Dataset:

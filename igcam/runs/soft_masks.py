@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -73,6 +74,33 @@ def soft_masks(
     for step in steps:
         full = _kept(step.refine(Soft(image, full, coarse, features, side or max(height, width))), known)
         yield step.name, labels, full
+
+
+def final_soft_mask(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    steps: Sequence[Refinement],
+    features: NDArray[np.floating] | None = None,
+    *,
+    side: int = 0,
+    min_probability: float = MIN_PROBABILITY,
+) -> tuple[NDArray[np.uint8], Array]:
+    """Return ids and probabilities after the last step of `soft_masks`; only these are kept in memory."""
+    every = soft_masks(image, scores, steps, features, side=side, min_probability=min_probability)
+    ((_, labels, probability),) = deque(every, maxlen=1)
+    return labels, probability
+
+
+def final_mask(
+    image: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    steps: Sequence[Refinement] = (),
+    min_probability: float = MIN_PROBABILITY,
+) -> NDArray[np.uint8]:
+    """Return the mask after the last step, uint8 (H, W)."""
+    labels, probability = final_soft_mask(image, scores, steps, min_probability=min_probability)
+    mask: NDArray[np.uint8] = labels[best_class(probability)]
+    return mask
 
 
 def present_classes(scores: NDArray[np.floating], min_probability: float) -> tuple[NDArray[np.uint8], Array]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from igcam.core.files import write_bytes
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset
-from igcam.methods.base import Refinement
 from igcam.methods.features import views_of
 from igcam.methods.options import FitOptions
-from igcam.methods.refinements import Sharpen
-from igcam.runs.drawing import RenderOptions, render_options
+from igcam.models.views import mean_over_views
 from igcam.runs.soft_masks import masks
-from igcam.refine.pyramid import PyramidOptions
 from igcam.runs.work import RunWork
 from igcam.supervision.constraints import annotated_images
 
@@ -32,7 +29,7 @@ def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None
     run, options = work.run, work.options
     scored = [stage for stage in options.stages if stage.scores]
     maps = {stage.name: work.array(f"{stage.name}/{stage.scores}") for stage in scored}
-    refinements = [stage for stage in options.stages if isinstance(stage, Refinement)]
+    refinements = options.refinements
     if all(run.is_done(stage) for stage in ("masks", *(stage.name for stage in refinements))):
         return
     reduced = work.array("features/reduced")
@@ -70,14 +67,8 @@ def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None
 
 
 def deep_features(reduced: NDArray[np.floating], options: FitOptions) -> NDArray[np.float32]:
-    """Return the reduced last level of one image, float32 (D, h, w), from its views (V, k, h, w), mirrored back."""
-    last = np.asarray(reduced[:, -options.components[-1] :], np.float32)
-    mirrored = [view.flip for view in views_of(options.size, options.flip)]
-    return np.mean([view[..., ::-1] if flip else view for view, flip in zip(last, mirrored, strict=True)], axis=0)
-
-
-def mask_options(options: FitOptions, stages: Sequence[str] | None = None) -> RenderOptions:
-    """Return how the last stage of a run draws its masks; `stages` replaces the run's choice of them."""
-    chosen = options.mask_stages if stages is None else stages
-    sharpen = next((stage.options for stage in options.stages if isinstance(stage, Sharpen)), PyramidOptions())
-    return render_options(chosen, sharpen, options.crf, options.crf_side)
+    """Return the reduced last level of one image, float32 (D, h, w), from its views (V, k, h, w)."""
+    last = torch.from_numpy(np.asarray(reduced[:, -options.components[-1] :], np.float32))
+    flips = [view.flip for view in views_of(options.size, options.flip)]
+    mean: NDArray[np.float32] = mean_over_views(list(last), flips).numpy()
+    return mean

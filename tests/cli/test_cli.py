@@ -177,12 +177,12 @@ def test_from_photos_to_scores(igcam: Command, scenes: Path, trained: Path, tmp_
     assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")[:200]
 
 
-def test_broken_photos_cannot_be_labelled_but_the_others_are(igcam: Command, tiny_run: RunFolder, folder: Path) -> None:
+def test_broken_photos_are_listed_after_the_others_are_labelled(igcam: Command, tiny_run: RunFolder, folder: Path) -> None:
     for name in ("scene-00003.jpg", "scene-00005.jpg"):
         (folder / "photos" / name).write_bytes(b"no photo")
     status, output = igcam("label", folder / "photos", "--run", tiny_run.path, "--out", folder / "out")
-    assert status == 2
-    assert "2 photos cannot be labelled" in output
+    assert status == 1
+    assert "2 photos cannot be read:" in output
     assert "scene-00003.jpg" in output
     assert "scene-00005.jpg" in output
     assert len(list((folder / "out").iterdir())) == 14

@@ -17,7 +17,7 @@ from igcam.runs.models_file import read_image_prior, read_tagger
 from tiny_runs import COUNT, contents
 
 from igcam.commands.distill import distill
-from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.commands.predicting.models import SegmenterPredictor
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, read_tensors, write_json
 from igcam.data.images import load_image

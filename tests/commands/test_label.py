@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_runs import contents, tiny_options
 
 from igcam.commands.fit import fit
-from igcam.commands.label import label
+from igcam.commands.label import LABEL, label
 from igcam.core.errors import IgcamError
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file, tags_in_mask
@@ -16,6 +17,7 @@ from igcam.data.sample import Dataset, Sample
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.cam import CamOptions
 from igcam.runs.folder import RunFolder
+from igcam.runs.shards import Shard
 
 SIZES = [(37, 91), (64, 64), (101, 40), (16, 16), (200, 33)]
 
@@ -46,8 +48,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def with_tags(tiny_run: RunFolder, tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("labelled")
-    files = label(tiny_data, tiny_run, out)
-    assert files == [out / f"{name}.png" for name in tiny_data.names]
+    done = label(tiny_data, tiny_run, out)
+    assert done.files == tuple(out / f"{name}.png" for name in tiny_data.names)
+    assert (done.model, done.problems) == ("head", ())
     return out
 
 
@@ -61,7 +64,7 @@ def test_labels_of_the_training_images_are_the_masks_of_the_run(
 
 
 def test_without_tags_photos_of_any_size_get_a_mask(tiny_run: RunFolder, odd: Dataset, tmp_path: Path) -> None:
-    files = label(odd, tiny_run.path, tmp_path / "masks")
+    files = label(odd, tiny_run.path, tmp_path / "masks").files
     for file, size in zip(files, SIZES, strict=True):
         mask = read_mask_file(file)
         assert mask.shape == size
@@ -97,7 +100,7 @@ def test_masks_that_are_there_are_left_as_they_are(
     few = Dataset(tiny_data.classes, tiny_data.samples[:3])
     (tmp_path / f"{few.names[1]}.png").write_bytes(b"mine")
     seen: list[tuple[int, int]] = []
-    files = label(few, tiny_run, tmp_path, progress=lambda task, done, total: seen.append((done, total)))
+    files = label(few, tiny_run, tmp_path, progress=lambda task, done, total: seen.append((done, total))).files
     assert files[1].read_bytes() == b"mine"
     assert seen == [(2, 2)]
     for file in (files[0], files[2]):
@@ -108,7 +111,7 @@ def test_masks_that_are_there_are_left_as_they_are(
 def test_drawing_stages_can_be_chosen(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
     few = Dataset(tiny_data.classes, tiny_data.samples[:5])
     for stages, stage in (((), "reweight"), (("sharpen",), "sharpen"), (("sharpen", "crf"), "crf")):
-        label(few, tiny_run, tmp_path / stage, stages=stages)
+        label(few, tiny_run, tmp_path / stage, replace(LABEL, stages=stages))
         assert agreement(few, tmp_path / stage, tiny_run.file("stages", stage, "masks")) >= 0.995
 
 
@@ -127,25 +130,24 @@ def test_activation_maps_alone_label_too(
     run = fit(tiny_data, tmp_path / "run", options, bank=bank)
     label(tiny_data, run, tmp_path / "masks", bank=bank)
     assert agreement(tiny_data, tmp_path / "masks", run.file("masks")) >= 0.995
-    for file, size in zip(label(odd, run, tmp_path / "odd", bank=bank), SIZES, strict=True):
+    for file, size in zip(label(odd, run, tmp_path / "odd", bank=bank).files, SIZES, strict=True):
         assert read_mask_file(file).shape == size
 
 
 def test_broken_photos_are_all_named_and_the_others_labelled(
     tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path
 ) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no photo")
     good = tiny_data.samples[0]
     samples = (
-        Sample("broken", tmp_path / "broken.jpg"),
+        Sample("broken", tmp_path / "in" / "broken.jpg"),
         good,
-        Sample("lost", tmp_path / "lost.jpg"),
+        Sample("lost", tmp_path / "in" / "lost.jpg"),
     )
-    with pytest.raises(IgcamError) as caught:
-        label(Dataset(tiny_data.classes, samples), tiny_run, tmp_path / "masks")
-    first, *lines = str(caught.value).splitlines()
-    assert first == f"{tmp_path / 'masks'}: 2 photos cannot be labelled:"
-    assert [Path(line.split(": ")[0].strip()).name for line in lines] == ["broken.jpg", "lost.jpg"]
+    done = label(Dataset(tiny_data.classes, samples), tiny_run, tmp_path / "masks")
+    assert [Path(line.split(": ")[0]).name for line in done.problems] == ["broken.jpg", "lost.jpg"]
+    assert done.files == (tmp_path / "masks" / f"{good.name}.png",)
     assert [file.name for file in (tmp_path / "masks").iterdir()] == [f"{good.name}.png"]
 
 
@@ -160,3 +162,43 @@ def test_a_run_that_does_not_fit_is_refused(tiny_run: RunFolder, tiny_data: Data
         label(tiny_data, begun, tmp_path)
     with pytest.raises(IgcamError, match="is not a run folder"):
         label(tiny_data, tmp_path / "nowhere", tmp_path)
+    with pytest.raises(IgcamError, match="label: model must be head, got segmenter"):
+        label(tiny_data, tiny_run, tmp_path, replace(LABEL, model="segmenter"))
+
+
+def test_masks_among_the_photos_are_refused(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
+    photos = tiny_data.samples[0].image.parent
+    with pytest.raises(IgcamError, match=r"masks: must not lie in .*photos, where photos are"):
+        label(tiny_data, tiny_run, photos / "masks")
+    with pytest.raises(IgcamError, match="must not lie in"):
+        label(tiny_data, tiny_run, tmp_path, confidence=photos)
+    assert not (photos / "masks").exists()
+
+
+def test_tiles_scales_and_shards_are_labelled_with_tags_only(
+    tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    few = replace(tiny_data, samples=tiny_data.samples[:6])
+    options = replace(LABEL, scales=(1.0, 1.5), tile=40, stages=(), batch_size=3)
+    seen: list[str] = []
+    more: dict[str, Any] = {"confidence": tmp_path / "sure", "drawn": lambda sample, *_: seen.append(sample.name)}
+    for index in (1, 2):
+        label(few, tiny_run, tmp_path / "masks", options, bank=tmp_path / "bank", shard=Shard(index, 2), **more)
+    assert sorted(seen) == sorted(few.names)
+    assert set(contents(tmp_path / "sure", "*")) == set(contents(tmp_path / "masks", "*"))
+    # Features of tiles are not those of the photos.
+    assert not (tmp_path / "bank").exists()
+    label(few, tiny_run, tmp_path / "whole", replace(options, tile=0))
+    for sample in few:
+        assert set(tags_in_mask(read_mask_file(tmp_path / "masks" / f"{sample.name}.png"))) <= set(sample.tags or ())
+    assert 0.5 < agreement(few, tmp_path / "masks", tmp_path / "whole") < 1
+
+
+def test_photos_that_fit_in_a_tile_are_labelled_as_without_tiles(
+    tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    few = replace(tiny_data, samples=tiny_data.samples[:3])
+    label(few, tiny_run, tmp_path / "plain")
+    label(few, tiny_run, tmp_path / "tiles", replace(LABEL, tile=64), bank=tmp_path / "bank")
+    assert contents(tmp_path / "tiles", "*") == contents(tmp_path / "plain", "*")
+    assert (tmp_path / "bank").exists()

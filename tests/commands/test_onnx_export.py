@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from igcam.commands.distill import distill
 from igcam.commands.onnx_export import AtImageSize, export_onnx
-from igcam.commands.predicting.predictor import HeadPredictor
-from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.commands.predicting.models import HeadPredictor, SegmenterPredictor
 from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
 from igcam.data.masks import read_mask_file
@@ -132,7 +131,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     with pytest.raises(IgcamError, match=r"segmenter.json: cannot be read"):
         export_onnx(tiny_run, tmp_path / "a.onnx", "segmenter")
-    with pytest.raises(IgcamError, match="--model must be one of head, segmenter, got tail"):
+    with pytest.raises(IgcamError, match="model must be one of head, segmenter, got tail"):
         export_onnx(copied, tmp_path / "a.onnx", "tail")
     monkeypatch.setattr("igcam.commands.onnx_export._NEEDED", ("onnx", "no_such_module"))
     with pytest.raises(IgcamError, match=r"needs no_such_module: install igcam\[onnx\]"):

@@ -13,9 +13,9 @@ from test_label import SIZES, agreement
 from tiny_runs import contents
 
 from igcam.commands.label import label
-from igcam.commands.predict import PredictOptions, draw_tile, predict, predictions
-from igcam.commands.predicting.predictor import Prediction
-from igcam.commands.predicting.tiled_photo import TiledPhoto
+from igcam.commands.predict import PredictOptions, draw_tile, predict, predictions, without_tags
+from igcam.commands.predicting.models import Prediction
+from igcam.commands.predicting.tiles import TiledPhoto
 from igcam.core.errors import IgcamError
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file
@@ -45,7 +45,7 @@ def through(predictor: ByColour, image: NDArray[np.uint8], options: PredictOptio
     """Predict and blend one photo."""
     side = options.tile or options.drawing_tile
     photo = TiledPhoto(Sample("a", Path("a.png")), image, side, int(side * options.overlap))
-    for tile, prediction in predictions([photo], predictor, options):
+    for tile, prediction in predictions([photo], without_tags(predictor), options):
         photo.add(tile, *draw_tile(tile, prediction, RenderOptions(min_probability=0)))
     return photo
 
@@ -92,8 +92,8 @@ def test_batches_go_across_photos_and_end_with_large_ones() -> None:
             return [Prediction(np.ones((2, 1, 1), np.float32) / 2, None)] * len(images)
 
     small, large = Counts(), Counts()
-    list(predictions(photos(5, 8), small, PredictOptions(batch_size=2)))
-    list(predictions(photos(5, 6000), large, PredictOptions(batch_size=4)))
+    list(predictions(photos(5, 8), without_tags(small), PredictOptions(batch_size=2)))
+    list(predictions(photos(5, 6000), without_tags(large), PredictOptions(batch_size=4)))
     assert [len(batch) for batch in small.batches] == [2, 2, 1]
     assert [len(batch) for batch in large.batches] == [2, 2, 1]
 

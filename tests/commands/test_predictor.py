@@ -9,7 +9,7 @@ from tiny_runs import contents, tiny_options
 
 from igcam.commands.fit import fit
 from igcam.commands.label import Labeller
-from igcam.commands.predicting.predictor import HeadPredictor
+from igcam.commands.predicting.models import HeadPredictor
 from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tiny_runs import contents
 
-from igcam.commands.predict import PredictOptions, predict
+from igcam.commands.label import LABEL, label
+from igcam.commands.predict import Cluster, PredictOptions, predict
 from igcam.commands.predicting import ray as module
-from igcam.commands.predicting.ray import ray_predict
 from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset, Sample
 from igcam.runs.folder import RunFolder
@@ -30,12 +30,12 @@ def test_two_workers_give_what_one_process_gives(
     # More parts than workers.
     monkeypatch.setattr(module, "CHUNK", 4)
     counts: list[tuple[int, int]] = []
-    found = ray_predict(
+    found = predict(
         data,
         tiny_run,
         tmp_path / "ray",
         PLAIN,
-        workers=2,
+        cluster=Cluster(2),
         confidence=tmp_path / "sure",
         progress=lambda task, done, total: counts.append((done, total)),
     )
@@ -45,11 +45,15 @@ def test_two_workers_give_what_one_process_gives(
     assert set(contents(tmp_path / "sure", "*")) == set(contents(tmp_path / "alone", "*"))
     assert counts[-1] == (17, 17)
     assert len(counts) == 5
+    tagged = replace(LABEL, stages=())
+    label(tiny_data, tiny_run, tmp_path / "labelled", tagged)
+    label(tiny_data, tiny_run, tmp_path / "ray-labelled", tagged, cluster=Cluster(2))
+    assert contents(tmp_path / "ray-labelled", "*") == contents(tmp_path / "labelled", "*")
     # A second call finds its masks, and starts no cluster.
     (tmp_path / "in" / "broken.jpg").unlink()
     whole = replace(tiny_data, samples=tiny_data.samples)
-    monkeypatch.setattr(module, "_run", lambda *_: pytest.fail("nothing was left to do"))
-    assert len(ray_predict(whole, tiny_run, tmp_path / "ray", PLAIN).files) == len(tiny_data)
+    monkeypatch.setattr(module, "_rows", lambda *_: pytest.fail("nothing was left to do"))
+    assert len(predict(whole, tiny_run, tmp_path / "ray", PLAIN, cluster=Cluster()).files) == len(tiny_data)
 
 
 def test_without_ray_it_is_one_line(
@@ -57,4 +61,6 @@ def test_without_ray_it_is_one_line(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(IgcamError, match=r'^--ray: needs Ray: pip install "igcam\[ray\]"$'):
-        ray_predict(tiny_data, tiny_run, tmp_path)
+        predict(tiny_data, tiny_run, tmp_path, cluster=Cluster())
+    with pytest.raises(IgcamError, match=r"^--ray: must be at least 1 worker, got 0$"):
+        Cluster(0)

@@ -1,1 +1,1 @@
-"""Parts of predict."""
+"""What `label` and `predict` are made of."""

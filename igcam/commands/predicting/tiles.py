@@ -1,18 +1,23 @@
-"""Large images in overlapping tiles: where to cut, and how soft masks of tiles become one without a seam."""
+"""Large photos in overlapping tiles: cut, and blended from the soft masks of their tiles without a seam."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.data.sample import Sample
+from igcam.refine.stack import best_class
+
 Array = NDArray[np.float32]
 Planes = dict[int, Array]
 """Soft masks by class id."""
+GRID = 48
+"""Locations a side at least of the scores of one tile, where they are cut from those of the whole photo."""
 
 
 def cut(side: int, tile: int, overlap: int) -> list[slice]:
@@ -30,10 +35,10 @@ def cut(side: int, tile: int, overlap: int) -> list[slice]:
 
 
 def rise(overlap: int) -> Array:
-    """Return how much the second of two neighbours counts along their overlap, float32 (overlap,).
+    """Return the weight of the second of two neighbours along their overlap, float32 (overlap,), rising from 0 to 1.
 
-    The first counts for the rest. Nothing near the edge of a tile counts, where it lacks context; between lies half a
-    wave.
+    The first has the rest. The outer quarter next to the edge of a tile, which lacks context, has weight zero; a raised
+    cosine lies between.
     """
     position = (np.arange(overlap) + 0.5) / max(overlap, 1)
     weight: Array = (np.sin(np.pi / 2 * np.clip(2 * position - 0.5, 0, 1)) ** 2).astype(np.float32)
@@ -42,7 +47,7 @@ def rise(overlap: int) -> Array:
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the image to which no further tile will add."""
+    """A part of the image that no further tile changes."""
 
     rows: slice
     columns: slice
@@ -55,8 +60,8 @@ class Region:
 class Mosaic:
     """Blends the soft masks of tiles, row by row.
 
-    Memory holds, of the classes that occur, one tile and the overlap with the row of tiles before: how wide an image is
-    counts, not how many pixels it has.
+    Memory holds one tile and the overlap with the row of tiles before, of the classes that occur: it grows with the
+    width of the image, not with its height.
     """
 
     def __init__(self, rows: Sequence[slice], columns: Sequence[slice]) -> None:
@@ -67,11 +72,11 @@ class Mosaic:
         self._left: Planes = {}
 
     def add(self, row: int, column: int, ids: NDArray[np.uint8], probability: NDArray[np.floating]) -> Region:
-        """Take the next tile, left to right and top to bottom; return what is finished by it.
+        """Add the next tile, left to right and top to bottom; return the region that it completes.
 
         Args:
-            row: Place among the rows of tiles.
-            column: Place among the columns of tiles.
+            row: Index among the rows of tiles.
+            column: Index among the columns of tiles.
             ids: uint8 (K,), the classes of this tile.
             probability: Floats (K, h, w) of its size.
         """
@@ -83,8 +88,8 @@ class Mosaic:
         weight = _weights(self._rows, row)[:, None] * _weights(self._columns, column)
         left, self._left = self._left, {}
         tile = dict(zip(ids.tolist(), probability, strict=True))
-        reached = {number for number, plane in self._above.items() if plane[:, columns.start : across].any()}
-        every = sorted(tile.keys() | left.keys() | reached)
+        above = {number for number, plane in self._above.items() if plane[:, columns.start : across].any()}
+        every = sorted(tile.keys() | left.keys() | above)
         result = np.empty((len(every), down - rows.start, across - columns.start), np.float32)
         for position, number in enumerate(every):
             plane: Array = tile[number] * weight if number in tile else np.zeros(weight.shape, np.float32)
@@ -93,8 +98,8 @@ class Mosaic:
             height, width = result.shape[1:]
             result[position] = plane[:height, :width]
             if number in self._above:
-                above = self._above[number][:, columns.start : across]
-                result[position, : len(above)] += above
+                strip = self._above[number][:, columns.start : across]
+                result[position, : len(strip)] += strip
             if height < len(plane):
                 below = self._below.setdefault(
                     number, np.zeros((len(plane) - height, self._columns[-1].stop), np.float32)
@@ -103,6 +108,80 @@ class Mosaic:
             if width < plane.shape[1]:
                 self._left[number] = plane[:, width:].copy()
         return Region(slice(rows.start, down), slice(columns.start, across), np.array(every, np.uint8), result)
+
+
+class TiledPhoto:
+    """A decoded photo, cut into tiles, and the mask that grows from them; small photos have a single tile."""
+
+    is_whole = True
+
+    def __init__(self, sample: Sample, image: NDArray[np.uint8], tile: int, overlap: int) -> None:
+        """Cut a photo.
+
+        Args:
+            sample: The sample of the photo.
+            image: uint8 (H, W, 3).
+            tile: Longest side of a tile in pixels.
+            overlap: Pixels that neighbours share.
+        """
+        self.sample, self.image = sample, image
+        self.rows, self.columns = cut(image.shape[0], tile, overlap), cut(image.shape[1], tile, overlap)
+        self.mask = np.zeros(image.shape[:2], np.uint8)
+        """uint8 (H, W), ids of the classes."""
+        self.confidence = np.zeros(image.shape[:2], np.uint8)
+        """uint8 (H, W), 255 times the probability of the class in the mask."""
+        self._mosaic = Mosaic(self.rows, self.columns)
+
+    def tiles(self) -> Iterator[Tile]:
+        """Yield the tiles from left to right and top to bottom."""
+        for row in range(len(self.rows)):
+            for column in range(len(self.columns)):
+                yield Tile(self, row, column)
+
+    def add(self, tile: Tile, ids: NDArray[np.uint8], probability: NDArray[np.floating]) -> None:
+        """Take the soft mask of the next tile; see `Mosaic.add`."""
+        region = self._mosaic.add(tile.row, tile.column, ids, probability)
+        position = (region.rows, region.columns)
+        self.mask[position] = region.ids[best_class(region.probability)]
+        self.confidence[position] = np.rint(255 * region.probability.max(axis=0).clip(0, 1)).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A part of a photo."""
+
+    photo: TiledPhoto
+    row: int
+    """Index among the rows of tiles."""
+    column: int
+    """Index among the columns of tiles."""
+
+    @property
+    def sample(self) -> Sample:
+        """The sample of the photo."""
+        return self.photo.sample
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """uint8 (h, w, 3), a view of the photo."""
+        return self.photo.image[self.photo.rows[self.row], self.photo.columns[self.column]]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it completes the photo."""
+        return (self.row + 1, self.column + 1) == (len(self.photo.rows), len(self.photo.columns))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole photo."""
+        return len(self.photo.rows) == len(self.photo.columns) == 1
+
+    def crop(self, stack: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the part of a coarse stack of maps (K, h, w) of the whole photo that covers this tile."""
+        if self.is_whole:
+            return stack
+        height, width = self.photo.image.shape[:2]
+        return window(stack, self.photo.rows[self.row], self.photo.columns[self.column], height, width, GRID)
 
 
 def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int, width: int, minimum: int) -> Array:
@@ -114,7 +193,8 @@ def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int
         columns: Of the tile.
         height: Of the image.
         width: Of the image.
-        least: Places a side that the part has at least, where the tile has so many pixels; else as dense as the stack.
+        minimum: Locations a side that the part has at least, if the tile has so many pixels; else as dense as the
+            stack.
 
     Returns:
         float32 (K, h', w').
@@ -132,7 +212,7 @@ def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int
 
 
 def _locations(part: slice, side: int, size: int, minimum: int) -> Array:
-    """Return where the centres of the part's places lie in a map of `size` places along a side."""
+    """Return the coordinates of the part's centres in a map of `size` locations along a side."""
     length = part.stop - part.start
     count = min(length, max(minimum, math.ceil(size * length / side)))
     centres = part.start + (np.arange(count) + 0.5) * length / count
