@@ -140,7 +140,7 @@ class _Distillation:
             task,
             self.workers,
         )
-        model.load_state_dict(training.teacher.state_dict())
+        model.load_state_dict(training.best.state_dict())
         self.segmenter.eval()
         self.curve = training.curve
         if round_ + 1 < self.options.rounds:
@@ -173,16 +173,16 @@ class _Distillation:
             artefacts = RunArtefacts(self.run)
             if not artefacts.has("tagger/tagger"):
                 pooled = np.asarray(artefacts.array("features/pooled"))
-                return ImagePrior(fit_tagger(pooled, self.dataset.tag_matrix(), self.options.seed), share)
+                return ImagePrior(fit_tagger(pooled, self.dataset.tag_matrix(), self.options.seed), weight)
             objects = self.run.options.object_prior_weight if artefacts.has("objects/tagger") else 0.0
-            return open_image_prior(artefacts, share, objects)
+            return open_image_prior(artefacts, weight, objects)
         backbone, means = self.segmenter.encoder.backbone, []
         for done, image in enumerate(self.images, start=1):
             views = [view.apply(load_image(image)) for view in self.bank.views]
             levels = backbone(to_pixels(np.stack(views), self.accelerator.device))
             means.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
             self.progress("fit the tagger", done, len(self.images))
-        return ImagePrior(fit_tagger(np.stack(means), self.dataset.tag_matrix(), self.options.seed), share)
+        return ImagePrior(fit_tagger(np.stack(means), self.dataset.tag_matrix(), self.options.seed), weight)
 
     def _new(self, round_: int) -> Segmenter:
         """Return a segmenter with a new decoder, the same in every process."""

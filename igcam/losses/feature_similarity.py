@@ -13,13 +13,12 @@ _SMALL = 1e-5
 def feature_similarity_loss(
     probability: Tensor, image: Tensor, mu: float = 2.5, sigma: float = 5.0, max_distance: float = 10.0
 ) -> Tensor:
-    """Return the loss of all ordered pairs of locations i, j that are at most `max_distance` apart,
+    """Return -1 / (N h w) sum_ij w_ij g_ij |y_i - y_j|^2 / 2.
 
-        -1 / (N h w) sum_ij w_ij g_ij |y_i - y_j|^2 / 2,
-
-    with the class scores y, the normal density w of the distance and, of the mean absolute difference d of the
-    colours, g = tanh(mu + log((d + 1e-5) / (1 - d + 1e-5))). The sign of g changes at d = 1 / (1 + exp(mu)), 0.076 by
-    default: below it a pair is drawn together, above it apart.
+    The sum is over all ordered pairs of locations i, j that are at most `max_distance` apart, with the class scores y,
+    the normal density w of their distance and, of the mean absolute difference d of their colours,
+    g = tanh(mu + log((d + 1e-5) / (1 - d + 1e-5))). g changes its sign at d = 1 / (1 + exp(mu)), 0.076 by default: the
+    scores of a pair are drawn together below, and pushed apart above.
 
     Source: Jonnarth, Zhang and Felsberg, High-fidelity pseudo-labels for boosting weakly-supervised segmentation,
     WACV 2024. There all pairs count; beyond two sigma lies an eighth of their weight.

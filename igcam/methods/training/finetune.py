@@ -74,7 +74,7 @@ def finetune(
         progress: Called after each batch.
     """
     accelerator = open_accelerator()
-    localiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    localiser.to(memory_format=torch.channels_last)
     with ThreadPoolExecutor(2) as threads:
         pixels = list(threads.map(lambda path: View(size).apply(load_image(path)), images))
     augment = PairedAugment(

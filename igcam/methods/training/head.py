@@ -113,8 +113,7 @@ def train_head(
             after_epoch=lambda reached: inputs.progress("train the head", reached.epoch, epochs),
         )
         train(training, plan, OneDevice())
-        if training.teacher is not None:
-            head.load_state_dict(training.teacher.state_dict())
+        head.load_state_dict(training.best.state_dict())
         head.favour_classes(options.foreground_bias)
     return head.cpu().eval(), training.curve
 

@@ -67,6 +67,11 @@ class Training:
         """Begin with a teacher that starts as the network is."""
         return cls(model, optimiser, copy.deepcopy(model).eval().requires_grad_(False))
 
+    @property
+    def best(self) -> nn.Module:
+        """The teacher; without one the network itself."""
+        return self.model if self.teacher is None else self.teacher
+
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, averages and the optimiser's moments, for a safetensors file."""
         networks = {"model": self.model, "teacher": self.teacher}
@@ -191,19 +196,19 @@ def one_cycle(optimiser: torch.optim.Optimizer, peak: float, steps: int) -> Call
     return lambda step: cycle.step() if step else None
 
 
-def warm_cosine(optimiser: torch.optim.Optimizer, steps: int) -> Callable[[int], None]:
-    """Return a schedule by which every rate of the optimiser rises to what it is now, and falls to zero."""
+def scaled(optimiser: torch.optim.Optimizer, factor: Callable[[int], float]) -> Callable[[int], None]:
+    """Return a schedule: in every update all rates of the optimiser, as they are now, times a factor."""
     peaks = [group["lr"] for group in optimiser.param_groups]
 
     def schedule(step: int) -> None:
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * rate_at(step, steps)
+            group["lr"] = peak * factor(step)
 
     return schedule
 
 
 def rate_at(step: int, steps: int) -> float:
-    """Return the learning rate of an update as a share of its peak: a linear rise, then a cosine to zero."""
+    """Return a factor of the learning rate: a linear rise to 1, then a cosine to 0."""
     rise = max(1, round(WARM_UP * steps))
     if step < rise:
         return (step + 1) / rise

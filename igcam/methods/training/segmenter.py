@@ -15,7 +15,7 @@ from igcam.core.progress import Progress
 from igcam.methods.distill import DistillOptions
 from igcam.methods.training.head import pseudo_label_loss
 from igcam.methods.training.loading import ExampleLoader, Examples
-from igcam.methods.training.loop import Plan, Training, total_confidence, train, warm_cosine
+from igcam.methods.training.loop import Plan, Training, rate_at, scaled, total_confidence, train
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,7 +56,7 @@ def train_segmenter(
         raise IgcamError(
             f"batch_size: an update of {count // updates} images is too small for {accelerator.num_processes} processes"
         )
-    training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training.model.to(memory_format=torch.channels_last)
     gpu = accelerator.device.type != "cpu"
     # Augmentation is many short steps of Python, which keep a GPU waiting.
     loader = ExampleLoader(examples, workers or default_workers(), processes=gpu and options.regime == "finetune")
@@ -65,7 +65,7 @@ def train_segmenter(
         updates,
         lambda epoch: loader.updates(_shares(count, updates, epoch, options, accelerator), epoch),
         [pseudo_label_loss],
-        warm_cosine(training.optimiser, epochs * updates),
+        scaled(training.optimiser, lambda step: rate_at(step, epochs * updates)),
         weight=total_confidence,
         # In the first updates the average is shorter, so that it forgets the start.
         averaging=lambda step: min(options.averaging, step / (step + 10)),
