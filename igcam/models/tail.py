@@ -35,7 +35,7 @@ class TailNetwork(nn.Module):
         first, last = backbone.levels[-2:]
         stages = [getattr(backbone.network, f"layer{stage}") for stage in range(first + 1, last + 1)]
         self.stages = copy.deepcopy(nn.Sequential(*stages)).requires_grad_(True)
-        self.head = nn.Conv2d(backbone.channels[-1], classes, 1, bias=False)
+        self.head = nn.utils.skip_init(nn.Conv2d, backbone.channels[-1], classes, 1, bias=False)
         nn.init.zeros_(self.head.weight)
 
     def train(self, mode: bool = True) -> TailNetwork:
