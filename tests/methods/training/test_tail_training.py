@@ -58,7 +58,7 @@ def test_it_fits_the_tags_and_the_same_seed_gives_the_same(examples: StoredViews
     network, curve = result(examples, hfpl_losses(HfplLosses(), "average"))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not network.training
-    assert curve[-1]["loss"] < 0.9 * curve[0]["loss"]
+    assert curve[-1]["loss"] < 0.97 * curve[0]["loss"]
     torch.manual_seed(5)
     again, same = result(examples, hfpl_losses(HfplLosses(), "average"))
     assert curve == same
