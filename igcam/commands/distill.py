@@ -1,4 +1,4 @@
-"""`distill`: a segmenter learns the masks of a run, round by round; then no tags are needed."""
+"""`distill`: trains a segmenter on the masks of a run, round by round; it needs no tags."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from igcam.methods.options import to_plain
 from igcam.methods.tag_prior import open_image_prior
 from igcam.methods.training.devices import open_accelerator
 from igcam.methods.training.loading import Examples
-from igcam.methods.training.segmenter import Training, train
+from igcam.methods.training.loop import Training
+from igcam.methods.training.segmenter import train_segmenter
 from igcam.models.bank import FeatureBank
 from igcam.models.image_prior import ImagePrior, fit_tagger
 from igcam.models.segmenter import Segmenter
@@ -58,7 +59,7 @@ def distill(
         out: Folder for the segmenter; default: RUN/segmenter.
         bank: Folder of computed features, for the frozen regime; default: RUN/bank.
         workers: Threads, or beside a GPU processes, that load images, in each process; 0 is one a core, 8 at most.
-        progress: Called with what is being done, the number done and the number to do, by the main process.
+        progress: Called by the main process with the task, the number done and the number to do.
 
     Returns:
         The folder with segmenter.json and segmenter.safetensors.
@@ -73,9 +74,9 @@ def distill(
     options = _resolved(options or DistillOptions(), run)
     work = _Distillation(run, options, Path(out) if out else run.file("segmenter"), workers, progress)
     if not work.state.is_done:
-        work.see(Path(bank) if bank else run.file("bank"))
+        work.open_network(Path(bank) if bank else run.file("bank"))
         for round_ in range(work.state.reached(), options.rounds):
-            work.learn(round_)
+            work.train_round(round_)
         work.finish()
     return work.state.path
 
@@ -103,8 +104,8 @@ class _Distillation:
         self.accelerator.wait_for_everyone()
         self.begun = time.perf_counter() - self.state.seconds()
 
-    def see(self, bank: Path) -> None:
-        """Build the network, and compute what the decoder sees where the backbone is frozen."""
+    def open_network(self, bank: Path) -> None:
+        """Build the network, and compute the features of a frozen backbone."""
         options, accelerator = self.options, self.accelerator
         encoder, self.backbone_options = open_encoder(self.run, options.segmenter)
         encoder.to(accelerator.device).eval()
@@ -120,16 +121,16 @@ class _Distillation:
             accelerator.wait_for_everyone()
         self.encoder = encoder
 
-    def learn(self, round_: int) -> None:
-        """Train a new decoder, or go on with it; then let the teacher predict for the next round."""
+    def train_round(self, round_: int) -> None:
+        """Train a new decoder, or go on with it; then predict by the teacher for the next round."""
         self.segmenter = self._new(round_)
         frozen = self.options.regime == "frozen"
         model = self.segmenter.decoder if frozen else self.segmenter
-        training = Training.begin(model, self._optimiser())
+        training = Training.with_teacher(model, self._optimiser())
         training.curve += self.curve
         self.state.restore(round_, training)
         task = "train the segmenter" if self.options.rounds == 1 else f"train the segmenter, round {round_ + 1}"
-        train(
+        train_segmenter(
             training,
             self._examples(round_),
             self.options,
@@ -139,7 +140,7 @@ class _Distillation:
             task,
             self.workers,
         )
-        model.load_state_dict(training.teacher.state_dict())
+        model.load_state_dict(training.best.state_dict())
         self.segmenter.eval()
         self.curve = training.curve
         if round_ + 1 < self.options.rounds:
@@ -147,7 +148,7 @@ class _Distillation:
 
     @property
     def seconds(self) -> float:
-        """Time up to now; what was lost by interruptions does not count."""
+        """Training time so far, without what interruptions have lost."""
         return time.perf_counter() - self.begun
 
     def finish(self) -> None:
@@ -155,9 +156,9 @@ class _Distillation:
         if not self.accelerator.is_main_process:
             return
         self.segmenter.decoder.favour_classes(self.options.foreground_bias)
-        share = self.options.tag_prior or 0.0
-        if share > 0:
-            self.segmenter.prior = self._prior(share).to(self.accelerator.device)
+        weight = self.options.tag_prior or 0.0
+        if weight > 0:
+            self.segmenter.prior = self._prior(weight).to(self.accelerator.device)
         size, flip = self.options.size, self.run.options.flip
         facts = facts_of(self.segmenter, self.backbone_options, self.run.classes, size, flip)
         write_json(self.state.path / "training.json", {"seconds": self.seconds, "curve": self.curve})
@@ -166,22 +167,22 @@ class _Distillation:
         self.run.log(f"distill: done in {self.seconds:.1f} s, in {self.state.path}")
 
     @torch.inference_mode()
-    def _prior(self, share: float) -> ImagePrior:
-        """Return what the run's photos say as a whole; by a new tagger where the backbone has learnt."""
+    def _prior(self, weight: float) -> ImagePrior:
+        """Return the image prior of the run, or one with a new tagger where the backbone was fine-tuned."""
         if self.options.regime == "frozen":
             artefacts = RunArtefacts(self.run)
             if not artefacts.has("tagger/tagger"):
                 pooled = np.asarray(artefacts.array("features/pooled"))
-                return ImagePrior(fit_tagger(pooled, self.dataset.tag_matrix(), self.options.seed), share)
+                return ImagePrior(fit_tagger(pooled, self.dataset.tag_matrix(), self.options.seed), weight)
             objects = self.run.options.object_prior_weight if artefacts.has("objects/tagger") else 0.0
-            return open_image_prior(artefacts, share, objects)
+            return open_image_prior(artefacts, weight, objects)
         backbone, means = self.segmenter.encoder.backbone, []
         for done, image in enumerate(self.images, start=1):
             views = [view.apply(load_image(image)) for view in self.bank.views]
             levels = backbone(to_pixels(np.stack(views), self.accelerator.device))
             means.append(levels[-1].mean(dim=(0, 2, 3)).cpu().numpy())
             self.progress("fit the tagger", done, len(self.images))
-        return ImagePrior(fit_tagger(np.stack(means), self.dataset.tag_matrix(), self.options.seed), share)
+        return ImagePrior(fit_tagger(np.stack(means), self.dataset.tag_matrix(), self.options.seed), weight)
 
     def _new(self, round_: int) -> Segmenter:
         """Return a segmenter with a new decoder, the same in every process."""
@@ -203,10 +204,10 @@ class _Distillation:
         options = self.options
         teacher: list[Path | None] = [None] * len(self.images)
         if round_ > 0 and options.teacher_weight > 0:
-            # Masks of images with cues agree with these, which the teacher need not.
+            # Masks of images with cues respect them; predictions of the teacher need not.
             teacher = [
-                None if drawn else self.state.prediction(round_ - 1, name)
-                for name, drawn in zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
+                None if annotated else self.state.prediction(round_ - 1, name)
+                for name, annotated in zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
             ]
         masks = Masks(self.masks, len(self.run.classes), _confidence(self.run), teacher, options.teacher_weight)
         masks = replace(masks, weights=masks.balanced(options.class_balance))
@@ -215,7 +216,7 @@ class _Distillation:
         return AugmentedExamples(masks, self.images, self.run.options.flip, options)
 
     def _predict(self, round_: int) -> None:
-        """Write what the teacher says of all images whose tags are known, for the next round."""
+        """Write the teacher's predictions of all images, restricted to their tags, for the next round."""
         accelerator = self.accelerator
         tags = self.dataset.tag_matrix()
         mine = range(accelerator.process_index, len(self.images), accelerator.num_processes)
@@ -247,15 +248,15 @@ class _Distillation:
 
 
 def _resolved(options: DistillOptions, run: RunFolder) -> DistillOptions:
-    """Return the options with what the run decides in place of what was left open."""
-    share = options.tag_prior
-    if share is None:
-        share = run.options.tag_prior_weight if options.regime == "frozen" else 0.0
-    return replace(options, size=options.size or run.options.size, tag_prior=share)
+    """Return the options with defaults that depend on the run."""
+    weight = options.tag_prior
+    if weight is None:
+        weight = run.options.tag_prior_weight if options.regime == "frozen" else 0.0
+    return replace(options, size=options.size or run.options.size, tag_prior=weight)
 
 
 def _digest(masks: list[Path], run: RunFolder) -> str:
-    """Return the identity of what is learnt; all masks that are missing are named."""
+    """Return a digest of masks, tags and cues; all missing masks are listed."""
     content, missing = hashlib.sha256(), []
     for file in masks:
         if file.is_file():

@@ -1,4 +1,4 @@
-"""The guidance loss: trust-weighted cross-entropy to a coverage target."""
+"""Guidance loss: cross-entropy to soft pseudo labels, weighted by their confidence."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 
 def guidance_loss(logits: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
-    """Return the mean cross-entropy of the places, weighed by their trust.
+    """Return the mean cross-entropy of all locations, weighted by their confidence.
 
-    Background is a class of the softmax, so that for an untagged class every place is an exact negative and
-    the background needs no threshold.
+    Background is a class of the softmax: every location is an exact negative of an untagged class, and the background
+    needs no threshold.
 
     Args:
         logits: Raw, float (N, K, h, w).
-        target: Probabilities, float (N, K, h, w).
-        confidence: Weights, float (N, h, w), at least 0.
+        target: Pseudo labels, float (N, K, h, w), summing to one over the classes.
+        confidence: float (N, h, w), at least 0.
 
     Returns:
-        Scalar; 0 where nothing is trusted.
+        Scalar; 0 where all confidence is 0.
 
     Raises:
         ValueError: Shapes differ.

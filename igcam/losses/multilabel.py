@@ -1,4 +1,4 @@
-"""The tag loss: one logistic loss a class."""
+"""Multi-label loss: one logistic loss a class."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ def multilabel_loss(logits: Tensor, tags: Tensor, weight: Tensor | None = None) 
         logits: Raw, float (N, C).
         tags: float (N, C), 0 or 1.
         weight: float (N,) or (N, C), at least 0; None weighs all alike.
+
+    Returns:
+        Scalar. Weights are factors; the mean is not divided by their sum.
 
     Raises:
         ValueError: Shapes differ.

@@ -1,4 +1,4 @@
-"""Distillation: a segmenter learns the masks of a run, and then needs no tags."""
+"""Options of a distillation: a segmenter is trained on the masks of a run, and needs no tags."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ REGIMES = ("frozen", "finetune")
 
 @dataclass(frozen=True)
 class DistillOptions:
-    """What is learnt from the masks of a run, and how."""
+    """The segmenter and its training."""
 
     segmenter: SegmenterOptions = field(default_factory=SegmenterOptions)
     """The decoder."""
     regime: str = "frozen"
-    """`frozen`: the backbone stays as it is, its levels are computed once and only the decoder learns; `finetune`: the
-    backbone learns too, on photos that are varied anew in each epoch."""
+    """`frozen`: features of the backbone are computed once and the decoder is trained; `finetune`: the backbone is
+    trained too, on photos that are augmented anew in each epoch."""
     size: int = 0
-    """Side of the square that photos are squashed to; 0 takes the run's."""
+    """Side of the square in pixels to which photos are squashed; 0 takes the run's."""
     epochs: int = 20
     """Passes over the images, in each round."""
     min_steps: int = 200
-    """Fewer images get more passes, until so many updates are made."""
+    """Few images get more passes, until this number of updates is reached."""
     batch_size: int = 16
     """Images an update, over all processes together."""
     accumulate: int = 1
-    """The images of an update go through the network in so many parts, where memory is short."""
+    """Number of parts in which an update goes through the network, to save memory."""
     learning_rate: float = 5e-3
-    """Peak of AdamW's rate, after a tenth of all updates; it falls to zero along a cosine."""
+    """Peak rate of AdamW; it rises in the first tenth of all updates and falls to zero along a cosine."""
     backbone_rate: float = 0.002
-    """The backbone's rate is this share of it. One that was trained on many photos forgets more than it learns from a
-    few hundred: 0.1 cost half of the accuracy (benchmarks/finetuned_choice.py). A network that starts at random needs
+    """Rate of the backbone as a share of `learning_rate`. A network that was trained on many photos forgets more than
+    it gains from a few hundred: 0.1 cost half of the accuracy (benchmarks/finetuned_choice.py). Random weights need
     1."""
     weight_decay: float = 1e-2
     """Decoupled weight decay."""
     averaging: float = 0.99
-    """Decay of the running average of the weights: the teacher, which predicts in the end and between rounds."""
+    """Decay of the exponential moving average of the weights: the teacher, which predicts between rounds and is the
+    segmenter in the end."""
     class_balance: float = 0.0
-    """Places of a class count by its share of all targets to the power of minus this; 0 counts all alike."""
+    """Locations of a class have the weight of its frequency in all masks to the power of minus this; 0 weighs all
+    alike."""
     foreground_bias: float = 0.5
-    """Taken from the background's logit after training, as for the head of a run."""
+    """Subtracted from the background's logit after training, as for the head of a run."""
     rounds: int = 1
-    """In each further round the teacher's predictions, restricted to the tags, take part in the targets."""
+    """In each further round the teacher's predictions, restricted to the tags, are mixed into the pseudo labels."""
     teacher_weight: float = 0.5
-    """Their share of the targets of images without cues; the rest are the masks of the run."""
+    """Their weight in the pseudo labels of images without cues; the rest are the masks of the run."""
     tag_prior: float | None = None
-    """How far what is told from the whole photo decides to which class its objects belong; null takes the run's. In the
-    finetune regime null takes 0: a tagger is fitted to the backbone after it has learnt, on photos that it knows by
-    then, and is too sure of others."""
+    """Weight of the tag prior of the whole photo; null takes the run's, or 0 in the finetune regime, where the tagger
+    is fitted to photos that the backbone was trained on and is overconfident on others."""
     compile: bool = False
-    """Compile the network by torch.compile first: pays on a GPU in long trainings."""
+    """Compile the network by torch.compile: pays on a GPU in long trainings."""
     scale: tuple[float, float] = (0.7, 1.5)
     """Finetune regime: range of the longer side of a photo, as a multiple of `size`."""
     colour: float = 0.2

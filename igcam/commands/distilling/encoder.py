@@ -1,4 +1,4 @@
-"""What a segmenter sees through: the backbone of a run at the decoder's levels, and how they are reduced."""
+"""The encoder of a segmenter: the backbone of a run at the decoder's levels, with principal components."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 
 SAMPLED_IMAGES = 128
-"""Images that the principal components are fitted to."""
+"""Images to which the principal components are fitted."""
 
 
 def open_encoder(run: RunFolder, options: SegmenterOptions) -> tuple[Encoder, BackboneOptions]:
-    """Build the backbone of a run with the levels that a decoder takes; how they are reduced is random yet.
+    """Build the backbone of a run at the levels of a decoder; the projections are still random.
 
     Returns:
         The encoder, and the options that its backbone was built with.
@@ -44,7 +44,7 @@ def open_encoder(run: RunFolder, options: SegmenterOptions) -> tuple[Encoder, Ba
 
 
 def decoder_levels(fitted: FitOptions, decoder: str) -> tuple[int, ...]:
-    """Return the stages that a decoder takes of a run's network; none is deeper than the run's last."""
+    """Return the stages of a run's network that a decoder takes, none deeper than the last one of the run."""
     with torch.random.fork_rng(devices=[]):
         plain = build_backbone(replace(fitted.backbone, weights=None, pretrained=False))
     strides = [int(stage["reduction"]) for stage in plain.network.feature_info]
@@ -54,7 +54,7 @@ def decoder_levels(fitted: FitOptions, decoder: str) -> tuple[int, ...]:
 def reduce_levels(
     encoder: Encoder, images: Sequence[Path], size: int, file: Path, seed: int, progress: Progress
 ) -> None:
-    """Fit the principal components of every level to a sample of images, and write them, if the file is not there."""
+    """Fit the principal components of every level to a sample of images and write them, unless the file exists."""
     if file.exists():
         return
     random = np.random.default_rng(seed)
@@ -72,5 +72,5 @@ def reduce_levels(
 
 
 def use_reduction(encoder: Encoder, file: Path) -> None:
-    """Put what `reduce_levels` wrote into an encoder."""
+    """Load the projections that `reduce_levels` has written."""
     encoder.use_reduction(Reduction.from_tensors(read_tensors(file)))

@@ -1,4 +1,4 @@
-"""What a segmenter learns from: the masks of a run with their trust, beside features or varied photos."""
+"""The training data of a segmenter: masks of a run with their confidence, and features or augmented photos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from igcam.data.images import load_image
 from igcam.data.masks import MaskFile, class_lookup
 from igcam.data.transforms import AugmentOptions, PairedAugment
 from igcam.methods.distill import DistillOptions
-from igcam.methods.training.loading import Example
+from igcam.methods.training.loop import Batch
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
 from igcam.refine.stack import resized
@@ -25,25 +25,25 @@ from igcam.supervision.mask_targets import class_weights, mask_target
 
 Array = NDArray[np.float32]
 _COARSE = 32
-"""Side of the grid that the shares of the classes are counted on."""
+"""Side of the grid on which the frequencies of the classes are counted."""
 
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of a run, and what goes with them, by the place of the image in the run."""
+    """The masks of a run, their confidence and predictions of the teacher, by the index of the image."""
 
     files: Sequence[Path]
     """NAME.png."""
     classes: int
     """Number of classes C."""
     confidence: NDArray[np.floating] | None
-    """(N, h, w), at least 0, of which one counts at most; None trusts all alike."""
+    """(N, h, w), at least 0, clipped to 1; None is 1 everywhere."""
     teacher: Sequence[Path | None]
-    """Predictions of the round before, which take part in the targets; None for images where they do not."""
+    """Predictions of the round before, which are mixed into the pseudo labels; None for images where they are not."""
     teacher_weight: float
-    """How far they do."""
+    """Their weight, 0 to 1."""
     weights: Array | None = None
-    """float32 (C + 1,): how much a place of each class counts; None for one."""
+    """Weights of the classes, float32 (C + 1,); None is 1 for all."""
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Return the mask of an image, uint8 (H, W).
@@ -54,14 +54,14 @@ class Masks:
         return MaskFile(self.files[index], class_lookup(self.classes)).read()
 
     def confidence_map(self, index: int, height: int, width: int) -> Array:
-        """Return how far each place is trusted, float32 (height, width) in 0..1."""
+        """Return the confidence of every location, float32 (height, width) in 0..1."""
         if self.confidence is None:
             return np.ones((height, width), np.float32)
-        # The rounds of a run raise a few given masks a hundredfold; a large decoder would learn these by heart.
+        # In the rounds of a run a few given masks have a hundredfold weight; a large decoder would overfit to them.
         return resized(np.minimum(np.asarray(self.confidence[index], np.float32), 1)[None], height, width)[0]
 
     def teacher_map(self, index: int, height: int, width: int) -> Array | None:
-        """Return the teacher's probabilities, float32 (C + 1, height, width); None where it takes no part."""
+        """Return the teacher's probabilities, float32 (C + 1, height, width), or None."""
         file = self.teacher[index]
         if file is None:
             return None
@@ -72,29 +72,29 @@ class Masks:
 
     def example(
         self, inputs: Sequence[Tensor], mask: NDArray[np.uint8], confidence: Array, teacher: Array | None, side: int
-    ) -> Example:
-        """Return what is learnt once, on a square grid.
+    ) -> Batch:
+        """Return an image with its pseudo label on a square grid.
 
         Args:
-            inputs: What the network takes.
+            inputs: Inputs of the network.
             mask: uint8 (H, W).
-            trust: float32 (H', W').
+            confidence: float32 (H', W').
             teacher: float32 (C + 1, H'', W''), or None.
-            side: Of the grid.
+            side: Side of the grid.
         """
         target, known = mask_target(mask, self.classes, side, side)
         if teacher is not None:
-            # Beside a photo that was moved the teacher says nothing.
-            said = resized(teacher, side, side, cv2.INTER_AREA)
-            said /= np.maximum(said.sum(axis=0), 1e-6)
-            target = (1 - self.teacher_weight) * target + self.teacher_weight * said
+            # Outside of an augmented photo the teacher's probabilities are zero.
+            predicted = resized(teacher, side, side, cv2.INTER_AREA)
+            predicted /= np.maximum(predicted.sum(axis=0), 1e-6)
+            target = (1 - self.teacher_weight) * target + self.teacher_weight * predicted
         weight = known * resized(confidence[None], side, side, cv2.INTER_AREA)[0]
         if self.weights is not None:
             weight *= np.einsum("khw,k->hw", target, self.weights)
-        return Example(inputs, torch.from_numpy(target), torch.from_numpy(weight))
+        return Batch(inputs, {"target": torch.from_numpy(target), "confidence": torch.from_numpy(weight)})
 
     def balanced(self, power: float) -> Array | None:
-        """Return `weights` from the shares of the classes in all masks; None for a power of 0."""
+        """Return `weights` from the frequencies of the classes in all masks; None for a power of 0."""
         if power == 0:
             return None
         shares = np.zeros(self.classes + 1)
@@ -117,7 +117,7 @@ class FrozenExamples:
         """Return the number of images."""
         return len(self.images)
 
-    def load(self, index: int, epoch: int) -> Example:
+    def load(self, index: int, epoch: int) -> Batch:
         """Return an image, mirrored in half of the epochs where the bank has that view."""
         chosen = np.random.default_rng([self.seed, epoch, index]).integers(len(self.bank.views))
         view = self.bank.views[chosen]
@@ -127,27 +127,27 @@ class FrozenExamples:
         example = self.masks.example(levels, self.masks.mask(index), confidence, teacher, side)
         if not view.flip:
             return example
-        return Example(levels, example.target.flip(-1), example.confidence.flip(-1))
+        return Batch(levels, {name: tensor.flip(-1) for name, tensor in example.known.items()})
 
 
 @dataclass(frozen=True)
 class AugmentedExamples:
-    """Photos that are scaled, cropped, mirrored and recoloured anew in each epoch."""
+    """Photos that are augmented anew in each epoch: scale, crop, mirror and colours."""
 
     masks: Masks
     images: Sequence[Path]
     flip: bool
     options: DistillOptions
-    """`size` is decided."""
+    """`size` is not 0."""
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
 
-    def load(self, index: int, epoch: int) -> Example:
-        """Return an image, float32 (3, size, size) in [0, 1], and its targets."""
+    def load(self, index: int, epoch: int) -> Batch:
+        """Return an image, float32 (3, size, size) in [0, 1], and its pseudo label."""
         photo = load_image(self.images[index])
-        # As for prediction the photo is squashed to a square, of no more pixels than are needed.
+        # As for prediction the photo is squashed to a square, no larger than needed.
         side = max(1, min(max(photo.shape[:2]), round(self.options.size * self.options.scale[1])))
         layers: dict[str, NDArray[np.generic]] = {
             "mask": cv2.resize(self.masks.mask(index), (side, side), interpolation=cv2.INTER_NEAREST_EXACT),

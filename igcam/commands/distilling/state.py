@@ -1,4 +1,4 @@
-"""The folder of a distillation: what was asked, what is reached, and checkpoints to go on from."""
+"""The folder of a distillation: its options, its progress and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, read_tensors, write_json, write_tensors
-from igcam.methods.training.segmenter import Training
+from igcam.methods.training.loop import Training
 from igcam.runs.folder import differences, shortened
 from igcam.runs.segmenter_file import DESCRIPTION
 
@@ -18,10 +18,10 @@ _REACHED = "checkpoint.json"
 class DistillFolder:
     """A folder with the state of one distillation.
 
-    distill.json               what was asked
-    encoder.safetensors        how levels are reduced
-    checkpoint.json            round and epoch that are done, losses; names its tensors' file
-    checkpoint-R-E.safetensors weights, their running average and the optimiser's moments
+    distill.json               options, classes, digest of the masks
+    encoder.safetensors        principal components of the levels
+    checkpoint.json            round and epoch that are done, losses, name of the file of tensors
+    checkpoint-R-E.safetensors weights, their moving average and the optimiser's moments
     rounds/R/NAME.safetensors  the teacher's predictions after round R
     segmenter.*                the outcome
     """

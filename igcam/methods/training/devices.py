@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import InitProcessGroupKwargs
+from torch import Tensor, nn
 
 from igcam.core.errors import IgcamError
+from igcam.models.devices import usual_device
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 _PATIENCE = timedelta(hours=12)
 """How long processes wait for each other: computing features takes long."""
@@ -18,7 +23,7 @@ _PATIENCE = timedelta(hours=12)
 def open_accelerator(compile: bool = False) -> Accelerator:
     """Join the processes that torchrun or `accelerate launch` has started; alone where there are none.
 
-    On GPUs mixed precision is used: bfloat16, which needs no scale of the loss, where the GPU has it, else float16.
+    GPUs compute in mixed precision: bfloat16 where the GPU has it, which needs no loss scaling, else float16.
 
     Args:
         compile: Compile networks by torch.compile.
@@ -26,6 +31,10 @@ def open_accelerator(compile: bool = False) -> Accelerator:
     Raises:
         IgcamError: There are more processes on this machine than GPUs.
     """
+    # Loaded where it is needed: it takes half a second.
+    from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
+
     gpu = torch.cuda.is_available()
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if gpu and here > torch.cuda.device_count():
@@ -41,4 +50,38 @@ def open_accelerator(compile: bool = False) -> Accelerator:
 
 def is_main_process() -> bool:
     """Tell whether this is the process that reports; true where there is only one."""
+    from accelerate import PartialState
+
     return bool(PartialState().is_main_process)
+
+
+class OneDevice:
+    """Stands in for an accelerator where one process trains in full precision: small heads, which train in seconds."""
+
+    num_processes, process_index, is_main_process = 1, 0, True
+
+    def __init__(self) -> None:
+        self.device = usual_device()
+
+    def prepare(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Move the network to the device."""
+        return model.to(self.device), optimiser
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Keep full precision."""
+        return nullcontext()
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Do nothing: gradients are this process's."""
+        return nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute gradients."""
+        loss.backward()
+
+    def reduce(self, tensor: Tensor, reduction: str) -> Tensor:
+        """Return the tensor itself."""
+        return tensor
+
+    def wait_for_everyone(self) -> None:
+        """Return at once."""

@@ -1,9 +1,9 @@
-"""Training a localiser on the tags: backbone and 1x1 head together."""
+"""Training a localiser on the tags: backbone and 1x1 head together (regime `finetune`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,10 @@ from igcam.core.progress import Progress
 from igcam.data.images import load_image
 from igcam.data.transforms import AugmentOptions, PairedAugment
 from igcam.losses import multilabel_loss
-from igcam.models.devices import usual_device
+from igcam.methods.training.devices import open_accelerator
+from igcam.methods.training.loop import Batch, Curve, Plan, Training, one_cycle, train
 from igcam.models.localiser import Localiser
 from igcam.models.views import View
-
-Curve = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class FinetuneOptions:
     weight_decay: float = 0.05
     """Decoupled weight decay."""
     pooling: str = "average"
-    """From logit maps to image logits, see `igcam.models.pooling`; `top` finds small parts in fewer epochs."""
+    """From logit maps to image logits, see `igcam.models.pooling`; `top` needs fewer epochs for small objects."""
     scale: tuple[float, float] = (0.8, 1.25)
     """Range of the random size of the photo, as a multiple of the view's."""
     colour: float = 0.2
@@ -62,20 +61,20 @@ def finetune(
 ) -> Curve:
     """Train in place, on a GPU where there is one, and return the mean loss of each epoch.
 
-    Photos are squashed to the square of the view, kept in memory as uint8 (0.4 MB each at 384 pixels), and
-    varied anew in each epoch. Mixed precision and channels-last layout are used on a GPU.
+    Photos are squashed to the square of the view, kept in memory as uint8 (0.4 MB each at 384 pixels), and augmented
+    anew in each epoch. Layout is channels-last; GPUs compute in mixed precision.
 
     Args:
         localiser: Comes back in evaluation mode, on the CPU.
         images: N files.
-        tags: float32 (N, C).
+        tags: float32 (N, C) of 0 and 1.
         size: Side of the square in pixels.
-        options: See there.
-        seed: Order and augmentation.
+        options: Schedule and augmentation.
+        seed: Seeds order and augmentation.
         progress: Called after each batch.
     """
-    device = usual_device()
-    localiser.to(device).to(memory_format=torch.channels_last).train()
+    accelerator = open_accelerator()
+    localiser.to(memory_format=torch.channels_last)
     with ThreadPoolExecutor(2) as threads:
         pixels = list(threads.map(lambda path: View(size).apply(load_image(path)), images))
     augment = PairedAugment(
@@ -89,36 +88,25 @@ def finetune(
         )
     )
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(localiser.parameters(), options.learning_rate, weight_decay=options.weight_decay)
-    batches = max(1, len(images) // options.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.learning_rate, total_steps=options.epochs * batches
-    )
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
     targets = torch.from_numpy(tags)
-    curve: Curve = []
-    for epoch in range(options.epochs):
-        order = torch.randperm(len(images), generator=generator)
-        total = 0.0
-        for step, chosen in enumerate(order.tensor_split(batches)):
-            batch = _batch(augment, [pixels[index] for index in chosen.tolist()], generator).to(
-                device, memory_format=torch.channels_last
-            )
-            with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-                logits = localiser.image_logits(batch)
-            loss = multilabel_loss(logits.float(), targets[chosen].to(device))
-            optimiser.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimiser)
-            scaler.update()
-            schedule.step()
-            total += float(loss.detach())
-            progress("train the backbone on the tags", epoch * batches + step + 1, options.epochs * batches)
-        curve.append({"epoch": epoch + 1, "loss": total / batches})
-    localiser.to("cpu").eval()
-    return curve
+    updates = max(1, len(images) // options.batch_size)
 
+    def batches(epoch: int) -> Iterator[Sequence[Batch]]:
+        for chosen in torch.randperm(len(images), generator=generator).tensor_split(updates):
+            varied = [augment(pixels[index], generator=generator)[0].as_subclass(Tensor) for index in chosen.tolist()]
+            views = torch.stack(varied).to(memory_format=torch.channels_last)
+            yield [Batch([views], {"tags": targets[chosen]})]
 
-def _batch(augment: PairedAugment, images: Sequence[NDArray[np.uint8]], generator: torch.Generator) -> Tensor:
-    """Return float32 (n, 3, size, size) in [0, 1], each image varied by its own draw."""
-    return torch.stack([augment(image, generator=generator)[0].as_subclass(Tensor) for image in images])
+    optimiser = torch.optim.AdamW(localiser.parameters(), options.learning_rate, weight_decay=options.weight_decay)
+    training = Training(localiser, optimiser)
+    plan = Plan(
+        options.epochs,
+        updates,
+        batches,
+        [lambda logits, batch: multilabel_loss(localiser.pooling(logits), batch.known["tags"])],
+        one_cycle(optimiser, options.learning_rate, options.epochs * updates),
+        after_update=lambda done, total: progress("train the backbone on the tags", done, total),
+    )
+    train(training, plan, accelerator)
+    accelerator.unwrap_model(localiser, keep_fp32_wrapper=False).to("cpu").eval()
+    return training.curve

@@ -1,26 +1,29 @@
-"""Training a segmentation head on coverage targets."""
+"""Training a segmentation head on soft pseudo labels, on stored features (regime `frozen`)."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from igcam.core.errors import check_ranges
 from igcam.losses import guidance_loss
 from igcam.methods.inputs import Inputs
+from igcam.methods.training.devices import OneDevice
+from igcam.methods.training.loop import Batch, Curve, Plan, Training, one_cycle, train
 from igcam.models.devices import usual_device
 from igcam.models.segmentation_head import SegmentationHead, predict_probability
 from igcam.supervision.mask_targets import class_weights
 from igcam.supervision.pseudo_labels import restrict_to_tags
 
 Array = NDArray[np.float32]
-Curve = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class HeadOptions:
     epochs: int = 12
     """Passes over the images."""
     min_steps: int = 150
-    """Fewer images get more passes, until so many updates are made."""
+    """Few images get more passes, until this number of updates is reached."""
     batch_size: int = 16
     """Images an update."""
     learning_rate: float = 3e-3
@@ -42,13 +45,15 @@ class HeadOptions:
     weight_decay: float = 1e-2
     """Decoupled weight decay."""
     averaging: float = 0.0
-    """Decay of a running average of the weights, which predicts in place of the last ones; 0 takes the last."""
+    """Decay of an exponential moving average of the weights, which is kept in place of the last ones; 0 keeps the
+    last."""
     class_balance: float = 0.0
-    """Places of a class count by its share of all targets to the power of minus this; 0 counts all alike."""
+    """Locations of a class have the weight of its frequency in all pseudo labels to the power of minus this; 0 weighs
+    all alike."""
     foreground_bias: float = 0.5
-    """Taken from the background's logit after training. Intersection over union asks for more than the places that
-    are more probably an object than not (Nowozin, CVPR 2014), and targets that a CRF has snapped are too small. In
-    rounds it is lowered by the share of the images whose background was drawn on: their targets are not."""
+    """Subtracted from the background's logit after training. Intersection over union asks for more locations than are
+    objects with a probability above one half (Nowozin, CVPR 2014), and pseudo labels that a CRF has refined are too
+    small. In rounds it is lowered by the share of images with annotated background, whose pseudo labels are not."""
 
     def __post_init__(self) -> None:
         check_ranges(self, hidden=(1, math.inf), dropout=(0, 1), epochs=(1, math.inf), min_steps=(0, math.inf))
@@ -65,65 +70,67 @@ def train_head(
 ) -> tuple[SegmentationHead, Curve]:
     """Train a new head on some of the images, on a GPU where there is one.
 
-    Each batch takes the plain or the mirrored view, whose targets are mirrored with it.
+    Each batch takes the plain or the mirrored view, with its pseudo labels mirrored alike.
 
     Args:
         inputs: Features and seed.
-        indices: int64 (n,), the images to learn from.
-        targets: float (N, C + 1, h, w), of all images.
-        trust: float32 (N, h, w), of all images.
+        indices: int64 (n,), the images to train on.
+        targets: Pseudo labels of all images, float (N, C + 1, h, w).
+        confidence: Of all images, float32 (N, h, w), at least 0.
         options: Size and schedule.
 
     Returns:
         The head in evaluation mode, on the CPU, and the mean loss of each epoch.
     """
     random = np.random.default_rng(inputs.seed)
-    device = usual_device()
     confidence = confidence * balance(targets, confidence, indices, options.class_balance)
+    updates = max(1, round(len(indices) / options.batch_size))
+    epochs = max(options.epochs, -(-options.min_steps // updates))
+
+    def batches(epoch: int) -> Iterator[Sequence[Batch]]:
+        for chosen in np.array_split(random.permutation(indices), updates):
+            chosen = np.sort(chosen)
+            mirrored = len(inputs.reduced) > 1 and random.random() < 0.5
+            target = torch.from_numpy(np.asarray(targets[chosen], np.float32))
+            known = {"target": target, "confidence": torch.from_numpy(confidence[chosen])}
+            if mirrored:
+                known = {name: tensor.flip(-1) for name, tensor in known.items()}
+            yield [Batch([torch.from_numpy(inputs.reduced[int(mirrored)][chosen]).float()], known)]
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs.seed)
         head = SegmentationHead(inputs.reduced.shape[2], inputs.tags.shape[1], options.hidden, options.dropout)
-        head.to(device)
         optimiser = torch.optim.AdamW(head.parameters(), options.learning_rate, weight_decay=options.weight_decay)
-        average = None
-        if options.averaging > 0:
-            average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(options.averaging), use_buffers=True)
-        batches = max(1, round(len(indices) / options.batch_size))
-        epochs = max(options.epochs, -(-options.min_steps // batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=epochs * batches)
-        curve: Curve = []
-        head.train()
-        for epoch in range(epochs):
-            total = 0.0
-            for chosen in np.array_split(random.permutation(indices), batches):
-                chosen = np.sort(chosen)
-                mirrored = len(inputs.reduced) > 1 and random.random() < 0.5
-                features = torch.from_numpy(inputs.reduced[int(mirrored)][chosen]).to(device).float()
-                target = torch.from_numpy(np.asarray(targets[chosen], np.float32)).to(device)
-                weight = torch.from_numpy(confidence[chosen]).to(device)
-                if mirrored:
-                    target, weight = target.flip(-1), weight.flip(-1)
-                loss = guidance_loss(head(features), target, weight)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                if average is not None:
-                    average.update_parameters(head)
-                total += float(loss.detach())
-            curve.append({"epoch": epoch + 1, "loss": total / batches})
-            inputs.progress("train the head", epoch + 1, epochs)
-        if average is not None:
-            head.load_state_dict(average.module.state_dict())
+        begin = Training.with_teacher if options.averaging > 0 else Training
+        training = begin(head, optimiser)
+        plan = Plan(
+            epochs,
+            updates,
+            batches,
+            [pseudo_label_loss],
+            one_cycle(optimiser, options.learning_rate, epochs * updates),
+            averaging=lambda step: options.averaging if step else 0.0,
+            after_epoch=lambda reached: inputs.progress("train the head", reached.epoch, epochs),
+        )
+        train(training, plan, OneDevice())
+        head.load_state_dict(training.best.state_dict())
         head.favour_classes(options.foreground_bias)
-    return head.cpu().eval(), curve
+    return head.cpu().eval(), training.curve
+
+
+def pseudo_label_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Return the guidance loss to what a batch knows; logits are resized to the pseudo labels."""
+    target, confidence = batch.known["target"], batch.known["confidence"]
+    if logits.shape[2:] != target.shape[2:]:
+        logits = F.interpolate(logits, target.shape[2:], mode="bilinear", align_corners=False)
+    return guidance_loss(logits, target, confidence)
 
 
 def balance(targets: NDArray[np.floating], confidence: Array, indices: NDArray[np.int64], power: float) -> Array:
-    """Return how much every place counts, float32 (N, h, w), so that rare classes are not drowned.
+    """Return a weight for every location, float32 (N, h, w), by which rare classes are not neglected.
 
-    A class counts by its share of the trusted targets to the power of -power; a place by the mean of its classes, and
-    the mean over all trusted places is one.
+    A class has the weight of its frequency, weighted by confidence, to the power of -power; a location that of its
+    classes on average. The mean over all locations, weighted by confidence, is one.
     """
     if power == 0:
         return np.ones_like(confidence)
@@ -132,9 +139,9 @@ def balance(targets: NDArray[np.floating], confidence: Array, indices: NDArray[n
 
 
 def predict_all(inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32) -> Array:
-    """Return probabilities float32 (n, C + 1, h, w) of images whose tags are known.
+    """Return probabilities, float32 (n, C + 1, h, w), of images whose tags are known.
 
-    Untagged classes are zero; where tags are doubted, every class counts as far as it is believed.
+    Untagged classes are zero; where tags are noisy, every class is weighted by its tag posterior.
     """
     parts = []
     device = usual_device()

@@ -1,12 +1,11 @@
-"""Images on their way to a segmenter: each update is loaded while the one before is computed."""
+"""Loading images for a training: each update is loaded while the one before is computed."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -14,43 +13,31 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from igcam.core.errors import IgcamError
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image as it is learnt once, or a batch of them."""
-
-    inputs: Sequence[Tensor]
-    """What the network takes, without the batch's dimension; several tensors are passed as a list."""
-    target: Tensor
-    """float32 (K, h, w), summing to one."""
-    confidence: Tensor
-    """float32 (h, w), at least 0."""
+from igcam.methods.training.loop import Batch
 
 
 class Examples(Protocol):
-    """The images to learn from."""
+    """The images to train on."""
 
     def __len__(self) -> int:
         """Return their number."""
         ...
 
-    def load(self, index: int, epoch: int) -> Example:
-        """Return an image as it is in this epoch: the same at every call, whichever process asks."""
+    def load(self, index: int, epoch: int) -> Batch:
+        """Return one image as it is in this epoch: the same at every call and in every process."""
         ...
 
 
 class ExampleLoader:
-    """Loads examples in threads, or in processes where loading is more work than Python's lock lets threads share.
+    """Loads examples in threads, or in processes where loading holds Python's lock for long.
 
     Args:
-        examples: The images; they are sent to every process.
+        examples: The images; pickled for every process.
         workers: Number of threads or processes.
-        processes: Take processes. They are started anew, as the networks' threads and GPUs bear no copy, so that a
-            script that asks for them needs `if __name__ == "__main__":`.
+        processes: Use processes. They are spawned, as threads of networks and GPUs do not survive a fork: a script
+            that asks for them needs `if __name__ == "__main__":`.
     """
 
     def __init__(self, examples: Examples, workers: int, processes: bool = False) -> None:
@@ -73,7 +60,7 @@ class ExampleLoader:
         """End the threads or processes."""
         self.pool.shutdown(cancel_futures=True)
 
-    def updates(self, chosen: Sequence[tuple[NDArray[np.intp], int]], epoch: int) -> Iterator[list[Example]]:
+    def updates(self, chosen: Sequence[tuple[NDArray[np.intp], int]], epoch: int) -> Iterator[list[Batch]]:
         """Yield updates, each as its parts.
 
         Args:
@@ -97,7 +84,7 @@ class ExampleLoader:
         except BrokenProcessPool as error:
             raise _ended() from error
 
-    def _joined(self, loading: list[Future[Any]], parts: int) -> list[Example]:
+    def _joined(self, loading: list[Future[Any]], parts: int) -> list[Batch]:
         try:
             found = [future.result() for future in loading]
         except BrokenProcessPool as error:
@@ -126,22 +113,20 @@ def _begin(examples: Examples) -> None:
     cv2.setNumThreads(1)
 
 
-def _load(index: int, epoch: int) -> tuple[list[NDArray[Any]], NDArray[Any], NDArray[Any]]:
+def _load(index: int, epoch: int) -> tuple[list[NDArray[Any]], dict[str, NDArray[Any]]]:
     """Return an example as arrays: tensors would go through shared memory, which is scarce in containers."""
     example = _examples.load(index, epoch)
-    return [tensor.numpy() for tensor in example.inputs], example.target.numpy(), example.confidence.numpy()
+    return [tensor.numpy() for tensor in example.inputs], {
+        name: tensor.numpy() for name, tensor in example.known.items()
+    }
 
 
-def _from_arrays(inputs: Sequence[NDArray[Any]], target: NDArray[Any], confidence: NDArray[Any]) -> Example:
-    return Example(
-        [torch.from_numpy(array) for array in inputs], torch.from_numpy(target), torch.from_numpy(confidence)
-    )
+def _from_arrays(inputs: Sequence[NDArray[Any]], known: Mapping[str, NDArray[Any]]) -> Batch:
+    return Batch([*map(torch.from_numpy, inputs)], {name: torch.from_numpy(array) for name, array in known.items()})
 
 
-def _batch(examples: Sequence[Example]) -> Example:
-    """Join images to a batch."""
+def _batch(examples: Sequence[Batch]) -> Batch:
+    """Join images; channels of the inputs stay last in memory, which convolutions prefer."""
     inputs = [torch.stack(tensors) for tensors in zip(*(example.inputs for example in examples), strict=True)]
-    target, confidence = (
-        torch.stack([getattr(example, name) for example in examples]) for name in ("target", "confidence")
-    )
-    return Example(inputs, target, confidence)
+    inputs = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in inputs]
+    return Batch(inputs, {name: torch.stack([one.known[name] for one in examples]) for name in examples[0].known})

@@ -115,7 +115,8 @@ def test_a_running_average_of_the_weights_predicts() -> None:
     confidence = np.ones((8, 8, 8), np.float32)
     options = HeadOptions(hidden=8, epochs=1, min_steps=4, batch_size=4, foreground_bias=0)
     last, still = (
-        train_head(inputs, np.arange(8), targets, confidence, replace(options, averaging=decay))[0] for decay in (0, 0.9)
+        train_head(inputs, np.arange(8), targets, confidence, replace(options, averaging=decay))[0]
+        for decay in (0, 0.9)
     )
     torch.manual_seed(inputs.seed)
     begun = SegmentationHead(inputs.reduced.shape[2], 2, 8).leave.weight
@@ -127,7 +128,8 @@ def test_the_bias_is_taken_from_the_background() -> None:
     confidence = np.ones((8, 8, 8), np.float32)
     options = HeadOptions(hidden=8, epochs=1, min_steps=4)
     plain, biased = (
-        train_head(inputs, np.arange(8), targets, confidence, replace(options, foreground_bias=bias))[0] for bias in (0, 2)
+        train_head(inputs, np.arange(8), targets, confidence, replace(options, foreground_bias=bias))[0]
+        for bias in (0, 2)
     )
     difference = plain.leave.bias.detach() - biased.leave.bias.detach()
     np.testing.assert_allclose(difference.numpy(), [2, 0, 0], atol=1e-6)

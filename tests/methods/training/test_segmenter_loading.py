@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from igcam.core.errors import IgcamError
-from igcam.methods.training.loading import Example, ExampleLoader
+from igcam.methods.training.loading import ExampleLoader
+from igcam.methods.training.loop import Batch
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class Numbered:
     def __len__(self) -> int:
         return self.count
 
-    def load(self, index: int, epoch: int) -> Example:
+    def load(self, index: int, epoch: int) -> Batch:
         if index >= self.count:
             raise IgcamError(f"photo-{index}.jpg: does not exist")
         if index < 0:
             os._exit(1)
         facts = torch.tensor([index, epoch, os.getpid()], dtype=torch.float64)
-        return Example([facts, facts[:1].float()], torch.full((2, 1, 1), 0.5), torch.full((1, 1), float(index)))
+        known = {"target": torch.full((2, 1, 1), 0.5), "confidence": torch.full((1, 1), float(index))}
+        return Batch([facts, facts[:1].float()], known)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +50,8 @@ def check_updates(loader: ExampleLoader) -> set[float]:
         assert facts[:, 0].tolist() == indices.tolist()
         assert facts[:, 1].tolist() == [3] * len(indices)
         assert torch.cat([part.inputs[1] for part in parts])[:, 0].tolist() == indices.tolist()
-        assert torch.cat([part.confidence for part in parts])[:, 0, 0].tolist() == indices.tolist()
-        assert all(part.target.shape[1:] == (2, 1, 1) for part in parts)
+        assert torch.cat([part.known["confidence"] for part in parts])[:, 0, 0].tolist() == indices.tolist()
+        assert all(part.known["target"].shape[1:] == (2, 1, 1) for part in parts)
     return {float(number) for parts in updates for part in parts for number in part.inputs[0][:, 2]}
 
 

@@ -1,0 +1,103 @@
+"""HFPL: high-fidelity pseudo-labels, by two losses on a plain classifier.
+
+Source: Jonnarth, Zhang and Felsberg, High-fidelity pseudo-labels for boosting weakly-supervised segmentation, WACV
+2024; code github.com/arvijj/hfpl.
+
+What differs from the authors' code: they add the losses to SEAM (Siamese scales, equivariance, a Wide ResNet-38) and
+train the whole network on crops; here a plain classifier is trained from the last stage on, so that features of two
+views, plain and mirrored, are computed once and training takes minutes without a GPU. A second scale is not stored:
+it serves SEAM alone. The feature similarity loss leaves out pairs beyond two sigma.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from igcam.cams import normalise
+from igcam.core.errors import check_ranges
+from igcam.losses import feature_similarity_loss, importance_sampling_loss
+from igcam.methods.background import BackgroundOptions
+from igcam.methods.base import Artefacts, Method, MethodOptions, Stage
+from igcam.methods.cam_tail import TailModel, TrainTail, open_tail_model, tag_loss, tail_stages
+from igcam.methods.options import FitOptions
+from igcam.methods.registry import register
+from igcam.methods.training.loop import Batch, Loss
+from igcam.methods.training.tail import TailOptions
+
+
+@dataclass(frozen=True)
+class HfplLosses:
+    """Weights and parameters of the two losses."""
+
+    importance: float = 0.2
+    """Share of the importance sampling loss in the classification loss; the rest is that of the pooling."""
+    samples: int = 10
+    """Locations drawn for each image and class."""
+    similarity: float = 1.0
+    """Weight of the feature similarity loss; 0 leaves it out."""
+    mu: float = 2.5
+    """Locations whose colours differ by less than 1 / (1 + exp(mu)) are drawn together, others apart."""
+    sigma: float = 5.0
+    """Standard deviation of the distance of such pairs, in locations."""
+    max_distance: float = 10.0
+    """Largest distance of pairs, in locations."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, importance=(0, 1), samples=(1, math.inf), similarity=(0, math.inf), mu=(-20, 20))
+        check_ranges(self, sigma=(0.1, math.inf), max_distance=(1, math.inf))
+
+
+@dataclass(frozen=True)
+class HfplOptions(MethodOptions):
+    """Training of the tail, the losses, and the background rule."""
+
+    tail: TailOptions = field(default_factory=TailOptions)
+    """Schedule."""
+    losses: HfplLosses = field(default_factory=HfplLosses)
+    """The losses."""
+    background: BackgroundOptions = field(default_factory=BackgroundOptions)
+    """How the background is told from the classes."""
+
+
+def hfpl_losses(options: HfplLosses, pooling: str) -> list[Loss]:
+    """Return the classification loss and, unless its weight is 0, the feature similarity loss."""
+    pooled = tag_loss(pooling)
+
+    def classification(logits: Tensor, batch: Batch) -> Tensor:
+        drawn = importance_sampling_loss(logits, batch.known["tags"], options.samples)
+        return (1 - options.importance) * pooled(logits, batch) + options.importance * drawn
+
+    def similarity(logits: Tensor, batch: Batch) -> Tensor:
+        maps = normalise(logits) * batch.known["tags"][:, :, None, None]
+        scores = torch.cat([1 - maps.amax(dim=1, keepdim=True), maps], dim=1)
+        return options.similarity * feature_similarity_loss(
+            scores, batch.known["image"], options.mu, options.sigma, options.max_distance
+        )
+
+    return [classification, similarity] if options.similarity > 0 else [classification]
+
+
+@register
+class Hfpl(Method[HfplOptions]):
+    """High-fidelity pseudo-labels."""
+
+    name = "hfpl"
+    paper = "Jonnarth et al., High-fidelity pseudo-labels for boosting weakly-supervised segmentation, WACV 2024"
+    about = "activation maps trained to cover objects and to follow edges of colour"
+    needs = "a ResNet"
+    maps = "hfpl-maps/maps"
+    options = HfplOptions
+
+    def stages(self, chosen: HfplOptions, run: FitOptions) -> Sequence[Stage]:
+        """Return features, training, maps and tag prior."""
+        losses = hfpl_losses(chosen.losses, chosen.tail.pooling)
+        return tail_stages(TrainTail(self.name, chosen.tail, losses, chosen.losses), chosen.background, run)
+
+    def model(self, artefacts: Artefacts, chosen: HfplOptions, run: FitOptions, classes: int) -> TailModel:
+        """Load network, reduction and tag prior."""
+        return open_tail_model(artefacts, self.name, chosen.background, run, classes)

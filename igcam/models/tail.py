@@ -1,0 +1,52 @@
+"""The tail of a network: its last stages, copied to be trained on stored maps, with a 1x1 head."""
+
+from __future__ import annotations
+
+import copy
+
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from igcam.core.errors import IgcamError
+from igcam.models.backbone import Backbone
+
+
+class TailNetwork(nn.Module):
+    """From maps of the backbone's last but one level to raw logit maps.
+
+    Batch norms of the stages stay in evaluation mode: their statistics are those of pretraining. The head has no bias
+    and starts at zero, which makes the result of training independent of a seed.
+
+    Args:
+        backbone: A ResNet with at least two levels; its stages after the last but one are copied.
+        classes: Number of classes C, without background.
+
+    Raises:
+        IgcamError: It is another network, or has one level only.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int) -> None:
+        super().__init__()
+        if not isinstance(backbone.network, ResNet) or len(backbone.levels) < 2 or backbone.levels[-2] < 1:
+            raise IgcamError(
+                f"{backbone.name}: only the tail of a ResNet can be trained, from the last but one of two or more "
+                f"levels on, the first of them 1 or deeper; got levels {list(backbone.levels)}"
+            )
+        first, last = backbone.levels[-2:]
+        stages = [getattr(backbone.network, f"layer{stage}") for stage in range(first + 1, last + 1)]
+        self.stages = copy.deepcopy(nn.Sequential(*stages)).requires_grad_(True)
+        self.head = nn.utils.skip_init(nn.Conv2d, backbone.channels[-1], classes, 1, bias=False)
+        nn.init.zeros_(self.head.weight)
+
+    def train(self, mode: bool = True) -> TailNetwork:
+        """Set the mode of all but the batch norms of the stages."""
+        super().train(mode)
+        for module in self.stages.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Return raw logit maps, float (N, C, h, w), of maps of the last but one level, float (N, D, h', w')."""
+        logits: Tensor = self.head(self.stages(feature))
+        return logits

@@ -1,0 +1,95 @@
+"""The methods that train the tail of the network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from method_suite import MethodSuite
+from tiny_runs import tiny_options
+
+from igcam.commands.fit import fit
+from igcam.core.errors import IgcamError
+from igcam.core.files import read_json
+from igcam.data.sample import Dataset
+from igcam.methods.cam_tail import CamTailOptions
+from igcam.methods.hfpl import HfplOptions
+from igcam.methods.options import FitOptions
+from igcam.methods.training.tail import TailOptions
+from igcam.models.backbone import BackboneOptions
+from igcam.models.views import mean_over_views
+from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.folder import RunFolder
+
+QUICK = TailOptions(epochs=2, batch_size=8)
+
+
+class TailSuite:
+    """What a run of such a method leaves beside."""
+
+    def test_predictions_with_tags_are_the_maps_of_the_run(self, run: RunFolder, tiny_data: Dataset) -> None:
+        artefacts, options = RunArtefacts(run), run.options
+        model = options.entry.model(artefacts, options.chosen, options, len(run.classes))
+        from igcam.methods.features import views_of
+        from igcam.methods.network import open_backbone
+        from igcam.models.bank import FeatureBank
+
+        bank = FeatureBank(run.file("bank"), open_backbone(artefacts, options), views_of(64, True))
+        images = [sample.image for sample in tiny_data.samples[:3]]
+        views, flips = [bank.read_batch(images, view) for view in bank.views], [False, True]
+        tags = tiny_data.tag_matrix()[:3]
+        scores, deep = model.to(torch.device("cpu")).scores(views, flips, tags)
+        np.testing.assert_allclose(scores, artefacts.array(options.entry.maps)[:3].astype(np.float32), atol=2e-3)
+        assert not scores[:, 1:][tags == 0].any()
+        assert scores.max() <= 1
+        assert deep.shape == (3, model.reduction.depth, *scores.shape[2:])
+        found = model.prior.tagger(mean_over_views([levels[-1] for levels in views], flips).mean(dim=(2, 3))) > 0
+        without = model.scores(views, flips, None)[0]
+        assert not without[:, 1:][~found.numpy()].any()
+
+    def test_other_options_of_the_background_reuse_the_training(
+        self, run: RunFolder, tiny_data: Dataset, tmp_path: Path
+    ) -> None:
+        options = run.options
+        method = replace(options.chosen, background=replace(options.chosen.background, value=0.3))
+        again = fit(tiny_data, tmp_path / "run", replace(options, method=method), earlier=run.path, split="scenes")
+        log = again.file("log.txt").read_text()
+        assert f"{options.entry.name}: reused" in log
+        assert f"{options.entry.name}-maps: not reused" in log
+
+
+class TestCamTail(MethodSuite, TailSuite):
+    method = "cam-tail"
+    stages = ("cam-tail-maps",)
+    changes: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def options(cls, weights: Path) -> FitOptions:
+        return tiny_options(weights, method=CamTailOptions(QUICK))
+
+
+class TestHfpl(MethodSuite, TailSuite):
+    method = "hfpl"
+    stages = ("hfpl-maps",)
+
+    @classmethod
+    def options(cls, weights: Path) -> FitOptions:
+        return tiny_options(weights, method=HfplOptions(QUICK))
+
+
+def test_it_guides_igcam(tiny_data: Dataset, trained: Path, tmp_path: Path) -> None:
+    options = tiny_options(trained)
+    guided = replace(options, method=replace(options.chosen, maps=HfplOptions(QUICK)), without=("reweight", "sharpen"))
+    run = fit(tiny_data, tmp_path / "run", guided, split="scenes")
+    assert list(read_json(run.file("metrics.json"))["stages"]) == ["cam", "hfpl-maps", "guide", "crf"]
+
+
+def test_a_network_that_cannot_be_split_is_told_in_a_line(tiny_data: Dataset, trained: Path, tmp_path: Path) -> None:
+    backbone = BackboneOptions("resnet10t", output_stride=8, weights=trained, pretrained=False, levels=(-1,))
+    options = replace(tiny_options(trained), backbone=backbone, components=(8,), method=HfplOptions(QUICK))
+    with pytest.raises(IgcamError, match=r"^resnet10t: only the tail of a ResNet can be trained[^\n]*$"):
+        fit(tiny_data, tmp_path / "run", options)
