@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from igcam.methods.igcam.pseudo_labels import PseudoLabelOptions
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
