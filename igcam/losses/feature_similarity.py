@@ -18,7 +18,7 @@ def feature_similarity_loss(
     The sum is over all ordered pairs of locations i, j that are at most `max_distance` apart, with the class scores y,
     the normal density w of their distance and, of the mean absolute difference d of their colours,
     g = tanh(mu + log((d + 1e-5) / (1 - d + 1e-5))). g changes its sign at d = 1 / (1 + exp(mu)), 0.076 by default: the
-    scores of a pair are drawn together below, and pushed apart above.
+    scores of a pair are pulled together below, and pushed apart above.
 
     Source: Jonnarth, Zhang and Felsberg, High-fidelity pseudo-labels for boosting weakly-supervised segmentation,
     WACV 2024. There all pairs count; beyond two sigma lies an eighth of their weight.

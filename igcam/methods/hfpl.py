@@ -41,7 +41,7 @@ class HfplLosses:
     similarity: float = 1.0
     """Weight of the feature similarity loss; 0 leaves it out."""
     mu: float = 2.5
-    """Locations whose colours differ by less than 1 / (1 + exp(mu)) are drawn together, others apart."""
+    """Locations whose colours differ by less than 1 / (1 + exp(mu)) are pulled together, others pushed apart."""
     sigma: float = 5.0
     """Standard deviation of the distance of such pairs, in locations."""
     max_distance: float = 10.0

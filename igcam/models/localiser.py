@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 
 
 class Localiser(nn.Module):
-    """Classify images by logit maps that say where each class is.
+    """Classifies images by logit maps, one a class, that are pooled.
 
-    All levels of the backbone feed the head: the maps are resized to the finest of them and concatenated, so
-    build the backbone with the levels that the head shall see. Weight and bias of the head start at zero,
-    which makes the result of training independent of a seed.
+    The head takes all levels of the backbone, resized to the finest of them and concatenated. Its weight and bias
+    start at zero, which makes the result of training independent of a seed.
     """
 
     def __init__(self, backbone: Backbone, classes: int, pooling: str | Pooling = "average") -> None:
-        """Put a new head on a backbone.
+        """Add a new head to a backbone.
 
         Args:
-            backbone: Its last maps feed the head.
+            backbone: With the levels that the head takes.
             classes: Number of classes C, without background.
             pooling: A name in `igcam.models.pooling.POOLINGS`, or a function (N, C, h, w) -> (N, C).
         """
@@ -52,7 +51,7 @@ class Localiser(nn.Module):
         return self.logit_maps(self.backbone(images))
 
     def logit_maps(self, features: Sequence[Tensor]) -> Tensor:
-        """Apply the head to features that the backbone, or a feature bank, gave.
+        """Apply the head to features of the backbone or of a feature bank.
 
         Args:
             features: One float (N, channels[i], h_i, w_i) a level.

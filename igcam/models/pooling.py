@@ -23,7 +23,7 @@ def average(maps: Tensor) -> Tensor:
 
 
 def maximum(maps: Tensor) -> Tensor:
-    """Largest logit of any location; points at the most discriminative spot only.
+    """Largest logit of all locations; only the most discriminative one is trained.
 
     Source: Oquab et al., CVPR 2015.
     """
@@ -53,7 +53,7 @@ def top_share(maps: Tensor, share: float = 0.1) -> Tensor:
 
     Args:
         maps: float (N, C, h, w).
-        share: Part of the locations that counts, in (0, 1]; at least one location does.
+        share: Share of the locations that are averaged, in (0, 1]; at least one is.
 
     Raises:
         ValueError: `share` is not in (0, 1].
@@ -71,7 +71,7 @@ POOLINGS: dict[str, Pooling] = {
     "log-sum-exp": log_sum_exp,
     "top": top_share,
 }
-"""The poolings that can be asked for by name."""
+"""Poolings by name."""
 
 
 def get_pooling(pooling: str | Pooling) -> Pooling:

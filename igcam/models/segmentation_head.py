@@ -1,4 +1,4 @@
-"""The head that learns coverage targets on features: a little context, background as a class of its own."""
+"""The segmentation head on stored features: a 3x3 context, background as a class of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ClassLogits(nn.Module):
 
     @torch.no_grad()
     def favour_classes(self, amount: float) -> None:
-        """Take an amount from the background's logit, for good."""
+        """Subtract an amount from the bias of the background's logit."""
         if self.leave.bias is not None:
             self.leave.bias[0] -= amount
 
@@ -29,7 +29,7 @@ class SegmentationHead(ClassLogits):
         channels: Channels of the features.
         classes: Number of classes C, without background.
         hidden: Width.
-        dropout: Share of channels that is dropped in training, before the first and the last convolution.
+        dropout: Share of channels dropped in training, before the first and the last convolution.
     """
 
     def __init__(self, channels: int, classes: int, hidden: int = 128, dropout: float = 0.1) -> None:
@@ -70,7 +70,7 @@ def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tens
     Args:
         head: In evaluation mode.
         features: float (N, channels, h, w).
-        mirrored: Features of the mirrored image as they were computed, not mirrored back; None for none.
+        mirrored: Features of the mirrored image, not mirrored back; None without that view.
     """
     views = [features] if mirrored is None else [features, mirrored]
     return torch.softmax(mean_over_views([head(view) for view in views], [False, True][: len(views)]), dim=1)

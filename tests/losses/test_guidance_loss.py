@@ -26,7 +26,7 @@ def test_equals_cross_entropy_on_soft_labels() -> None:
     torch.testing.assert_close(guidance_loss(logits, target, torch.ones(2, 5, 6)), F.cross_entropy(logits, target))
 
 
-def test_places_without_trust_do_not_matter() -> None:
+def test_locations_without_confidence_do_not_matter() -> None:
     logits, labels, target = batch()
     confidence = torch.zeros(2, 5, 6)
     confidence[0, 1:3] = 1
@@ -37,7 +37,7 @@ def test_places_without_trust_do_not_matter() -> None:
     torch.testing.assert_close(guidance_loss(other, target, confidence), loss)
 
 
-def test_trust_weighs_by_its_share() -> None:
+def test_the_mean_is_weighted_by_confidence() -> None:
     logits = torch.tensor([[[[0.0, 2.0]], [[0.0, 0.0]]]])
     target = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     left, right = torch.log(torch.tensor(2.0)), torch.log1p(torch.exp(torch.tensor(2.0)))
@@ -45,7 +45,7 @@ def test_trust_weighs_by_its_share() -> None:
     torch.testing.assert_close(loss, (3 * left + right) / 4)
 
 
-def test_gradients_are_exact_and_stop_where_nothing_is_trusted() -> None:
+def test_gradients_are_exact_and_zero_without_confidence() -> None:
     logits, _, target = batch()
     confidence = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     confidence[:, 0] = 0
@@ -56,7 +56,7 @@ def test_gradients_are_exact_and_stop_where_nothing_is_trusted() -> None:
     assert double.grad[:, :, 1:].any()
 
 
-def test_no_trust_at_all_is_no_loss() -> None:
+def test_without_any_confidence_the_loss_is_zero() -> None:
     logits, _, target = batch()
     logits.requires_grad_()
     loss = guidance_loss(logits, target, torch.zeros(2, 5, 6))

@@ -88,7 +88,9 @@ def test_it_guides_igcam(tiny_data: Dataset, trained: Path, tmp_path: Path) -> N
     assert list(read_json(run.file("metrics.json"))["stages"]) == ["cam", "hfpl-maps", "guide", "crf"]
 
 
-def test_a_network_that_cannot_be_split_is_told_in_a_line(tiny_data: Dataset, trained: Path, tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_split_is_reported_in_a_line(
+    tiny_data: Dataset, trained: Path, tmp_path: Path
+) -> None:
     backbone = BackboneOptions("resnet10t", output_stride=8, weights=trained, pretrained=False, levels=(-1,))
     options = replace(tiny_options(trained), backbone=backbone, components=(8,), method=HfplOptions(QUICK))
     with pytest.raises(IgcamError, match=r"^resnet10t: only the tail of a ResNet can be trained[^\n]*$"):

@@ -52,7 +52,7 @@ def test_several_levels_feed_the_head_at_the_finest_size():
     assert torch.equal(stack_levels(features)[:, :128], features[0])
 
 
-def test_a_new_head_says_nothing_and_learns_through_the_backbone():
+def test_a_new_head_gives_zeros_and_gradients_reach_the_backbone():
     localiser = Localiser(backbone(), classes=2)
     images = torch.rand(2, 3, 32, 32)
     assert not localiser(images).any()

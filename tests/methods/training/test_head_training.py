@@ -20,7 +20,7 @@ def train(inputs: Inputs, indices: np.ndarray, options: HeadOptions = QUICK) -> 
     return train_head(inputs, indices, targets, np.ones(targets[:, 0].shape, np.float32), options)
 
 
-def test_a_toy_task_is_learnt_and_carries_over_to_other_images() -> None:
+def test_a_toy_task_is_fitted_and_generalises_to_other_images() -> None:
     inputs, masks = toy_inputs(16), toy_masks(16)
     head, curve = train(inputs, np.arange(8))
     assert not head.training
@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_head_and_leaves_torch_alone() -> None:
     assert not torch.equal(first.enter.weight, other.enter.weight)
 
 
-def test_only_the_chosen_images_and_the_trusted_places_are_learnt_from() -> None:
+def test_training_uses_only_the_chosen_images_and_locations_with_confidence() -> None:
     inputs = toy_inputs(8)
     targets = toy_targets(toy_masks(8))
     confidence = np.ones((8, 8, 8), np.float32)
@@ -68,7 +68,7 @@ def test_a_single_view_is_enough() -> None:
 
 
 def test_targets_are_mirrored_with_their_view() -> None:
-    # Were they not, a head could not learn objects that lie at the left of every image from both views.
+    # Otherwise a head could not fit objects that lie at the left of every image from both views.
     inputs = toy_inputs(8)
     masks = np.zeros((8, 8, 8), np.uint8)
     masks[:, :, :4] = 1

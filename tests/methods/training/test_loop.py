@@ -87,7 +87,7 @@ def test_the_teacher_follows_with_the_decay_of_each_update() -> None:
     torch.testing.assert_close(training.best.weight, average)
 
 
-def test_progress_is_told_of_updates_and_of_epochs() -> None:
+def test_updates_and_epochs_are_reported() -> None:
     updates: list[tuple[int, int]] = []
     epochs: list[int] = []
     plan = replace(PLAN, after_update=lambda *at: updates.append(at), after_epoch=lambda at: epochs.append(at.epoch))

@@ -70,7 +70,7 @@ def test_errors_of_processes_are_those_of_the_examples(processes: ExampleLoader)
     check_updates(processes)
 
 
-def test_a_process_that_ends_is_told_in_a_line() -> None:
+def test_a_process_that_ends_is_reported_in_a_line() -> None:
     with ExampleLoader(Numbered(), 1, processes=True) as loader:
         with pytest.raises(IgcamError, match=r"^a process that loads photos has ended: [^\n]*$"):
             list(loader.updates([(np.array([-1]), 1)], 0))

@@ -50,7 +50,7 @@ def weights(training: Training) -> list[torch.Tensor]:
     return [tensor.detach().clone() for tensor in training.teacher.state_dict().values()]
 
 
-def test_it_learns_and_the_teacher_with_it() -> None:
+def test_training_reduces_the_loss_and_the_teacher_follows() -> None:
     training = trained(replace(OPTIONS, epochs=40))
     assert training.curve[-1]["loss"] < 0.3 * training.curve[0]["loss"]
     example = Stripes().load(3, 99)
