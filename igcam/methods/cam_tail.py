@@ -92,7 +92,8 @@ class TailMaps(EachImage):
         bank, flips = work.bank, [view.flip for view in work.bank.views]
 
         def each(index: int) -> Mapping[str, NDArray[Any]]:
-            views = [bank.read_batch([work.images[index]], view)[-2].to(network.head.weight) for view in bank.views]
+            stored = (bank.read(work.images[index], view)[-2] for view in bank.views)
+            views = [torch.from_numpy(level.astype(np.float32))[None].to(network.head.weight.device) for level in stored]
             maps = tail_scores(network, views, flips, work.tags[index : index + 1], self._background)
             return {"maps": maps[0].astype(np.float16)}
 
