@@ -25,6 +25,8 @@ from igcam.data.sample import Dataset, Sample, mask_id_to_tag, tag_to_mask_id
 KINDS = ("point", "box", "scribble", "mask")
 """Kinds of cues in cues.jsonl."""
 
+_COORDINATES = {"point": ("x", "y"), "box": ("left", "top", "right", "bottom")}
+
 
 def read_cues(path: str | Path, dataset: Dataset) -> dict[str, tuple[Cue, ...]]:
     """Read a cues.jsonl; docs/cues.md has the format.
@@ -168,12 +170,9 @@ def _from_record(record: dict[str, Any], classes: Sequence[str], folder: Path) -
         source = MaskFile(folder / record["file"], lookup)
         return MaskCue(label=label, source=source, value=record.get("value"), **common)
     common["label"] = 0 if name == BACKGROUND else tag_to_mask_id(classes.index(name))
-    if kind == "point":
-        x, y = map(float, record["point"])
-        return PointCue(x=x, y=y, **common)
-    if kind == "box":
-        left, top, right, bottom = map(float, record["box"])
-        return BoxCue(left=left, top=top, right=right, bottom=bottom, **common)
+    if kind in _COORDINATES:
+        coordinates: dict[str, Any] = dict(zip(_COORDINATES[kind], map(float, record[kind]), strict=True))
+        return (PointCue if kind == "point" else BoxCue)(**coordinates, **common)
     points = tuple((float(x), float(y)) for x, y in record["points"])
     return ScribbleCue(points=points, width=float(record.get("width", ScribbleCue.width)), **common)
 
@@ -184,10 +183,8 @@ def _to_record(cue: Cue, classes: Sequence[str], folder: Path, stored: Path) -> 
     record: dict[str, Any] = {"kind": cue.kind}
     if cue.label is not None:
         record["class"] = classes[mask_id_to_tag(cue.label)] if cue.label else BACKGROUND
-    if isinstance(cue, PointCue):
-        record["point"] = _tidy(cue.x, cue.y)
-    elif isinstance(cue, BoxCue):
-        record["box"] = _tidy(cue.left, cue.top, cue.right, cue.bottom)
+    if isinstance(cue, PointCue | BoxCue):
+        record[cue.kind] = _tidy(*(getattr(cue, name) for name in _COORDINATES[cue.kind]))
     elif isinstance(cue, ScribbleCue):
         record |= {"points": [_tidy(x, y) for x, y in cue.points], "width": _tidy(cue.width)[0]}
     else:
