@@ -78,8 +78,7 @@ def search(
 
 def mutual_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
     """Return the mean IoU of the best classes of two maps, float (..., K, h, w), over the classes in either."""
-    best = (maps.argmax(axis=-3) for maps in (first, second))
-    return _mean_iou(_table(*best, first.shape[-3]))
+    return _mean_iou(_table(first.argmax(axis=-3), second.argmax(axis=-3), first.shape[-3]))
 
 
 def _answers(refiners: Mapping[str, Refiner], index: int, example: Example) -> NDArray[np.uint8]:
