@@ -34,7 +34,7 @@ from igcam.refine.stack import resized
 from igcam.reporting import heat_overlay, mask_overlay, overlay_sheet, probability_overlay
 
 SIZE, GRID, FINE = 256, 16, 32
-"""Sides of the scenes, of their coarse maps and of the grid on which all places are compared."""
+"""Sides of the scenes, of their coarse maps and of the grid on which all locations are compared."""
 OPTIONS = SceneOptions(size=SIZE, min_objects=2)
 Picture = NDArray[np.uint8]
 Array = NDArray[np.float32]
@@ -54,7 +54,7 @@ class Case:
     coarse: Array
     """float32 (K, GRID, GRID): the true mask, blurred."""
     position: tuple[int, int]
-    """Row and column of a place of the fine grid that lies on an object."""
+    """Row and column of a location of the fine grid that lies on an object."""
 
     @classmethod
     def of(cls, index: int, position: tuple[int, int]) -> Case:
@@ -78,20 +78,20 @@ class Case:
         return probability_overlay(self.photo, every)
 
     def marked(self, picture: Picture) -> Picture:
-        """Draw a ring around the place."""
+        """Draw a ring around the location."""
         row, column = ((2 * at + 1) * SIZE // (2 * FINE) for at in self.position)
         ringed = cv2.circle(picture.copy(), (column, row), 7, (255, 255, 255), 3, cv2.LINE_AA)
         return np.asarray(cv2.circle(ringed, (column, row), 7, (20, 20, 20), 1, cv2.LINE_AA), np.uint8)
 
 
 def affinities(case: Case) -> Row:
-    """Show how alike a place is to all others, and a pixel to its neighbours."""
+    """Show the affinity of a location with all others, and of a pixel with its neighbours."""
     small = np.asarray(cv2.resize(case.photo, (FINE, FINE), interpolation=cv2.INTER_AREA), np.uint8)
     flat = np.ones((1, FINE, FINE), np.float32)
     row, column = case.position
     pictures = [case.marked(case.photo)]
-    for colour, reach in ((0.0, 4.0), (20.0, 1e6), (20.0, 4.0)):
-        options = DenseAffinityOptions(power=0, colour=colour, radius=reach)
+    for colour, radius in ((0.0, 4.0), (20.0, 1e6), (20.0, 4.0)):
+        options = DenseAffinityOptions(power=0, colour=colour, radius=radius)
         alike = dense_affinity(flat, small, options)[row * FINE + column].reshape(FINE, FINE)
         pictures.append(case.marked(heat_overlay(case.photo, alike)))
     transition = local_affinity(small.astype(np.float32))[[row * FINE + column]].toarray().reshape(FINE, FINE)
@@ -101,7 +101,7 @@ def affinities(case: Case) -> Row:
 
 
 def walks(case: Case) -> Row:
-    """Show a coarse map that spreads along affinities of colour and distance."""
+    """Show a coarse map propagated along affinities of colour and distance."""
     small = np.asarray(cv2.resize(case.photo, (FINE, FINE), interpolation=cv2.INTER_AREA), np.uint8)
     options = DenseAffinityOptions(power=0, colour=8, radius=1.5)
     transition = by_rows(dense_affinity(np.ones((1, FINE, FINE), np.float32), small, options))
@@ -144,7 +144,7 @@ def overview(case: Case) -> Row:
 
 
 SCENES = ((1, (19, 23)), (4, (9, 15)), (13, (20, 8)))
-"""Number of each scene, and the place in it whose affinities are drawn."""
+"""Number of each scene, and the location in it whose affinities are drawn."""
 
 
 def draw(folder: Path, scenes: tuple[tuple[int, tuple[int, int]], ...] = SCENES) -> None:
@@ -159,7 +159,7 @@ def draw(folder: Path, scenes: tuple[tuple[int, tuple[int, int]], ...] = SCENES)
         ),
         "refine-affinity": (
             [affinities(case) for case in cases],
-            ["a place", "by distance", "by colour", "their product", "local affinity"],
+            ["a location", "by distance", "by colour", "their product", "local affinity"],
         ),
         "refine-walk": (
             [walks(case) for case in cases],

@@ -97,7 +97,7 @@ def test_half_precision_and_maps_that_are_not_square() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 8), (4, 2, 2), (4, 1, 4), (1, 3, 8, 8)])
 def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"feature: must be \(D, h, w\) of 5 places or more, got"):
+    with pytest.raises(ValueError, match=r"feature: must be \(D, h, w\) of 5 locations or more, got"):
         normalised_cut(np.ones(shape, np.float32))
 
 

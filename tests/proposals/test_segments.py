@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from igcam.core.errors import IgcamError
+from igcam.proposals import segments
 from igcam.proposals.segments import (
     SegmentOptions,
     Segments,
@@ -14,6 +15,8 @@ from igcam.proposals.segments import (
     enlarged,
     joined,
     overlaps,
+    proposal_kind,
+    proposal_kinds,
     smaller,
     tidy,
 )
@@ -98,3 +101,18 @@ def test_wrong_arrays_are_refused() -> None:
         Segments(np.zeros((1, 2, 2), bool), np.zeros(2, np.float32))
     with pytest.raises(IgcamError, match="overlap must be 0 to 1, got 2"):
         SegmentOptions(overlap=2)
+
+
+def test_kinds_are_found_by_their_names() -> None:
+    assert {"colour-segments", "feature-clusters", "feature-clusters-finer", "selective-search"} <= set(
+        proposal_kinds()
+    )
+
+    @proposal_kind("nothing")
+    def nothing(image: np.ndarray, feature: np.ndarray | None) -> Segments:
+        return Segments(np.zeros((0, *image.shape[:2]), bool))
+
+    try:
+        assert proposal_kinds()["nothing"] is nothing
+    finally:
+        del segments._KINDS["nothing"]

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igcam.supervision.conditioning import touch_sides, within_boxes
-from igcam.supervision.constraints import BoxRegion
+from igcam.data.cue import BoxCue, PointCue
+from igcam.refine.affinity import DenseAffinityOptions
+from igcam.supervision.conditioning import (
+    MarkOptions,
+    constrain_activation,
+    constrain_prediction,
+    touch_sides,
+    within_boxes,
+)
+from igcam.supervision.constraints import AnnotatedImage, BoxRegion
 
 RELAXED = settings(max_examples=30, deadline=None)
 
@@ -50,3 +60,22 @@ def test_the_sides_are_touched_whatever_the_map(seed: int, top: int, left: int, 
     assert inside.max(axis=1).min() > 0.69
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-4)
     assert (inside >= probability[label, box.rows, box.columns] - 1e-4).all()
+
+
+def test_the_affinity_is_asked_for_where_there_are_marks_only() -> None:
+    annotated = AnnotatedImage((BoxCue(label=1, left=0, top=0, right=2, bottom=3),), 3, 3, 1)
+    asked: list[DenseAffinityOptions] = []
+
+    def affinity(options: DenseAffinityOptions) -> np.ndarray:
+        asked.append(options)
+        return np.eye(9, dtype=np.float32)
+
+    flat, even, marks = np.full((1, 3, 3), 0.5, np.float32), np.full((2, 3, 3), 0.5, np.float32), MarkOptions()
+    boxed = constrain_activation(flat, annotated.at(3, 3), affinity, marks)
+    np.testing.assert_array_equal(boxed[0], [[1, 1, 0]] * 3)
+    assert (constrain_prediction(even, annotated.at(3, 3), affinity, marks)[1, :, 2] == 0).all()
+    assert not asked
+    pointed = replace(annotated, cues=(*annotated.cues, PointCue(label=1, x=2.5, y=0.5)))
+    assert constrain_activation(flat, pointed.at(3, 3), affinity, marks)[0, 0, 2] == 1
+    assert constrain_prediction(even, pointed.at(3, 3), affinity, marks)[1, 0, 2] == 1
+    assert asked == [marks.affinity] * 2

@@ -56,8 +56,7 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
         weight[index] = inputs.annotated[index].at(height, width).confidence
     factor = mask_weight_factor(float(weight[masked].sum()), float(weight[~masked].sum()), options.mask_weight)
     weight[masked] *= factor
-    flat = weight.ravel()
-    weighted = np.flatnonzero(flat > 0)
+    weighted = np.flatnonzero(weight)
     sample = np.random.default_rng(inputs.seed).choice(weighted, min(options.locations, len(weighted)), replace=False)
     if not len(sample):
         return 1 - probabilities[:, 0]
@@ -69,7 +68,9 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
     ).astype(np.float64)
     scale = feature_scale(features)
     target = np.clip(1 - probabilities[:, 0].ravel()[sample].astype(np.float64), 0, 1)
-    head = fit_linear_head(features * scale, target[:, None], options.penalty, flat[sample].astype(np.float64))
+    head = fit_linear_head(
+        features * scale, target[:, None], options.penalty, weight.ravel()[sample].astype(np.float64)
+    )
     result = np.empty((count, height, width), np.float32)
     for index in range(count):
         logits = [head.logits(view[index].reshape(depth, -1).T.astype(np.float64) * scale) for view in views]
