@@ -51,6 +51,13 @@ def test_a_run_without_truth_and_masks_shows_its_photos(tmp_path: Path) -> None:
     assert not any(str(image["alt"]).endswith("with its mask") for image in page.all("img"))
 
 
+def test_images_with_masks_are_preferred(run: Path, tmp_path: Path) -> None:
+    for path in sorted((run / "masks").rglob("*.png"))[3:]:
+        path.unlink()
+    images = page_of(run_html(run), tmp_path).all("img")
+    assert [image["alt"] for image in images] == [f"Photo farm/scene-{index:03d} with its mask" for index in range(3)]
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IgcamError, match="is not a run folder"):
         run_html(tmp_path)
