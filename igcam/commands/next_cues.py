@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_array, read_json, write_text
 from igcam.data.sample import Dataset
-from igcam.label_quality.next_cue import RESOLVED, CuePrices, Proposal, map_uncertainty, next_cues, rarity
+from igcam.label_quality.next_cue import RESOLVED, Proposal, map_uncertainty, next_cues, rarity
 from igcam.metrics.ledger import ANNOTATION_SECONDS
 from igcam.models.power_normalisation import power_normalised
 from igcam.runs.artefacts import RunArtefacts
@@ -43,11 +43,11 @@ def propose_cues(
     prices = cue_prices(kinds, costs or {})
     pooled = read_array(run.file("stages", "features", "pooled.npy"))
     need = _uncertainty(run) * rarity(read_dataset_file(run.file("samples.json")).tag_matrix())
-    return next_cues(need, power_normalised(pooled).features, budget, prices, _annotated(run, prices))
+    return next_cues(need, power_normalised(pooled).features, budget, prices, _annotated(run))
 
 
-def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:
-    """Return what cues cost in addition to the tags.
+def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds per image of each kind of cue, in addition to the tags.
 
     Raises:
         IgcamError: Kinds or costs that are unknown or impossible, all listed.
@@ -65,7 +65,7 @@ def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> CuePrices:
         problems.append(f"kind: at least one is needed, of {known}")
     if problems:
         raise IgcamError.from_lines("audit: cannot plan cues:", problems) if problems[1:] else IgcamError(problems[0])
-    return CuePrices({kind: table[kind] - table["tags"] for kind in kinds})
+    return {kind: table[kind] - table["tags"] for kind in kinds}
 
 
 def write_proposals(path: str | Path, dataset: Dataset, proposals: Sequence[Proposal]) -> None:
@@ -86,11 +86,11 @@ def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
     raise IgcamError(f"{run.path}: has no maps of any stage yet; run igcam fit again")
 
 
-def _annotated(run: RunFolder, prices: CuePrices) -> dict[int, float]:
+def _annotated(run: RunFolder) -> dict[int, float]:
     """Return the fraction of the uncertainty of each annotated image that its cues have resolved."""
     annotated = {}
     for index, sample in enumerate(read_json(run.file("samples.json"))["samples"]):
-        shares = [prices.resolved.get(kind, 0.0) for kind in sample.get("cues") or {}]
+        shares = [RESOLVED.get(kind, 0.0) for kind in sample.get("cues") or {}]
         if shares:
             annotated[index] = max(shares)
     return annotated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,30 +36,11 @@ class Proposal:
     """Uncertainty that it resolves, in this image and similar ones, given the proposals before it in the list."""
 
 
-@dataclass(frozen=True)
-class CuePrices:
-    """What each kind of cue costs, and what it resolves."""
-
-    seconds: Mapping[str, float]
-    """Kind -> seconds per image, for the kinds that may be proposed."""
-    resolved: Mapping[str, float] = field(default_factory=lambda: dict(RESOLVED))
-    """Kind -> fraction of an image's uncertainty that it resolves, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        wrong = [f"{kind}: {price:g} s" for kind, price in self.seconds.items() if not 0 < price < np.inf]
-        wrong += [f"{kind}: no share" for kind in self.seconds if not 0 < self.resolved.get(kind, -1) <= 1]
-        if wrong or not self.seconds:
-            raise IgcamError(
-                "cue prices: must be positive seconds for kinds with a share above 0 up to 1, got "
-                + (", ".join(wrong) or "none")
-            )
-
-
 def next_cues(
     uncertainty: ArrayLike,
     features: ArrayLike,
     budget: float,
-    prices: CuePrices,
+    prices: Mapping[str, float],
     annotated: Mapping[int, float] | None = None,
     bandwidth: float = 0.5,
 ) -> list[Proposal]:
@@ -79,7 +60,7 @@ def next_cues(
         uncertainty: (n,), at least 0: the uncertainty of each image's maps, times any weight of the image.
         features: (n, D).
         budget: Seconds, positive.
-        prices: Kinds that may be proposed.
+        prices: Kind -> seconds per image, for the kinds of `RESOLVED` that may be proposed.
         annotated: Image -> fraction of its uncertainty that its cues have resolved; it is not proposed.
         bandwidth: Of the similarity exp(-d^2 / (2 (bandwidth m)^2)), as a multiple of the median distance m
             between images, with features of length one. The work space is n^2 numbers.
@@ -88,11 +69,16 @@ def next_cues(
         The proposals in the order in which they were chosen.
 
     Raises:
-        IgcamError: The budget is not positive.
+        IgcamError: The budget or a price is not positive, or a kind is unknown: all kinds are listed.
         ValueError: Wrong arrays.
     """
     if not 0 < budget < np.inf:
         raise IgcamError(f"budget: must be a positive number of seconds, got {budget}")
+    wrong = [f"{kind}: {price:g} s" for kind, price in prices.items() if not 0 < price < np.inf]
+    wrong += [f"{kind}: unknown kind" for kind in prices if kind not in RESOLVED]
+    if wrong or not prices:
+        known = ", ".join(RESOLVED)
+        raise IgcamError(f"cue prices: must be positive seconds for {known}, got {', '.join(wrong) or 'none'}")
     need = np.asarray(uncertainty, np.float64)
     features = checked_features("features", features)
     if need.shape != (len(features),) or not ((need >= 0) & (need < np.inf)).all():
@@ -147,23 +133,29 @@ def _similarity(features: Array, bandwidth: float) -> Array:
 
 
 def _greedy(
-    need: Array, similar: Array, covered: Array, images: Sequence[int], budget: float, prices: CuePrices, by_price: bool
+    need: Array,
+    similar: Array,
+    covered: Array,
+    images: Sequence[int],
+    budget: float,
+    prices: Mapping[str, float],
+    by_price: bool,
 ) -> list[Proposal]:
     """Choose by gain per second or by gain alone; a gain is only updated when it leads (lazy greedy)."""
 
     def gain_of(image: int, kind: str) -> float:
-        return float((need * np.maximum(prices.resolved[kind] * similar[image] - covered, 0)).sum())
+        return float((need * np.maximum(RESOLVED[kind] * similar[image] - covered, 0)).sum())
 
     def rank(gain: float, kind: str) -> float:
-        return -gain / prices.seconds[kind] if by_price else -gain
+        return -gain / prices[kind] if by_price else -gain
 
     covered, left, chosen = covered.copy(), budget, set()
-    queue = [(rank(gain_of(image, kind), kind), image, kind, 0) for image in images for kind in prices.seconds]
+    queue = [(rank(gain_of(image, kind), kind), image, kind, 0) for image in images for kind in prices]
     heapq.heapify(queue)
     proposals: list[Proposal] = []
     while queue:
         _, image, kind, known = heapq.heappop(queue)
-        if image in chosen or prices.seconds[kind] > left:
+        if image in chosen or prices[kind] > left:
             continue
         gain = gain_of(image, kind)
         if known < len(proposals):
@@ -171,8 +163,8 @@ def _greedy(
             continue
         if gain <= 0:
             break
-        covered = np.maximum(covered, prices.resolved[kind] * similar[image])
-        left -= prices.seconds[kind]
+        covered = np.maximum(covered, RESOLVED[kind] * similar[image])
+        left -= prices[kind]
         chosen.add(image)
-        proposals.append(Proposal(image, kind, prices.seconds[kind], gain))
+        proposals.append(Proposal(image, kind, prices[kind], gain))
     return proposals

@@ -37,10 +37,10 @@ def test_images_with_cues_are_not_proposed(tiny_run: RunFolder, tmp_path: Path) 
 
 def test_prices_are_those_beyond_the_tags() -> None:
     prices = cue_prices(["point", "mask"], {"mask": 120.0, "tags": 10.0})
-    assert prices.seconds == pytest.approx({"point": 12.1, "mask": 110.0})
+    assert prices == pytest.approx({"point": 12.1, "mask": 110.0})
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_errors_are_listed_at_once() -> None:
     with pytest.raises(IgcamError) as caught:
         cue_prices(["lasso", "box"], {"box": 3.0, "brush": 1.0})
     text = str(caught.value)
@@ -58,7 +58,7 @@ def test_a_run_without_maps_is_refused(tiny_run: RunFolder, tmp_path: Path) -> N
         propose_cues(copy, 100)
 
 
-def test_unsure_maps_and_rare_classes_are_needed_more(tiny_run: RunFolder, tiny_data: Dataset) -> None:
+def test_uncertain_maps_and_rare_classes_gain_more(tiny_run: RunFolder, tiny_data: Dataset) -> None:
     maps = read_array(tiny_run.file("stages", "reweight", "maps.npy"))
     features = power_normalised(read_array(tiny_run.file("stages", "features", "pooled.npy"))).features
     need = map_uncertainty(maps) * rarity(tiny_data.tag_matrix())

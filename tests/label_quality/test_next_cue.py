@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from igcam.core.errors import IgcamError
-from igcam.label_quality.next_cue import CuePrices, map_uncertainty, next_cues, rarity
+from igcam.label_quality.next_cue import map_uncertainty, next_cues, rarity
 
-MASKS = CuePrices({"mask": 10.0})
+MASKS = {"mask": 10.0}
 
 
 def clusters(seed: int = 0) -> np.ndarray:
@@ -37,14 +37,14 @@ def test_uncertain_images_come_first() -> None:
 
 def test_the_budget_is_kept_and_prices_decide() -> None:
     features = np.random.default_rng(0).standard_normal((12, 40))
-    prices = CuePrices({"point": 1.0, "mask": 10.0})
+    prices = {"point": 1.0, "mask": 10.0}
     for budget in (0.5, 1.0, 9.0, 25.0):
         proposals = next_cues(np.ones(12), features, budget, prices)
         assert sum(item.seconds for item in proposals) <= budget
         assert len({item.image for item in proposals}) == len(proposals)
     # A point at a tenth of the price of a mask resolves almost half as much.
     assert {item.kind for item in next_cues(np.ones(12), features, 9.0, prices)} == {"point"}
-    costly = CuePrices({"point": 9.0, "mask": 10.0})
+    costly = {"point": 9.0, "mask": 10.0}
     assert {item.kind for item in next_cues(np.ones(12), features, 30.0, costly)} == {"mask"}
 
 
@@ -74,9 +74,11 @@ def test_errors_are_named() -> None:
     with pytest.raises(IgcamError, match="budget"):
         next_cues(np.ones(8), clusters(), 0, MASKS)
     with pytest.raises(IgcamError, match="box: -1 s"):
-        CuePrices({"box": -1.0})
-    with pytest.raises(IgcamError, match="lasso: no share"):
-        CuePrices({"lasso": 1.0})
+        next_cues(np.ones(8), clusters(), 10, {"box": -1.0})
+    with pytest.raises(IgcamError, match="lasso: unknown kind"):
+        next_cues(np.ones(8), clusters(), 10, {"lasso": 1.0})
+    with pytest.raises(IgcamError, match="got none"):
+        next_cues(np.ones(8), clusters(), 10, {})
     with pytest.raises(ValueError, match="uncertainty"):
         next_cues(np.ones(3), clusters(), 10, MASKS)
 
