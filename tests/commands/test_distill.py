@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from distillations import OUTCOME, Moment, exit_code, tiny_options
-from igcam.runs.models_file import read_image_prior, read_tagger
 from tiny_runs import COUNT, contents
 
 from igcam.commands.distill import distill
@@ -23,10 +22,12 @@ from igcam.core.files import read_json, read_tensors, write_json
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.methods.distill import DistillOptions
+from igcam.methods.tag_prior import open_image_prior
 from igcam.methods.training.devices import open_accelerator
-from igcam.models.image_prior import fit_tagger
+from igcam.models.image_prior import Tagger, fit_tagger
 from igcam.models.segmenter import SegmenterOptions
 from igcam.models.views import View, to_pixels
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import have_cues, read_dataset_file
 from igcam.runs.folder import RunFolder
 from igcam.runs.segmenter_file import read_segmenter
@@ -70,16 +71,18 @@ def test_the_backbone_is_that_of_the_run(folder: Path, tiny_run: RunFolder) -> N
 
 
 @torch.inference_mode()
-def test_the_evidence_is_that_of_the_run(folder: Path, tiny_run: RunFolder, tiny_data: Dataset) -> None:
+def test_the_image_prior_is_that_of_the_run(folder: Path, tiny_run: RunFolder, tiny_data: Dataset) -> None:
     segmenter, _ = read_segmenter(folder)
     pixels = View(64).apply(load_image(tiny_data.samples[0].image))
     images = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float() / 255
     features = segmenter.encoder.backbone(images)[-1]
     logits = torch.randn(1, len(tiny_run.classes) + 1, 16, 16)
-    expected = read_image_prior(tiny_run, tiny_run.options.tag_prior_weight)
-    assert segmenter.evidence is not None
+    options = tiny_run.options
+    artefacts = RunArtefacts(tiny_run)
+    expected = open_image_prior(artefacts, options.tag_prior_weight, options.object_prior_weight)
+    assert segmenter.prior is not None
     assert expected.objects is not None
-    torch.testing.assert_close(segmenter.evidence(logits, features), expected(logits, features), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(segmenter.prior(logits, features), expected(logits, features), rtol=1e-3, atol=1e-4)
 
 
 def test_predictions_are_probabilities_on_any_photo_and_mirrored_with_it(folder: Path, tiny_data: Dataset) -> None:
@@ -101,7 +104,7 @@ def test_predictions_are_probabilities_on_any_photo_and_mirrored_with_it(folder:
     assert predictor.at(1.5).predict(photos[:1])[0].scores.shape == (6, 24, 24)
 
 
-def test_the_masks_are_learnt(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
+def test_training_fits_the_masks(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
     options = tiny_options(rounds=1, epochs=40, tag_prior=0.0, foreground_bias=0.0)
     distill(tiny_run, options, out=tmp_path / "out", bank=tmp_path / "bank")
     losses = [entry["loss"] for entry in read_json(tmp_path / "out" / "training.json")["curve"]]
@@ -153,7 +156,7 @@ def test_a_damaged_segmenter_is_one_line(folder: Path, tmp_path: Path) -> None:
         read_segmenter(copied)
 
 
-def test_images_with_cues_keep_their_targets(tmp_path: Path) -> None:
+def test_images_with_cues_are_known(tmp_path: Path) -> None:
     write_json(tmp_path / "samples.json", {"samples": [{"cues": {}}, {"cues": {"mask": 1}}]})
     assert have_cues(tmp_path / "samples.json") == [False, True]
     write_json(tmp_path / "samples.json", {"samples": [{}]})
@@ -161,7 +164,7 @@ def test_images_with_cues_keep_their_targets(tmp_path: Path) -> None:
         have_cues(tmp_path / "samples.json")
 
 
-def test_the_backbone_learns_too(tiny_run: RunFolder, tmp_path: Path) -> None:
+def test_the_backbone_is_trained_too(tiny_run: RunFolder, tmp_path: Path) -> None:
     options = tiny_options(regime="finetune", backbone_rate=1.0, segmenter=SegmenterOptions("segformer", width=32))
     folder = distill(tiny_run, options, out=tmp_path / "out", bank=tmp_path / "bank")
     kept = read_tensors(folder / "segmenter.safetensors")
@@ -175,7 +178,7 @@ def test_the_backbone_learns_too(tiny_run: RunFolder, tmp_path: Path) -> None:
     assert not (tmp_path / "bank").exists()
 
 
-def test_on_request_a_tagger_is_fitted_to_a_backbone_that_has_learnt(tiny_run: RunFolder, tmp_path: Path) -> None:
+def test_on_request_a_tagger_is_fitted_to_the_trained_backbone(tiny_run: RunFolder, tmp_path: Path) -> None:
     options = tiny_options(regime="finetune", backbone_rate=1.0, rounds=1, tag_prior=0.5)
     folder = distill(tiny_run, options, out=tmp_path / "out", bank=tmp_path / "bank")
     segmenter, facts = read_segmenter(folder)
@@ -188,12 +191,12 @@ def test_on_request_a_tagger_is_fitted_to_a_backbone_that_has_learnt(tiny_run: R
             levels = segmenter.encoder.backbone(to_pixels(np.stack(views), torch.device("cpu")))
         pooled.append(levels[-1].numpy().mean(axis=(0, 2, 3)))
     expected = fit_tagger(np.stack(pooled), dataset.tag_matrix(), options.seed)
-    assert segmenter.evidence is not None
+    assert segmenter.prior is not None
     # What objects of the frozen backbone looked like is of no use to it.
-    assert segmenter.evidence.objects is None
-    found = segmenter.evidence.tagger.weight
+    assert segmenter.prior.objects is None
+    found = segmenter.prior.tagger.weight
     torch.testing.assert_close(found, expected.weight, rtol=1e-3, atol=1e-4)
-    earlier = read_tagger(tiny_run.file("stages", "tagger", "tagger.safetensors"))
+    earlier = RunArtefacts(tiny_run).load("tagger/tagger", Tagger.from_tensors)
     assert not torch.allclose(found, earlier.weight, rtol=1e-2)
 
 
@@ -215,7 +218,7 @@ def test_a_distillation_that_is_killed_again_and_again_ends_like_an_undisturbed_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("regime", ["frozen", "finetune"])
-def test_two_processes_learn_the_same_as_one(regime: str, tiny_run: RunFolder, tmp_path: Path) -> None:
+def test_two_processes_train_the_same_as_one(regime: str, tiny_run: RunFolder, tmp_path: Path) -> None:
     settings = {
         "segmenter.components": [4, 8, 8],
         "segmenter.width": 32,
