@@ -9,29 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_array
+from igcam.methods.base import Stage
+from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.folder import RunFolder
 
-_TITLES = {
-    "finetune": ("Fine-tuning", "the backbone is trained on the tags"),
-    "features": ("Features", "the backbone runs once over every photo"),
-    "classify": ("Activation maps", "class heads are trained on the tags"),
-    "noisy_tags": ("Noisy tags", "tags that look wrong get a lower weight"),
-    "doubt": ("Noisy tags", "tags that look wrong get a lower weight"),
-    "tagger": ("Tagger", "predicts the classes of photos without tags"),
-    "guide": ("Instance guidance", "cues and proposals become pseudo labels"),
-    "reweight": ("Influence weights", "harmful pseudo labels get a lower weight"),
-    "objects": ("Objects", "classifies locations by all similar ones, in photos without tags"),
-    "sharpen": ("Boundary refinement", "from coarse maps to full resolution"),
-    "crf": ("Dense CRF", "masks follow the colours of the photo"),
-    "masks": ("Masks", "the masks of every stage at full resolution"),
-}
+_MASKS = ("Masks", "the masks of every stage at full resolution")
 
-_FILES = {
-    "maps": ("classify/maps",),
-    "pseudo_labels": ("guide/pseudo_labels", "guide/targets"),
-    "confidence": ("guide/confidence", "guide/trust"),
-}
-"""Array -> where it is, the place in older runs last."""
+
+def declared_stages(run: Path) -> tuple[Stage, ...]:
+    """Return the stages of a run's method in order; none where its options cannot be read or the method is unknown."""
+    try:
+        return RunFolder(run).options.stages
+    except IgcamError:
+        return ()
 
 
 def stage_titles(run: Path) -> Mapping[str, tuple[str, str]]:
@@ -40,9 +30,10 @@ def stage_titles(run: Path) -> Mapping[str, tuple[str, str]]:
     Args:
         run: The run folder. A stage is finished when its stage.json is written; unknown ones come last.
     """
+    known = {stage.name: (stage.title or stage.name, stage.about) for stage in declared_stages(run)} | {"masks": _MASKS}
     finished = sorted(path.parent.name for path in run.glob("stages/*/stage.json"))
-    finished.sort(key=lambda name: list(_TITLES).index(name) if name in _TITLES else len(_TITLES))
-    return {name: _TITLES.get(name, (name, "")) for name in finished}
+    finished.sort(key=lambda name: list(known).index(name) if name in known else len(known))
+    return {name: known.get(name, (name, "")) for name in finished}
 
 
 def gallery_arrays(run: Path, images: int, classes: int) -> Mapping[str, NDArray[np.floating]]:
@@ -60,15 +51,16 @@ def gallery_arrays(run: Path, images: int, classes: int) -> Mapping[str, NDArray
     Raises:
         IgcamError: A file is damaged or has another shape.
     """
-    found = {}
-    for key, names in _FILES.items():
+    artefacts, stages, found = RunArtefacts(RunFolder(run)), declared_stages(run), {}
+    chosen = {"maps": next((f"{stage.name}/{stage.scores}" for stage in stages if stage.scores), None)}
+    for name in ("pseudo_labels", "confidence"):
+        chosen[name] = next((f"{stage.name}/{name}" for stage in stages if name in stage.leaves), None)
+    for key, artefact in chosen.items():
         leading = (images,) if key == "confidence" else (images, classes + 1)
-        for path in (run / "stages" / f"{name}.npy" for name in names):
-            if path.is_file():
-                found[key] = read_array(path, mmap=True)
-                shape = found[key].shape
-                if len(shape) != len(leading) + 2 or shape[: len(leading)] != leading:
-                    wanted = " x ".join([*map(str, leading), "h", "w"])
-                    raise IgcamError(f"{path}: must be {wanted}, got {' x '.join(map(str, shape))}")
-                break
+        if artefact is not None and artefacts.has(artefact):
+            found[key] = artefacts.array(artefact)
+            shape = found[key].shape
+            if len(shape) != len(leading) + 2 or shape[: len(leading)] != leading:
+                wanted = " x ".join([*map(str, leading), "h", "w"])
+                raise IgcamError(f"{artefacts.file(artefact)}: must be {wanted}, got {' x '.join(map(str, shape))}")
     return found

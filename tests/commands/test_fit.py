@@ -16,10 +16,11 @@ from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.masks import MaskFile, read_mask_file
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.simulate import SimulateOptions, simulate_cues
-from igcam.methods.classify import Classifier, read_head
+from igcam.methods.classify import Classifier
 from igcam.methods.options import with_setting
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
+from igcam.models.segmentation_head import SegmentationHead
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 from igcam.supervision.constraints import annotated_images
@@ -46,7 +47,7 @@ def test_the_few_images_show_every_class(few: Dataset) -> None:
 
 def test_a_run_holds_arrays_heads_and_curves(tiny_run: RunFolder, tiny_data: Dataset) -> None:
     count = len(tiny_data)
-    for stage in ("classify", "guide", "reweight"):
+    for stage in ("cam", "guide", "reweight"):
         maps = read_array(tiny_run.file("stages", stage, "maps.npy"))
         assert maps.shape == (count, 6, 8, 8)
         assert maps.dtype == np.float16
@@ -58,7 +59,7 @@ def test_a_run_holds_arrays_heads_and_curves(tiny_run: RunFolder, tiny_data: Dat
         assert confidence.min() >= 0
         curve = tiny_run.facts(stage)["curve"]
         assert [point["epoch"] for point in curve] == list(range(1, len(curve) + 1))
-        head = read_head(tiny_run.file("stages", stage, "head.safetensors"))
+        head = RunArtefacts(tiny_run).load(f"{stage}/head", SegmentationHead.from_tensors)
         assert not head.training
         assert head.leave.bias.shape == (6,)
     assert len(tiny_run.facts("finetune")["curve"]) == 1
@@ -70,10 +71,12 @@ def test_a_run_holds_arrays_heads_and_curves(tiny_run: RunFolder, tiny_data: Dat
 def test_time_is_counted_once(tiny_run: RunFolder) -> None:
     stages = tiny_run.options.mask_stages
     spent = {stage: read_results(tiny_run.file("stages", stage, "metrics.json"))[0].wall_seconds for stage in stages}
-    before = sum(tiny_run.facts(name)["seconds"] for name in ("finetune", "features", "classify", "guide", "reweight"))
+    steps = ("finetune", "features", "classify", "cam", "tagger", "guide", "reweight")
+    before = sum(tiny_run.facts(name)["seconds"] for name in steps)
     assert spent["reweight"] == pytest.approx(before, abs=0.06)
     drawing = sum(tiny_run.facts(name)["seconds"] for name in ("sharpen", "crf"))
-    assert spent["crf"] == pytest.approx(before + drawing, abs=0.06)
+    objects = tiny_run.facts("objects")["seconds"]
+    assert spent["crf"] == pytest.approx(before + objects + drawing, abs=0.06)
     assert drawing <= tiny_run.facts("masks")["seconds"] * 1.01
 
 
@@ -82,12 +85,12 @@ def test_stages_can_be_switched_off(
     chosen: tuple[bool, ...], few: Dataset, trained: Path, bank: Path, tmp_path: Path
 ) -> None:
     switched = [name for name, on in zip(("guide", "reweight", "sharpen"), chosen, strict=True) if not on]
-    options = tiny_options(trained).without([*switched, "crf"])
+    options = tiny_options(trained).leave_out([*switched, "crf"])
     run = fit(few, tmp_path / "run", options, bank=bank)
     assert list(read_json(run.file("metrics.json"))["stages"]) == list(options.mask_stages)
-    always = ("features", "tagger", *(("objects",) if options.object_prior_weight else ()), "masks")
     found = {file.parent.name for file in run.path.glob("stages/*/stage.json")}
-    assert found == {*options.mask_stages, *always}
+    trained = {"objects"} if {"guide", "reweight"} & set(options.mask_stages) else set()
+    assert found == {*options.mask_stages, *trained, "features", "classify", "tagger", "masks"}
     for sample in few:
         final, last = (
             (folder / f"{sample.name}.png").read_bytes()
@@ -104,16 +107,16 @@ def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: P
     cues = {sample.name: [MaskCue(source=sample.truth)] for sample in few.samples[:4] if sample.truth is not None}
     cues[names[0]].append(BoxCue(label=few.samples[0].tags[0] + 1, left=0, top=0, right=9, bottom=9))
     run = fit(few.with_cues(cues), tmp_path / "run", tiny_options(trained), bank=bank)
-    targets, confidence = (read_array(run.file("stages", "guide", name)) for name in ("pseudo_labels.npy", "confidence.npy"))
+    labels, confidence = (RunArtefacts(run).array(f"guide/{name}") for name in ("pseudo_labels", "confidence"))
     for index, sample in enumerate(few.samples[:4]):
         expected = annotated_images(few.with_cues(cues))[index].at(8, 8)
-        np.testing.assert_allclose(targets[index], expected.probability, atol=1e-3)
+        np.testing.assert_allclose(labels[index], expected.probability, atol=1e-3)
         assert confidence[index].min() == confidence[index].max() >= 1
         final = read_mask_file(run.file("masks", f"{sample.name}.png"))
         np.testing.assert_array_equal(final, sample.truth.read())
     assert confidence[4:].min() < 1
     assert confidence[:4].sum(dtype=np.float32) / confidence.sum(dtype=np.float32) >= 0.69
-    before, after = (read_results(run.file("stages", stage, "metrics.json"))[0] for stage in ("classify", "guide"))
+    before, after = (read_results(run.file("stages", stage, "metrics.json"))[0] for stage in ("cam", "guide"))
     assert before.cues == {}
     assert before.annotation_seconds == 20 * FEW
     assert after.cues == {"mask": 4, "box": 1}
@@ -121,30 +124,31 @@ def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: P
 
 
 @pytest.mark.parametrize("left_out", [(), ("guide",)], ids=["guided", "unguided"])
-def test_doubted_tags_allow_what_is_believed(
+def test_noisy_tags_allow_classes_of_high_posterior(
     tiny_data: Dataset, trained: Path, bank: Path, tmp_path: Path, left_out: tuple[str, ...]
 ) -> None:
-    options = with_setting(tiny_options(trained).without([*left_out, "sharpen", "crf"]), "igcam.noisy_tags.weight=1")
+    options = with_setting(tiny_options(trained).leave_out([*left_out, "sharpen", "crf"]), "igcam.noisy_tags.weight=1")
     run = fit(tiny_data, tmp_path / "run", options, bank=bank)
-    belief = read_array(run.file("stages", "doubt", "posterior.npy"))
+    posterior = read_array(run.file("stages", "noisy_tags", "posterior.npy"))
     tags = tiny_data.tag_matrix()
-    assert belief.shape == tags.shape
-    assert ((belief > 0) & (belief < 1)).any()
-    # A network that has learnt nothing has no reason to doubt most tags.
-    assert np.abs(belief - tags).mean() < 0.3
+    assert posterior.shape == tags.shape
+    assert ((posterior > 0) & (posterior < 1)).any()
+    # A network that has hardly been trained contradicts few tags.
+    assert np.abs(posterior - tags).mean() < 0.3
     maps = read_array(run.file("stages", "reweight", "maps.npy"))[:, 1:].astype(np.float32).max(axis=(2, 3))
-    allowed = (tags == 0) & (belief > 0.1)
+    allowed = (tags == 0) & (posterior > 0.1)
     assert allowed.any()
     assert maps[allowed].min() > 0
-    activations = read_array(run.file("stages", "doubt", "activations.npy"))
+    activations = read_array(run.file("stages", "noisy_tags", "activations.npy"))[:, 1:]
     assert activations.any()
-    assert not activations[belief < 0.1].any()
-    # They are of heads that have learnt the beliefs, not the given tags.
-    given = read_array(run.file("stages", "classify", "maps.npy"))[:, 1:]
-    assert (np.abs(activations - given)[belief > 0.5] > 1e-3).any()
+    assert not activations[posterior < 0.1].any()
+    # Their heads were trained on the posterior, not on the given tags.
+    given = read_array(run.file("stages", "cam", "maps.npy"))[:, 1:]
+    assert (np.abs(activations - given)[posterior > 0.5] > 1e-3).any()
     finished = contents(run.path, "stages/*/*.npy", "masks/*")
-    for stage in ("doubt", *options.learning_stages):
-        run.file("stages", stage, "stage.json").unlink()
+    for stage in options.stages:
+        if stage.name == "noisy_tags" or "confidence" in stage.leaves:
+            run.done_file(stage.name).unlink()
     again = fit(tiny_data, run.path, options, bank=bank)
     assert contents(again.path, "stages/*/*.npy", "masks/*") == finished
 
@@ -152,16 +156,16 @@ def test_doubted_tags_allow_what_is_believed(
 def test_levels_may_differ_in_size(few: Dataset, trained: Path, tmp_path: Path) -> None:
     backbone = replace(tiny_options(trained).backbone, output_stride=32)
     for grouping, stages in ((-1, ["crf"]), (0, ["guide", "crf"]), (0, ["reweight", "crf"])):
-        options = tiny_options(trained, backbone=backbone, size=96, grouping_level=grouping).without(stages)
+        options = tiny_options(trained, backbone=backbone, size=96, grouping_level=grouping).leave_out(stages)
         run = fit(few, tmp_path / f"{grouping} {stages[0]}", options, bank=tmp_path / "bank")
-        assert read_array(run.file("stages", "classify", "maps.npy")).shape[2:] == (3, 3)
+        assert read_array(run.file("stages", "cam", "maps.npy")).shape[2:] == (3, 3)
         assert read_array(run.file("stages", options.mask_stages[1], "maps.npy")).shape[2:] == (6, 6)
         assert len(list(run.file("masks").iterdir())) == len(few)
 
 
 def test_maps_that_are_too_small_to_be_cut_are_one_line(few: Dataset, trained: Path, tmp_path: Path) -> None:
     options = tiny_options(trained, size=32, backbone=replace(tiny_options(trained).backbone, output_stride=16))
-    with pytest.raises(IgcamError, match="size: gives feature maps of 2 x 2 places") as caught:
+    with pytest.raises(IgcamError, match="size: gives feature maps of 2 x 2 locations") as caught:
         fit(few, tmp_path / "run", options)
     assert "\n" not in str(caught.value)
 
@@ -172,11 +176,11 @@ def test_images_without_tags_and_without_truth_are_left_out(
     samples = list(few.samples)
     extra = replace(samples[0], name="unknown", tags=None)
     samples[1] = replace(samples[1], truth=None)
-    options = tiny_options(trained).without(["guide", "reweight", "sharpen", "crf"])
+    options = tiny_options(trained).leave_out(["guide", "reweight", "sharpen", "crf"])
     run = fit(Dataset(few.classes, (extra, *samples)), tmp_path / "run", options, bank=bank)
     assert not run.file("masks", "unknown.png").exists()
     assert len(list(run.file("masks").iterdir())) == FEW
-    assert read_results(run.file("stages", "classify", "metrics.json"))[0].split_size == FEW - 1
+    assert read_results(run.file("stages", "cam", "metrics.json"))[0].split_size == FEW - 1
     assert len(read_json(run.file("images.json"))["scores"]) == FEW - 1
 
 
@@ -197,14 +201,14 @@ def test_truth_does_not_enter_the_masks(few: Dataset, trained: Path, bank: Path,
 
 def test_names_with_folders(few: Dataset, trained: Path, bank: Path, tmp_path: Path) -> None:
     samples = tuple(replace(sample, name=f"farm/{sample.name}") for sample in few)
-    options = tiny_options(trained).without(["guide", "reweight", "crf"])
+    options = tiny_options(trained).leave_out(["guide", "reweight", "crf"])
     run = fit(Dataset(few.classes, samples), tmp_path / "run", options, bank=bank)
     assert read_mask_file(run.file("masks", "farm", f"{few.names[0]}.png")).shape == (64, 64)
 
 
 def test_random_weights_of_a_frozen_network_are_the_same_each_time(few: Dataset, tmp_path: Path) -> None:
     options = replace(
-        tiny_options().without(["guide", "reweight", "sharpen", "crf"]),
+        tiny_options().leave_out(["guide", "reweight", "sharpen", "crf"]),
         regime="frozen",
         backbone=BackboneOptions("resnet10t", output_stride=8, pretrained=False, levels=(-2, -1)),
     )
@@ -212,7 +216,7 @@ def test_random_weights_of_a_frozen_network_are_the_same_each_time(few: Dataset,
     first = fit(few, tmp_path / "a", options)
     torch.manual_seed(2)
     again = fit(few, tmp_path / "b", options)
-    assert contents(first.path, "stages/classify/*.npy") == contents(again.path, "stages/classify/*.npy")
+    assert contents(first.path, "stages/cam/*.npy") == contents(again.path, "stages/cam/*.npy")
 
 
 def test_fit_leaves_the_global_random_state_alone(few: Dataset, tmp_path: Path) -> None:
@@ -229,7 +233,7 @@ def test_another_seed_is_another_run(tiny_run: RunFolder, tiny_data: Dataset, tr
         fit(tiny_data, other.path, tiny_options())
 
 
-def test_what_cannot_be_learnt_from_is_refused_at_once(tiny_data: Dataset, tmp_path: Path) -> None:
+def test_unusable_training_data_are_refused_at_once(tiny_data: Dataset, tmp_path: Path) -> None:
     first, *rest = tiny_data.samples
     cases = {
         "needs at least 2 tagged images, got 1": (first, *(replace(sample, tags=None) for sample in rest)),
@@ -249,7 +253,7 @@ def test_missing_weights_are_one_line_and_can_be_corrected(few: Dataset, trained
     with pytest.raises(IgcamError, match=r"nowhere\.safetensors: ") as caught:
         fit(few, tmp_path / "run", wrong)
     assert "\n" not in str(caught.value)
-    right = tiny_options(trained).without(["guide", "reweight", "sharpen", "crf"])
+    right = tiny_options(trained).leave_out(["guide", "reweight", "sharpen", "crf"])
     assert fit(few, tmp_path / "run", right).options == right
 
 
@@ -273,7 +277,7 @@ def test_masks_of_cues_may_be_files_with_ignored_pixels(
     mask[:32] = 255
     write_mask(tmp_path / "half.png", mask)
     data = few.with_cues({sample.name: [MaskCue(source=MaskFile(tmp_path / "half.png"))]})
-    run = fit(data, tmp_path / "run", tiny_options(trained).without(["reweight", "sharpen", "crf"]), bank=bank)
+    run = fit(data, tmp_path / "run", tiny_options(trained).leave_out(["reweight", "sharpen", "crf"]), bank=bank)
     confidence = read_array(run.file("stages", "guide", "confidence.npy"))[0]
     assert not confidence[:4].any()
     assert confidence[4:].min() == confidence[4:].max() >= 1
@@ -305,12 +309,12 @@ def test_every_kind_of_cue_guides_on_any_part_of_the_images(
     assert set(ledger.cues) == {"point", "box", "scribble", "mask"}
 
 
-def test_further_kinds_of_proposals_are_made_once_and_change_the_targets(
+def test_further_kinds_of_proposals_are_made_once_and_change_the_pseudo_labels(
     few: Dataset, trained: Path, bank: Path, tmp_path: Path
 ) -> None:
-    usual = tiny_options(trained).without(["reweight", "sharpen", "crf"])
+    usual = tiny_options(trained).leave_out(["reweight", "sharpen", "crf"])
     asked = with_setting(usual, 'igcam.guide.objectness.proposals=["colour-segments", "selective-search"]')
-    # In the tiny options objects are told by their distance from the border alone.
+    # The tiny options score objects by their distance from the border alone.
     asked, usual = (
         with_setting(options, "igcam.guide.objectness.object_score.segment_weight=0.9") for options in (asked, usual)
     )
@@ -318,7 +322,7 @@ def test_further_kinds_of_proposals_are_made_once_and_change_the_targets(
     kept = sorted(run.file("stages", "guide", "proposals").rglob("*.safetensors"))
     assert len(kept) == 2 * len(few)
     assert not other.file("stages", "guide", "proposals").exists()
-    targets = [read_array(folder.file("stages", "guide", "pseudo_labels.npy")) for folder in (run, other)]
-    assert np.abs(targets[0].astype(np.float32) - targets[1]).max() > 0.01
+    labels = [read_array(folder.file("stages", "guide", "pseudo_labels.npy")) for folder in (run, other)]
+    assert np.abs(labels[0].astype(np.float32) - labels[1]).max() > 0.01
     with pytest.raises(IgcamError, match=r"proposals must be some of colour-segments, .*, got colours"):
         with_setting(usual, 'igcam.guide.objectness.proposals=["colours"]')

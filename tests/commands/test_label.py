@@ -15,7 +15,6 @@ from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.methods.background import BackgroundOptions
-from igcam.methods.cam import CamOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard
 
@@ -119,13 +118,10 @@ def test_drawing_stages_can_be_chosen(tiny_run: RunFolder, tiny_data: Dataset, t
 def test_activation_maps_alone_label_too(
     method: str, tiny_data: Dataset, odd: Dataset, trained: Path, tiny_run: RunFolder, tmp_path: Path
 ) -> None:
-    # Each method has a background rule of its own.
+    options = tiny_options(trained, method=method)
+    options = options.leave_out([stage.name for stage in options.stages if stage.optional])
     rule = BackgroundOptions("constant", 0.6)
-    options = tiny_options(trained, method=method).without(["guide", "reweight", "sharpen", "crf"])
-    if method == "cam":
-        options = replace(options, cam=CamOptions(background=rule))
-    else:
-        options = replace(options, method=replace(options.chosen, background=rule))
+    options = replace(options, method=replace(options.chosen, background=rule))
     bank = tiny_run.file("bank")
     run = fit(tiny_data, tmp_path / "run", options, bank=bank)
     label(tiny_data, run, tmp_path / "masks", bank=bank)
@@ -157,7 +153,7 @@ def test_a_run_that_does_not_fit_is_refused(tiny_run: RunFolder, tiny_data: Data
         label(other, tiny_run, tmp_path)
     assert "\n" not in str(caught.value)
     begun = RunFolder.begin(tmp_path / "begun", tiny_options(), tiny_data)
-    message = "begun: is not finished: no classify, tagger, guide, reweight, objects; run igcam fit again"
+    message = "begun: is not finished: no finetune, features, classify, cam, tagger, guide, reweight, objects; run igcam fit again"
     with pytest.raises(IgcamError, match=message):
         label(tiny_data, begun, tmp_path)
     with pytest.raises(IgcamError, match="is not a run folder"):

@@ -17,10 +17,11 @@ from commands import Ended, command
 from kills import Work, works
 from tiny_runs import contents
 
+from igcam.core import files
 from igcam.core.errors import IgcamError
+from igcam.core.files import open_memory_map
 from igcam.data.masks import read_mask_file
-from igcam.runs import folder as run_folder
-from igcam.runs.folder import RunFolder, open_memory_map
+from igcam.runs.folder import RunFolder
 
 KILOBYTES = {"label": (16, 200), "predict": (24, 64), "fit": (40, 150, 500)}
 """Sizes of disks that are full early and late."""
@@ -87,7 +88,7 @@ def test_a_file_that_may_not_grow_is_one_line(name: str, largest: int, every: di
 
 
 def test_space_for_an_array_is_taken_before_it_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder, "ZEROS", 100)
+    monkeypatch.setattr(files, "ZEROS", 100)
     file = tmp_path / "a.npy.part"
     array = open_memory_map(file, (3, 50, 7))
     assert file.stat().st_blocks * 512 >= array.nbytes

@@ -27,10 +27,13 @@ from igcam.data.images import image_size, inspect_image, load_image
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file
 from igcam.data.sample import Dataset
 from igcam.data.truth import read_truth
-from igcam.methods.classify import read_head, read_reduction
+from igcam.methods.classify import Classifier
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions, build_backbone
+from igcam.models.reduction import Reduction
+from igcam.models.segmentation_head import SegmentationHead
 from igcam.models.weights import read_weights
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 from igcam.runs.map_store import MapStore
@@ -158,12 +161,13 @@ WEIGHTS = malformed.checkpoints(malformed.safetensors.numpy.save({"a": np.ones((
 
 @cases(WEIGHTS)
 def test_weights(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "net.safetensors"
+    artefacts, path = RunArtefacts(RunFolder(tmp_path)), tmp_path / "stages" / "a" / "net.safetensors"
+    path.parent.mkdir(parents=True)
     path.write_bytes(content)
     outcome(lambda: read_tensors(path), path)
     outcome(lambda: read_weights(path), path)
-    for read in (read_classifier, read_head, read_reduction):
-        assert outcome(lambda: read(path), path) != "reads"
+    for kind in (Classifier, SegmentationHead, Reduction):
+        assert outcome(lambda: artefacts.load("a/net", kind.from_tensors), path) != "reads"
     options = BackboneOptions("resnet10t", weights=path, pretrained=False)
     assert outcome(lambda: build_backbone(options), path) != "reads"
 
@@ -330,7 +334,7 @@ def test_commands_on_the_checkpoints_of_a_run(
         path.write_bytes(sound)
 
 
-@pytest.mark.parametrize("name", ["classify/maps", "guide/pseudo_labels", "guide/confidence"])
+@pytest.mark.parametrize("name", ["cam/maps", "guide/pseudo_labels", "guide/confidence"])
 def test_the_report_on_the_arrays_of_a_run(igcam: Command, run_copy: Path, tmp_path: Path, name: str) -> None:
     path = run_copy / "stages" / f"{name}.npy"
     sound = path.read_bytes()

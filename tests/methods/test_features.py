@@ -5,21 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from igcam.runs.backbone_file import open_backbone
 
+from igcam.core.files import read_array, read_tensors
 from igcam.core.progress import no_progress
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
-from igcam.methods.features import build_features, load_features, mean_level, reduce_one, views_of
+from igcam.methods.features import build_features, mean_level, reduce_one, views_of
+from igcam.methods.network import open_backbone
 from igcam.models.backbone import Backbone
+from igcam.models.reduction import Reduction
 from igcam.models.bank import FeatureBank
 from igcam.models.views import View
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
 def backbone(tiny_run: RunFolder) -> Backbone:
-    return open_backbone(tiny_run, tiny_run.options)
+    return open_backbone(RunArtefacts(tiny_run), tiny_run.options)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,9 @@ def test_the_run_has_filled_its_bank(bank: FeatureBank, tiny_data: Dataset) -> N
 def test_pooled_and_reduced_features_are_those_of_the_network(
     tiny_run: RunFolder, backbone: Backbone, tiny_data: Dataset
 ) -> None:
-    pooled, reduced, reduction = load_features(tiny_run.file("stages", "features"))
+    artefacts = RunArtefacts(tiny_run)
+    pooled, reduced = artefacts.array("features/pooled"), artefacts.array("features/reduced")
+    reduction = artefacts.load("features/reduction", Reduction.from_tensors)
     assert isinstance(reduced, np.memmap)
     assert reduction.channels == 16
     for index in (0, 7, 15):
@@ -64,7 +69,8 @@ def test_one_view_and_few_components(
     single = FeatureBank(tiny_run.file("bank"), bank.backbone, views_of(64, False))
     images = [sample.image for sample in tiny_data.samples[:3]]
     reduction = build_features(single, images, (2, 3), tmp_path, 0, no_progress)
-    pooled, reduced, read = load_features(tmp_path)
+    pooled, reduced = (read_array(tmp_path / name) for name in ("pooled.npy", "reduced.npy"))
+    read = Reduction.from_tensors(read_tensors(tmp_path / "reduction.safetensors"))
     assert pooled.shape == (3, 512)
     assert reduced.shape == (1, 3, 5, 8, 8)
     np.testing.assert_allclose(reduced[0, 2], reduce_one(read, single.read(images[2])), rtol=1e-2, atol=1e-2)

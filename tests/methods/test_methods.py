@@ -1,4 +1,4 @@
-"""Every method, through the pipeline."""
+"""Every method of the package goes through the suite."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from method_suite import MethodSuite
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.cam import CamOptions
 from igcam.methods.classify import ClassifyOptions
-from igcam.methods.igcam.method import STAGES
-from igcam.methods.options import METHODS
+from igcam.methods.registry import methods
 
 
 class TestCam(MethodSuite):
     method = "cam"
-    stages = ("classify",)
+    stages = ("cam",)
 
 
 class TestCamWithCrf(MethodSuite):
     method = "cam"
-    stages = ("classify", "crf")
-    changes: ClassVar = {"cam": CamOptions(ClassifyOptions((0.01,)), BackgroundOptions("otsu"), crf=True)}
+    stages = ("cam", "crf")
+    changes: ClassVar = {"method": CamOptions(ClassifyOptions((0.01,)), BackgroundOptions("otsu"), crf=True)}
 
 
 class TestIgcam(MethodSuite):
     method = "igcam"
-    stages = STAGES
+    stages = ("cam", "guide", "reweight", "sharpen", "crf")
 
 
 def test_every_method_has_its_suite() -> None:
-    assert {suite.method for suite in MethodSuite.__subclasses__()} == set(METHODS)
+    own = {name for name, method in methods().items() if type(method).__module__.startswith("igcam.")}
+    assert {suite.method for suite in MethodSuite.__subclasses__()} == own

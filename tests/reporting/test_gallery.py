@@ -88,7 +88,7 @@ def test_panels_of_a_full_run(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
-    folder = make_run(tmp_path, images=2, stages=("classify",), truth=False)
+    folder = make_run(tmp_path, images=2, stages=("cam",), truth=False)
     (folder / "masks" / "farm" / "scene-000.png").unlink()
     run = read_run(folder)
     assert [panel.title for panel in draw(run, 0).panels] == ["Photo", "Activation map"]

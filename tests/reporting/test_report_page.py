@@ -126,7 +126,7 @@ def test_differences_are_to_the_stage_before(full: Path, page: Page) -> None:
 
 
 def test_class_numbers_are_those_of_the_files(full: Path, page: Page) -> None:
-    first, last = values(full, "classify"), values(full, "crf")
+    first, last = values(full, "cam"), values(full, "crf")
     rows = page.tables[1][1:]
     assert {row[0] for row in rows} == {"background", *CLASSES}
     for name, _, *numbers in rows:
@@ -172,7 +172,7 @@ def test_without_truth_there_are_no_metrics_and_the_page_says_why(tmp_path: Path
 
 
 def test_a_single_stage_has_nothing_to_compare(tmp_path: Path) -> None:
-    page = Page(write_report(make_run(tmp_path, stages=("classify",)), pictures=1))
+    page = Page(write_report(make_run(tmp_path, stages=("cam",)), pictures=1))
     assert len(page.tables[0]) == 2
     assert "at the start" not in page.tables[1][0]
     assert not page.all("polyline")
@@ -187,8 +187,8 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
 
 
 def test_a_run_without_anything_to_show(tmp_path: Path) -> None:
-    run = make_run(tmp_path, stages=("classify",), truth=False)
-    for name in ("environment.json", "stages/classify/maps.npy"):
+    run = make_run(tmp_path, stages=("cam",), truth=False)
+    for name in ("environment.json", "stages/cam/maps.npy"):
         (run / name).unlink()
     page = Page(write_report(run, pictures=0))
     assert not page.all("img")
@@ -220,7 +220,7 @@ def test_photos_that_are_gone_are_named(tmp_path: Path) -> None:
 
 
 def test_losses_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
-    run = make_run(tmp_path, images=2, stages=("classify", "guide"))
+    run = make_run(tmp_path, images=2, stages=("cam", "guide"))
     curve = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}, {"epoch": 3, "loss": 0.25}]
     write_json(run / "stages" / "guide" / "stage.json", {"stage": "guide", "seconds": 1, "curve": curve})
     page = Page(write_report(run))
@@ -229,7 +229,7 @@ def test_losses_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
 
 
 def test_even_many_noisy_pictures_stay_small(tmp_path: Path) -> None:
-    run = make_run(tmp_path, images=30, stages=("classify", "guide"))
+    run = make_run(tmp_path, images=30, stages=("cam", "guide"))
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)
     for photo in (tmp_path / "photos").iterdir():
         save_jpeg(photo, noise)

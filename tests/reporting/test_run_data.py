@@ -28,21 +28,21 @@ def test_a_run_is_read(tmp_path: Path) -> None:
 
 
 def test_without_truth_the_time_is_the_sum(tmp_path: Path) -> None:
-    run = read_run(make_run(tmp_path, stages=("classify", "guide"), truth=False))
+    run = read_run(make_run(tmp_path, stages=("cam", "guide"), truth=False))
     assert run.measured == ()
     assert run.seconds == 12.25 + 24.5
 
 
 def test_stages_are_in_order_and_unfinished_ones_are_left_out(tmp_path: Path) -> None:
-    folder = make_run(tmp_path, stages=("crf", "classify"))
+    folder = make_run(tmp_path, stages=("crf", "cam"))
     for name in ("zebra", "features"):
         write_json(folder / "stages" / name / "stage.json", {"stage": name, "seconds": 1})
     (folder / "stages" / "guide").mkdir()
-    assert [stage.name for stage in read_run(folder).stages] == ["features", "classify", "crf", "zebra"]
+    assert [stage.name for stage in read_run(folder).stages] == ["features", "cam", "crf", "zebra"]
 
 
 def test_a_pass_that_draws_for_several_stages_counts_once(tmp_path: Path) -> None:
-    folder = make_run(tmp_path, stages=("classify",), truth=False)
+    folder = make_run(tmp_path, stages=("cam",), truth=False)
     for name in ("sharpen", "crf", "masks"):
         write_json(folder / "stages" / name / "stage.json", {"stage": name, "seconds": 8.5, "curve": []})
     run = read_run(folder)

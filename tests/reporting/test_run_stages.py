@@ -13,11 +13,11 @@ from igcam.reporting.run_stages import gallery_arrays, stage_titles
 
 
 def test_finished_stages_have_titles_and_are_in_order(tmp_path: Path) -> None:
-    for name in ("guide", "doubt", "classify", "zebra", "ant"):
+    for name in ("guide", "doubt", "cam", "zebra", "ant"):
         write_json(tmp_path / "stages" / name / "stage.json", {})
     (tmp_path / "stages" / "crf").mkdir()
     titles = stage_titles(tmp_path)
-    assert list(titles) == ["classify", "doubt", "guide", "ant", "zebra"]
+    assert list(titles) == ["cam", "doubt", "guide", "ant", "zebra"]
     assert titles["doubt"][0] == "Noisy tags"
     assert titles["zebra"] == ("zebra", "")
 
@@ -35,8 +35,8 @@ def test_arrays_of_older_runs_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (2, 4, 5, 5), (3, 3, 5, 5), (3,)])
 def test_arrays_must_fit_the_run(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    write_array(tmp_path / "stages" / "classify" / "maps.npy", np.zeros(shape, np.float16))
+    write_array(tmp_path / "stages" / "cam" / "maps.npy", np.zeros(shape, np.float16))
     with pytest.raises(IgcamError, match=r"maps\.npy: must be 3 x 4 x h x w, got"):
         gallery_arrays(tmp_path, 3, 3)
-    write_array(tmp_path / "stages" / "classify" / "maps.npy", np.zeros((3, 4, 5, 5), np.float16))
+    write_array(tmp_path / "stages" / "cam" / "maps.npy", np.zeros((3, 4, 5, 5), np.float16))
     assert list(gallery_arrays(tmp_path, 3, 3)) == ["maps"]

@@ -14,17 +14,17 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.sample import Dataset
-from igcam.runs.folder import RunFolder
 from igcam.methods.options import FitOptions, with_setting
+from igcam.runs.folder import RunFolder
 
-STAGES = ("features", "classify", "tagger", "guide", "reweight", "objects")
+STAGES = ("features", "classify", "cam", "tagger", "guide", "reweight", "objects")
 ARRAYS = ("stages/*/*.npy", "stages/*/*.safetensors", "masks/*")
 
 
 @pytest.fixture(scope="module")
 def options(trained: Path) -> FitOptions:
     return with_setting(
-        tiny_options(trained).without(["sharpen", "crf"]), 'igcam.guide.objectness.proposals=["colour-segments"]'
+        tiny_options(trained).leave_out(["sharpen", "crf"]), 'igcam.guide.objectness.proposals=["colour-segments"]'
     )
 
 
@@ -33,10 +33,10 @@ def first(tiny_data: Dataset, options: FitOptions, tmp_path_factory: pytest.Temp
     return fit(tiny_data, tmp_path_factory.mktemp("first") / "run", options)
 
 
-def taken(run: RunFolder) -> tuple[str, ...]:
-    """Return the stages that the log says were taken over."""
+def reused(run: RunFolder) -> tuple[str, ...]:
+    """Return the stages that the log says were reused."""
     lines = run.file("log.txt").read_text().splitlines()
-    return tuple(stage for stage in STAGES if any(f" {stage}: taken over from " in line for line in lines))
+    return tuple(stage for stage in STAGES if any(f" {stage}: reused from " in line for line in lines))
 
 
 def with_marks(dataset: Dataset) -> Dataset:
@@ -51,10 +51,10 @@ def other_tags(dataset: Dataset) -> Dataset:
 CASES: dict[str, tuple[Callable[[Dataset], Dataset], tuple[str, ...], tuple[str, ...]]] = {
     "nothing changed": (lambda dataset: dataset, (), STAGES),
     "other drawing": (lambda dataset: dataset, ("crf=irn",), STAGES),
-    "weights of influence": (lambda dataset: dataset, ("igcam.reweight.images=false",), STAGES[:4]),
-    "doubt": (lambda dataset: dataset, ("igcam.noisy_tags.weight=1",), STAGES[:2]),
-    "cues": (with_marks, (), STAGES[:3]),
-    "proposals": (lambda dataset: dataset, ("igcam.guide.objectness.proposals=[]",), STAGES[:3]),
+    "weights of influence": (lambda dataset: dataset, ("igcam.reweight.images=false",), STAGES[:5]),
+    "noisy tags": (lambda dataset: dataset, ("igcam.noisy_tags.weight=1",), STAGES[:3]),
+    "cues": (with_marks, (), STAGES[:4]),
+    "proposals": (lambda dataset: dataset, ("igcam.guide.objectness.proposals=[]",), STAGES[:4]),
     "tags": (other_tags, (), STAGES[:1]),
     "a photo less": (lambda dataset: Dataset(dataset.classes, dataset.samples[:-1]), (), ()),
     "seed": (lambda dataset: dataset, ("seed=1",), ()),
@@ -62,14 +62,14 @@ CASES: dict[str, tuple[Callable[[Dataset], Dataset], tuple[str, ...], tuple[str,
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_the_same_is_taken_and_the_outcome_is_that_of_a_whole_run(
+def test_unchanged_stages_are_reused_and_the_outcome_is_that_of_a_whole_run(
     tiny_data: Dataset, options: FitOptions, first: RunFolder, tmp_path: Path, case: str
 ) -> None:
     change, settings, expected = CASES[case]
     dataset, chosen = change(tiny_data), with_setting(options, *settings)
     run = fit(dataset, tmp_path / "run", chosen, earlier=first.path)
-    assert taken(run) == expected
-    assert (": not taken over from " in run.file("log.txt").read_text()) == (len(expected) < len(STAGES))
+    assert reused(run) == expected
+    assert (": not reused from " in run.file("log.txt").read_text()) == (len(expected) < len(STAGES))
     whole = fit(dataset, tmp_path / "whole", chosen)
     assert contents(run.path, *ARRAYS) == contents(whole.path, *ARRAYS)
     assert read_json(run.file("metrics.json")).keys() == read_json(whole.file("metrics.json")).keys()
@@ -88,15 +88,15 @@ def test_a_run_stays_whole_when_the_earlier_one_is_deleted(
 
 
 def test_a_finetuned_network_goes_with_its_tags(tiny_data: Dataset, tiny_run: RunFolder, tmp_path: Path) -> None:
-    short = tiny_run.options.without(["reweight", "sharpen", "crf"])
+    short = tiny_run.options.leave_out(["reweight", "sharpen", "crf"])
     same = fit(with_marks(tiny_data), tmp_path / "same", short, earlier=tiny_run.path)
-    assert taken(same) == ("features", "classify", "tagger")
+    assert reused(same) == ("features", "classify", "cam", "tagger")
     assert same.facts("finetune") == tiny_run.facts("finetune")
     other = fit(other_tags(tiny_data), tmp_path / "other", short, earlier=tiny_run.path)
-    assert taken(other) == ()
+    assert reused(other) == ()
 
 
-def test_files_that_are_newer_are_not_trusted(tiny_data: Dataset, options: FitOptions, tmp_path: Path) -> None:
+def test_stages_older_than_their_files_are_not_reused(tiny_data: Dataset, options: FitOptions, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     samples = [
@@ -113,12 +113,12 @@ def test_files_that_are_newer_are_not_trusted(tiny_data: Dataset, options: FitOp
     later = before.done_file("guide").stat().st_mtime + 10
     os.utime(samples[0].truth.path, (later, later))
     run = fit(dataset, tmp_path / "mask", options, earlier=before.path)
-    assert taken(run) == STAGES[:3]
+    assert reused(run) == STAGES[:4]
     assert (
-        f"guide: not taken over from {before.path}: {samples[0].truth.path} is newer" in run.file("log.txt").read_text()
+        f"guide: not reused from {before.path}: {samples[0].truth.path} is newer" in run.file("log.txt").read_text()
     )
     os.utime(samples[1].image, (later, later))
-    assert taken(fit(dataset, tmp_path / "photo", options, earlier=before.path)) == ()
+    assert reused(fit(dataset, tmp_path / "photo", options, earlier=before.path)) == ()
 
 
 def test_a_run_that_cannot_serve_is_told_in_a_line(

@@ -11,9 +11,9 @@ from igcam.core.files import read_json, write_json
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
+from igcam.methods.options import with_setting
 from igcam.runs.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.runs.folder import RunFolder
-from igcam.methods.options import with_setting
 
 OPTIONS = tiny_options()
 
@@ -49,7 +49,7 @@ def test_the_same_run_goes_on(tmp_path: Path, tiny_data: Dataset) -> None:
     ("setting", "line"),
     [
         ("seed=1", "  seed: 0 here, 1 asked"),
-        ("igcam.guide.learn.head.epochs=3", "  options.igcam.guide.learn.head.epochs: 1 here, 3 asked"),
+        ("igcam.guide.learn.head.epochs=3", "  options.method.guide.learn.head.epochs: 1 here, 3 asked"),
         ("crf=deeplab", "  options.crf: "),
     ],
 )

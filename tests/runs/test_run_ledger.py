@@ -3,13 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from igcam.data.sample import Dataset, Sample
-from igcam.runs.ledger import run_ledger
 from igcam.methods.options import FitOptions
+from igcam.runs.ledger import run_ledger
 
 DATASET = Dataset(("cat",), (Sample("one", Path("one.jpg"), (0,)),))
 
 
-def crf_of(options: FitOptions, stages: tuple[str, ...] = ("classify", "crf")) -> dict[str, object] | None:
+def crf_of(options: FitOptions, stages: tuple[str, ...] = ("cam", "crf")) -> dict[str, object] | None:
     ledger = run_ledger(options, DATASET, split="toys", split_size=1, tags_at_inference=True, stages=stages)
     return ledger.to_dict()["crf"]
 
@@ -27,4 +27,4 @@ def test_the_crf_is_told_with_its_widths() -> None:
     }
     assert crf_of(FitOptions(crf="irn")) == irn
     assert crf_of(FitOptions(crf="irn", crf_side=500)) == irn | {"widths_for_longer_side": 500}
-    assert crf_of(FitOptions(), ("classify",)) is None
+    assert crf_of(FitOptions(), ("cam",)) is None

@@ -25,13 +25,13 @@ class MethodSuite:
 
     method: ClassVar[str]
     stages: ClassVar[tuple[str, ...]]
-    """The stages that the options switch on, in order."""
+    """Names of the stages after which masks are drawn, in order."""
     changes: ClassVar[dict[str, Any]] = {}
     """Fields of `FitOptions` that are not the defaults."""
 
     @classmethod
     def options(cls, weights: Path) -> FitOptions:
-        return tiny_options(weights, method=cls.method, **cls.changes)
+        return tiny_options(weights, **{"method": cls.method, **cls.changes})
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -47,7 +47,7 @@ class MethodSuite:
     def test_all_stages_are_done_and_noted(self, run: RunFolder, trained: Path) -> None:
         assert run.options == self.options(trained)
         assert run.options.mask_stages == self.stages
-        for stage in (*self.stages, "features", "masks"):
+        for stage in (*(stage.name for stage in run.options.stages), "masks"):
             assert run.is_done(stage)
             assert run.facts(stage)["seconds"] >= 0
         assert not list(run.path.rglob("*.part"))

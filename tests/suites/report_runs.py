@@ -18,9 +18,9 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, score_rows, write_results
 
-ALL_STAGES = ("classify", "guide", "reweight", "sharpen", "crf")
+ALL_STAGES = ("cam", "guide", "reweight", "sharpen", "crf")
 CLASSES = ("fox", "frog", "owl", "panda", "pig")
-NOISE = {"classify": 2.0, "guide": 1.5, "reweight": 1.45, "sharpen": 1.25, "crf": 1.1}
+NOISE = {"cam": 2.0, "guide": 1.5, "reweight": 1.45, "sharpen": 1.25, "crf": 1.1}
 
 
 def make_run(
@@ -63,8 +63,8 @@ def make_run(
     write_json(run / "run.json", {**head, "classes": list(classes), "images": images})
     write_json(run / "environment.json", {"python": "3.11.9", "torch": "2.9.0", "platform": "Linux", "cuda": None})
     maps = np.stack([_blurred(plane, 5 + 3 * rng.random()) for plane in planes])
-    if "classify" in stages:
-        write_array(run / "stages/classify/maps.npy", maps.astype(np.float16))
+    if "cam" in stages:
+        write_array(run / "stages/cam/maps.npy", maps.astype(np.float16))
     if "guide" in stages:
         targets = np.stack([_blurred(plane, 1.0) for plane in planes])
         write_array(run / "stages/guide/pseudo_labels.npy", (targets / targets.sum(1, keepdims=True)).astype(np.float16))
