@@ -25,7 +25,7 @@ def refine(
     without: Annotated[list[str] | None, typer.Option(help="Leave a step out: sharpen or crf. Repeatable.")] = None,
 ) -> None:
     """Refine masks or score maps of any origin to the edges of their photos; nothing is trained."""
-    from igcam.commands.refine import refine_folder
+    from igcam.commands.refine import refine_masks
     from igcam.methods.refinements import DenseCrf, Sharpen
     from igcam.refine.crf import CRF_PRESETS
     from igcam.refine.pyramid import PyramidOptions
@@ -41,5 +41,5 @@ def refine(
         raise IgcamError("--without: leaves nothing to do")
     console = Console()
     with progress_bars(console) as progress:
-        files = refine_folder(given, images, out, list(steps.values()), progress=progress)
+        files = refine_masks(given, images, out, list(steps.values()), progress=progress)
     console.print(f"{len(files)} masks in {out}", highlight=False, soft_wrap=True)

@@ -53,6 +53,10 @@ def audit(
         options: Defaults to `AuditOptions()` with the seed of the run.
         progress: Called with what is being done, the number done and the number to do.
 
+    >>> found = igcam.audit("runs/mine", limit=3)
+    >>> len(found.suspects)
+    3
+
     Raises:
         IgcamError: The run is not finished, limit is below 1, or photos cannot be read.
     """

@@ -64,6 +64,11 @@ def distill(
     Returns:
         The folder with segmenter.json and segmenter.safetensors.
 
+    >>> from igcam.methods.distill import DistillOptions
+    >>> quick = DistillOptions(epochs=1, min_steps=1)
+    >>> sorted(file.name for file in igcam.distill("runs/mine", quick, out="segmenter").glob("segmenter.*"))
+    ['segmenter.json', 'segmenter.safetensors']
+
     Raises:
         IgcamError: The run is not finished or its masks are missing or damaged, the network has too few stages for the
             decoder, `out` holds something else, or a file cannot be read or written.

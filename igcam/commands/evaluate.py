@@ -63,6 +63,10 @@ def evaluate(
         workers: Threads.
         progress: Called with what is done, the number done and the number to do.
 
+    >>> result = igcam.evaluate("masks", igcam.read_folder("photos", "tags.csv", "masks"))
+    >>> result.scores.miou
+    1.0
+
     Raises:
         IgcamError: There is no truth or only 255 in it, masks are missing or damaged, or have another size or
             unknown ids; all of them are named.

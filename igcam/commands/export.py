@@ -109,6 +109,11 @@ def export(
         workers: Number of threads.
         progress: Called with the stage, the number of images done and their total.
 
+    >>> dataset = igcam.read_folder("photos", "tags.csv")
+    >>> done = igcam.export("masks", dataset, "coco", "coco")
+    >>> igcam.read_coco("coco/images", "coco/annotations.json").classes
+    ('fox', 'frog', 'owl', 'panda', 'pig')
+
     Raises:
         IgcamError: The format is unknown; masks have no photo, another size, unknown ids or are damaged, all
             listed; `out` holds something else; or the disk is full.

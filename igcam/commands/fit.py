@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from igcam.commands.run import Run
 from igcam.commands.stage_metrics import write_stage_metrics
 from igcam.core.errors import IgcamError
 from igcam.core.progress import Progress, no_progress
@@ -25,7 +26,7 @@ def fit(
     earlier: str | Path | None = None,
     split: str = "train",
     progress: Progress = no_progress,
-) -> RunFolder:
+) -> Run:
     """Train on tags and cues, and draw masks of the training images.
 
     The same call again goes on where it was stopped: finished stages are not repeated, and the outcome is
@@ -44,6 +45,11 @@ def fit(
     Returns:
         The finished run.
 
+    >>> dataset = igcam.read_folder("photos", "tags.csv", "masks")
+    >>> run = igcam.fit(dataset, "runs/new", small)
+    >>> list(run.metrics())
+    ['cam', 'guide', 'reweight', 'sharpen', 'crf']
+
     Raises:
         IgcamError: There are no tagged images, a class has none, weights cannot be had, OUT holds another run,
             or a file cannot be read or written.
@@ -52,7 +58,7 @@ def fit(
     dataset = dataset.tagged()
     _check_tags(dataset)
     source = None if earlier is None else RunFolder.open(earlier)
-    run = RunFolder.begin(out, options, dataset)
+    run = Run.begin(out, options, dataset)
     run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
     if source is not None:
         reuse_stages(run, source, dataset, bank=bank is None)

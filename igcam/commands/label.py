@@ -136,6 +136,10 @@ def label(
     Returns:
         The masks, and the photos without one.
 
+    >>> done = igcam.label(igcam.read_folder("photos", "tags.csv"), "runs/mine", "labelled")
+    >>> len(done.files), done.problems
+    (16, ())
+
     Raises:
         IgcamError: As for `predict`; or the classes differ from those of the run.
     """

@@ -128,6 +128,10 @@ def predict(
     Returns:
         The model, the masks, and the photos without one.
 
+    >>> done = igcam.predict(igcam.read_folder("photos", "tags.csv"), "runs/mine", "predicted")
+    >>> done.model, len(done.files)
+    ('head', 16)
+
     Raises:
         IgcamError: The run is not finished or damaged or lacks the model, OUT lies among the photos, a file cannot be
             written, or no cluster answers.

@@ -15,6 +15,8 @@ from igcam.core.progress import Progress, no_progress
 from igcam.data.images import find_files, find_images, image_size, load_image, sample_name
 from igcam.data.masks import IGNORE, read_mask_file, write_mask
 from igcam.methods.base import Refinement
+from igcam.methods.refinements import DenseCrf, Sharpen
+from igcam.refine.pyramid import PyramidOptions
 from igcam.runs.soft_masks import final_mask
 
 Array = NDArray[np.float32]
@@ -22,11 +24,11 @@ CERTAINTY = 0.9
 """Probability of the class of a mask; above the margin below which the pyramid solves pixels again."""
 
 
-def refine_folder(
+def refine_masks(
     given: str | Path,
     photos: str | Path,
     out: str | Path,
-    steps: Sequence[Refinement],
+    steps: Sequence[Refinement] | None = None,
     *,
     workers: int | None = None,
     progress: Progress = no_progress,
@@ -38,18 +40,22 @@ def refine_folder(
             (K, h, w) with the background first, coarse or at the size of the photo.
         photos: Folder of photos, searched with its subfolders.
         out: Folder for NAME.png; masks that are there already are skipped.
-        steps: Refinements, in order.
+        steps: Refinements, in order; None for boundary refinement and a dense CRF.
         workers: Threads; None is one a core.
         progress: Called with the name of the task, the number done and the number to do.
 
     Returns:
         The masks' files, in the order of their names.
 
+    >>> len(igcam.refine_masks("masks", "photos", "refined"))
+    16
+
     Raises:
         IgcamError: The folder is empty, photos are missing, or files have a wrong size or wrong values; all of them
             are listed, after the others are done.
     """
     given, out = Path(given), Path(out)
+    steps = (Sharpen(PyramidOptions()), DenseCrf()) if steps is None else steps
     if out.resolve() == given.resolve():
         raise IgcamError(f"{out}: must not be the folder of the masks or maps that are refined")
     files = find_files(given, (".png", ".npy"))

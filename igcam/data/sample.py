@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,11 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Sample]:
         return iter(self.samples)
+
+    def _repr_html_(self) -> str:
+        # Pages are drawn by a room above this one.
+        html: str = import_module("igcam.reporting.notebook").dataset_html(self)
+        return html
 
     @property
     def names(self) -> tuple[str, ...]:

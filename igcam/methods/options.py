@@ -34,7 +34,12 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Everything that decides the outcome of a run, besides the data."""
+    """Everything that decides the outcome of a run, besides the data.
+
+    >>> options = igcam.FitOptions(method="cam", size=256)
+    >>> options.mask_stages
+    ('cam',)
+    """
 
     method: MethodOptions | str = "igcam"
     """Options of the method, or its name for its defaults."""

@@ -57,6 +57,9 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
     Returns:
         The path of the page.
 
+    >>> igcam.report("runs/mine").name
+    'report.html'
+
     Raises:
         IgcamError: The folder is not a run, a file in it is damaged, the page cannot be written, or pictures is
             out of range.

@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class RunFolder:
         self.path = Path(path)
 
     @classmethod
-    def begin(cls, path: str | Path, options: FitOptions, dataset: Dataset) -> RunFolder:
+    def begin(cls, path: str | Path, options: FitOptions, dataset: Dataset) -> Self:
         """Open a new folder, or one that holds the same run.
 
         A run of which no stage is done yet may be begun anew with other options.
@@ -68,7 +68,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
+    def open(cls, path: str | Path) -> Self:
         """Open an existing run.
 
         Raises:

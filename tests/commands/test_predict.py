@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from igcam.runs.drawing import RenderOptions
 from numpy.typing import NDArray
 from PIL import Image
 from test_label import SIZES, agreement
@@ -20,7 +21,6 @@ from igcam.core.errors import IgcamError
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset, Sample
-from igcam.runs.drawing import RenderOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard
 

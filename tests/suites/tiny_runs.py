@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
@@ -20,6 +19,7 @@ from igcam.methods.options import FitOptions
 from igcam.methods.training.finetune import FinetuneOptions
 from igcam.methods.training.head import HeadOptions
 from igcam.models.backbone import BackboneOptions
+from igcam.supervision.pseudo_labels import PseudoLabelOptions
 
 # What is compared bit by bit must be computed alike, whatever ran before.
 torch.set_num_threads(1)

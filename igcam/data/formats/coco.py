@@ -151,6 +151,10 @@ def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str
         One sample an image, in the file's order. Tags are the classes that have an annotation, crowds
         included. The truth is rasterised when it is read; see `CocoMask`.
 
+    >>> dataset = igcam.read_coco("coco/images", "coco/annotations.json")
+    >>> len(dataset), dataset.samples[0].tags
+    (16, (1, 2, 3))
+
     Raises:
         IgcamError: The JSON is no instances file, a class is unknown, or images are missing, all listed.
     """

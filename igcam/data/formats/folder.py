@@ -41,6 +41,10 @@ def read_folder(
     Returns:
         One sample a photo, sorted by path. Photos without a row have unknown tags.
 
+    >>> dataset = igcam.read_folder("photos", "tags.csv")
+    >>> len(dataset), dataset.samples[0].tags
+    (16, (1, 2, 3))
+
     Raises:
         IgcamError: All errors that are found without opening the photos, each with its file and line.
     """

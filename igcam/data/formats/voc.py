@@ -41,6 +41,10 @@ def read_voc(
     Returns:
         One sample a line, in the order of the list. Tags are the classes in the mask.
 
+    >>> dataset = igcam.read_voc("voc", "train", ["aeroplane", "bicycle", "bird", "boat", "bottle"])
+    >>> len(dataset)
+    16
+
     Raises:
         IgcamError: The list is missing or repeats a name, a class is unknown, a mask has ids unknown to
             VOC, or images or masks are missing, all listed.

@@ -1,0 +1,100 @@
+"""A run in Python: its masks, its metrics, and predictions for further photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcam.commands.predict import PhotoPredictor, PredictOptions, draw_tile, open_run, predictions
+from igcam.commands.predicting.tiles import TiledPhoto
+from igcam.core.files import read_json
+from igcam.data.images import find_images, load_image
+from igcam.data.masks import read_mask_file
+from igcam.data.sample import Sample
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.folder import RunFolder
+
+Mask = NDArray[np.uint8]
+
+
+class Run(RunFolder):
+    """A finished run.
+
+    >>> run = igcam.Run("runs/mine")
+    >>> run.classes
+    ('fox', 'frog', 'owl', 'panda', 'pig')
+    >>> name, mask = next(run.masks())
+    >>> mask.dtype, mask.shape
+    (dtype('uint8'), (64, 64))
+    >>> run.predict(["photos/scene-00003.jpg"])[0].shape
+    (64, 64)
+    >>> 0 <= run.metrics()["crf"]["miou"] <= 100
+    True
+    """
+
+    def predict(self, images: str | Path | Sequence[str | Path | Mask]) -> list[Mask]:
+        """Return masks of any images, without tags, in memory; `igcam.predict` writes them to a folder instead.
+
+        Args:
+            images: A folder, searched with its subfolders, or files and arrays, uint8 (H, W, 3), RGB.
+
+        Returns:
+            One mask an image, uint8 (H, W), ids 0..C, 0 = background; those of a folder in the order of its files.
+
+        Raises:
+            IgcamError: The run is not finished or damaged, or an image cannot be read.
+        """
+        chosen = find_images(images) if isinstance(images, str | Path) else images
+        side, overlap = self._options.drawing_tile, int(self._options.drawing_tile * self._options.overlap)
+        photos = (
+            TiledPhoto(Sample(f"{index}", Path(f"{index}")), self._pixels(image), side, overlap)
+            for index, image in enumerate(chosen)
+        )
+        masks: list[Mask] = []
+        for tile, prediction in predictions(photos, self._predictor.scores, self._options):
+            tile.photo.add(tile, *draw_tile(tile, prediction, self._predictor.refinements))
+            if tile.is_last:
+                masks.append(tile.photo.mask)
+        return masks
+
+    def masks(self) -> Iterator[tuple[str, Mask]]:
+        """Yield name and final mask, uint8 (H, W), of each training image, read as they are asked for.
+
+        Raises:
+            IgcamError: A mask is missing or damaged.
+        """
+        for name in read_dataset_file(self.file("samples.json")).names:
+            yield name, read_mask_file(self.file("masks", f"{name}.png"))
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return the scores of the training images after each stage, in percent; empty without true masks.
+
+        Raises:
+            IgcamError: The file is damaged.
+        """
+        if not self.file("metrics.json").is_file():
+            return {}
+        stages = read_json(self.file("metrics.json"))["stages"]
+        return {name: {row["id"]: row["value"] for row in stage["rows"]} for name, stage in stages.items()}
+
+    def _repr_html_(self) -> str:
+        # Pages are drawn by a room above this one.
+        html: str = import_module("igcam.reporting.notebook").run_html(self.path)
+        return html
+
+    @cached_property
+    def _options(self) -> PredictOptions:
+        return PredictOptions()
+
+    @cached_property
+    def _predictor(self) -> PhotoPredictor:
+        return open_run(self, self._options)
+
+    @staticmethod
+    def _pixels(image: str | Path | Mask) -> Mask:
+        return load_image(Path(image)) if isinstance(image, str | Path) else np.asarray(image, np.uint8)
