@@ -58,17 +58,18 @@ def gallery_arrays(run: Path, images: int, classes: int) -> Mapping[str, NDArray
         `pseudo_labels`, (N, C + 1, h, w), probabilities; `confidence`, (N, h, w), of the pseudo labels in 0..1.
 
     Raises:
-        IgcamError: A file is damaged or has another shape.
+        IgcamError: A file is damaged, or its array has another shape or no floats.
     """
     found = {}
     for key, names in _FILES.items():
         leading = (images,) if key == "confidence" else (images, classes + 1)
         for path in (run / "stages" / f"{name}.npy" for name in names):
             if path.is_file():
-                found[key] = read_array(path, mmap=True)
-                shape = found[key].shape
-                if len(shape) != len(leading) + 2 or shape[: len(leading)] != leading:
+                array = found[key] = read_array(path, mmap=True)
+                *outer, height, width = array.shape if array.ndim > 2 else (0, 0)
+                if tuple(outer) != leading or not height * width or array.dtype.kind != "f":
                     wanted = " x ".join([*map(str, leading), "h", "w"])
-                    raise IgcamError(f"{path}: must be {wanted}, got {' x '.join(map(str, shape))}")
+                    got = " x ".join(map(str, array.shape))
+                    raise IgcamError(f"{path}: must be {wanted} floats, got {got} of {array.dtype}")
                 break
     return found

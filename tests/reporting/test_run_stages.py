@@ -33,10 +33,13 @@ def test_arrays_of_older_runs_are_found(tmp_path: Path) -> None:
     assert all(np.array_equal(older[key], arrays[key]) for key in arrays)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 4), (2, 4, 5, 5), (3, 3, 5, 5), (3,)])
+@pytest.mark.parametrize("shape", [(3, 4, 4), (2, 4, 5, 5), (3, 3, 5, 5), (3, 4, 0, 5), (3,)])
 def test_arrays_must_fit_the_run(tmp_path: Path, shape: tuple[int, ...]) -> None:
     write_array(tmp_path / "stages" / "classify" / "maps.npy", np.zeros(shape, np.float16))
-    with pytest.raises(IgcamError, match=r"maps\.npy: must be 3 x 4 x h x w, got"):
+    with pytest.raises(IgcamError, match=r"maps\.npy: must be 3 x 4 x h x w floats, got"):
+        gallery_arrays(tmp_path, 3, 3)
+    write_array(tmp_path / "stages" / "classify" / "maps.npy", np.zeros((3, 4, 5, 5), np.uint8))
+    with pytest.raises(IgcamError, match=r"got 3 x 4 x 5 x 5 of uint8"):
         gallery_arrays(tmp_path, 3, 3)
     write_array(tmp_path / "stages" / "classify" / "maps.npy", np.zeros((3, 4, 5, 5), np.float16))
     assert list(gallery_arrays(tmp_path, 3, 3)) == ["maps"]
