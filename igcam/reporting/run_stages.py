@@ -49,7 +49,7 @@ def gallery_arrays(run: Path, images: int, classes: int) -> Mapping[str, NDArray
         `pseudo_labels`, (N, C + 1, h, w), probabilities; `confidence`, (N, h, w), of the pseudo labels in 0..1.
 
     Raises:
-        IgcamError: A file is damaged or has another shape.
+        IgcamError: A file is damaged, or its array has another shape or no floats.
     """
     artefacts, stages, found = RunArtefacts(RunFolder(run)), declared_stages(run), {}
     chosen = {"maps": next((f"{stage.name}/{stage.scores}" for stage in stages if stage.scores), None)}
@@ -58,9 +58,10 @@ def gallery_arrays(run: Path, images: int, classes: int) -> Mapping[str, NDArray
     for key, artefact in chosen.items():
         leading = (images,) if key == "confidence" else (images, classes + 1)
         if artefact is not None and artefacts.has(artefact):
-            found[key] = artefacts.array(artefact)
-            shape = found[key].shape
-            if len(shape) != len(leading) + 2 or shape[: len(leading)] != leading:
+            array = found[key] = artefacts.array(artefact)
+            *outer, height, width = array.shape if array.ndim > 2 else (0, 0)
+            if tuple(outer) != leading or not height * width or array.dtype.kind != "f":
                 wanted = " x ".join([*map(str, leading), "h", "w"])
-                raise IgcamError(f"{artefacts.file(artefact)}: must be {wanted}, got {' x '.join(map(str, shape))}")
+                got = " x ".join(map(str, array.shape))
+                raise IgcamError(f"{artefacts.file(artefact)}: must be {wanted} floats, got {got} of {array.dtype}")
     return found
