@@ -68,7 +68,9 @@ def predict(
     from igcam.commands.predict import PredictOptions
     from igcam.commands.predict import predict as run_predict
 
-    options = PredictOptions(model, _scales(scale), flip, tile, overlap=overlap, batch_size=batch_size, workers=workers)
+    options = PredictOptions(
+        model, tuple(scale or (1.0,)), flip, tile, overlap=overlap, batch_size=batch_size, workers=workers
+    )
     _write(
         run_predict, photos, None, run, out, options, without, confidence, overlays, shard, (ray, ray_gpus, ray_address)
     )
@@ -98,14 +100,10 @@ def label(
     from igcam.commands.label import LABEL
     from igcam.commands.label import label as run_label
 
-    changes: dict[str, Any] = {"scales": _scales(scale), "flip": flip, "tile": tile, "overlap": overlap}
+    changes: dict[str, Any] = {"scales": tuple(scale or (1.0,)), "flip": flip, "tile": tile, "overlap": overlap}
     options = replace(LABEL, **changes, batch_size=batch_size, workers=workers)
     work = partial(run_label, bank=bank)
     _write(work, photos, tags, run, out, options, without, confidence, overlays, shard, (ray, ray_gpus, ray_address))
-
-
-def _scales(scale: list[float] | None) -> tuple[float, ...]:
-    return tuple(scale or (1.0,))
 
 
 def _write(
@@ -137,17 +135,8 @@ def _write(
     cluster = Cluster(workers, gpus, address) if workers else None
     drawn = None if overlays is None else partial(_overlay, overlays, len(run.classes))
     with progress_bars(console) as progress:
-        done = work(
-            dataset,
-            run,
-            out,
-            options,
-            confidence=confidence,
-            drawn=drawn,
-            shard=part,
-            cluster=cluster,
-            progress=progress,
-        )
+        how = {"confidence": confidence, "drawn": drawn, "shard": part, "cluster": cluster, "progress": progress}
+        done = work(dataset, run, out, options, **how)
     console.print(f"{len(done.files)} masks in {out}, by the run's {done.model}", highlight=False, soft_wrap=True)
     if done.problems:
         console.print(f"{len(done.problems)} photos cannot be read:", highlight=False)

@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.commands.predicting.models import MODELS, Prediction, Predictor, chosen_model, open_predictor
+from igcam.commands.predicting.models import (
+    MODELS,
+    HeadPredictor,
+    Prediction,
+    Predictor,
+    SegmenterPredictor,
+    chosen_model,
+)
 from igcam.commands.predicting.tiles import Tile, TiledPhoto
 from igcam.core.errors import IgcamError, check_ranges
 from igcam.core.parallel import default_workers, in_parallel, shared_cores
@@ -146,9 +153,14 @@ def open_run(run: RunFolder, options: PredictOptions) -> PhotoPredictor:
     Raises:
         IgcamError: The run is not finished or damaged, or lacks the model.
     """
-    model = chosen_model(run, options.model)
-    predictor = open_predictor(run, model, options.batch_size, options.flip).at(*options.scales)
-    return PhotoPredictor(model, without_tags(predictor), chosen_refinements(run, options.stages), options)
+    model, size, flip = chosen_model(run, options.model), options.batch_size, options.flip
+    predictor: Predictor
+    if model == "segmenter":
+        predictor = SegmenterPredictor.open(run.file("segmenter"), size, flip)
+    else:
+        predictor = HeadPredictor.open(run, size, flip)
+    scores = without_tags(predictor.at(*options.scales))
+    return PhotoPredictor(model, scores, chosen_refinements(run, options.stages), options)
 
 
 def without_tags(predictor: Predictor) -> Predict:
@@ -181,10 +193,11 @@ def write_masks(
         return predictor.predict(dataset, out, confidence, drawn, progress)
     from igcam.commands.predicting.ray import predict_on_cluster
 
-    todo = missing_masks(dataset, out)
-    problems = (
-        predict_on_cluster(cluster, opened, todo, out, confidence, drawn, predictor.task, progress) if todo else []
-    )
+    # Workers run in other folders.
+    folders = (out.absolute(), None if confidence is None else confidence.absolute())
+    samples = [Sample(one.name, one.image.absolute(), one.tags) for one in missing_masks(dataset, out)]
+    done = partial(progress, predictor.task)
+    problems = predict_on_cluster(cluster, samples, (opened, *folders, drawn), done) if samples else []
     return Predicted(predictor.model, masks_of(dataset, out), tuple(problems))
 
 
@@ -204,14 +217,15 @@ class PhotoPredictor:
 
     def predict(
         self,
-        dataset: Dataset,
+        samples: Iterable[Sample],
         out: Path,
         confidence: Path | None = None,
         drawn: Drawn | None = None,
         progress: Progress = no_progress,
     ) -> Predicted:
         """Write the masks that are missing; arguments as for `igcam.commands.predict.predict`."""
-        todo = missing_masks(dataset, out)
+        samples = tuple(samples)
+        todo = missing_masks(samples, out)
         size = self.options.batch_size
         groups = [todo[start : start + size] for start in range(0, len(todo), size)]
         workers = self.options.workers or default_workers()
@@ -237,7 +251,7 @@ class PhotoPredictor:
             for index, found in enumerate(in_parallel(work, groups, workers)):
                 problems += found
                 progress(self.task, min((index + 1) * size, len(todo)), len(todo))
-        return Predicted(self.model, masks_of(dataset, out), tuple(problems))
+        return Predicted(self.model, masks_of(samples, out), tuple(problems))
 
 
 def predictions(
@@ -291,14 +305,14 @@ def check_outside(dataset: Dataset, *folders: Path | None) -> None:
             raise IgcamError(f"{folder}: must not lie in {min(found)}, where photos are")
 
 
-def missing_masks(dataset: Dataset, out: Path) -> list[Sample]:
+def missing_masks(samples: Iterable[Sample], out: Path) -> list[Sample]:
     """Return the samples without a mask in `out`."""
-    return [sample for sample in dataset if not _file(out, sample).exists()]
+    return [sample for sample in samples if not _file(out, sample).exists()]
 
 
-def masks_of(dataset: Dataset, out: Path) -> tuple[Path, ...]:
+def masks_of(samples: Iterable[Sample], out: Path) -> tuple[Path, ...]:
     """Return the masks in `out` that are there, in the order of the samples."""
-    return tuple(file for sample in dataset if (file := _file(out, sample)).exists())
+    return tuple(file for sample in samples if (file := _file(out, sample)).exists())
 
 
 def _file(folder: Path, sample: Sample) -> Path:

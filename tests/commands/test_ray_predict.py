@@ -52,7 +52,7 @@ def test_two_workers_give_what_one_process_gives(
     # A second call finds its masks, and starts no cluster.
     (tmp_path / "in" / "broken.jpg").unlink()
     whole = replace(tiny_data, samples=tiny_data.samples)
-    monkeypatch.setattr(module, "_rows", lambda *_: pytest.fail("nothing was left to do"))
+    monkeypatch.setattr(module, "_results", lambda *_: pytest.fail("nothing was left to do"))
     assert len(predict(whole, tiny_run, tmp_path / "ray", PLAIN, cluster=Cluster()).files) == len(tiny_data)
 
 

@@ -74,16 +74,11 @@ class Predictor(ABC):
         found: list[Prediction] = []
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
-            pixels = pixels_of_views(filled_up(batch, self.batch_size), views, self._device)
+            pixels = pixels_of_views(filled_up(batch, self.batch_size), views, usual_device())
             with torch.inference_mode():
                 outcome = self._forward(pixels, [view.flip for view in views])
             found += [Prediction(*item) for item in zip(*outcome, strict=True)][: len(batch)]
         return found
-
-    @property
-    @abstractmethod
-    def _device(self) -> torch.device:
-        """Where the network is."""
 
     @abstractmethod
     def _forward(self, pixels: Iterator[Tensor], flips: Sequence[bool]) -> tuple[Array, Array]:
@@ -118,10 +113,6 @@ class HeadPredictor(Predictor):
             trained=open_model(run).to(device),
         )
 
-    @property
-    def _device(self) -> torch.device:
-        return self.backbone.mean.device
-
     def _forward(self, pixels: Iterator[Tensor], flips: Sequence[bool]) -> tuple[Array, Array]:
         scores, features = self.trained.scores([self.backbone(view) for view in pixels], flips, None)
         # Scores of a plain CAM do not sum to one; a location without any class is background.
@@ -155,25 +146,10 @@ class SegmenterPredictor(Predictor):
         views = views_of(facts.size, facts.flip if flip is None else flip)
         return cls(classes=facts.classes, views=views, batch_size=batch_size, segmenter=segmenter)
 
-    @property
-    def _device(self) -> torch.device:
-        return self.segmenter.encoder.mean.device
-
     def _forward(self, pixels: Iterator[Tensor], flips: Sequence[bool]) -> tuple[Array, Array]:
         maps = zip(*(self.segmenter.predict(view) for view in pixels), strict=True)
         logits, features = (mean_over_views(views, flips) for views in maps)
         return torch.softmax(logits, dim=1).cpu().numpy(), features.cpu().numpy()
-
-
-def open_predictor(run: RunFolder, model: str | None, batch_size: int, flip: bool | None = None) -> Predictor:
-    """Load one of `MODELS` of a finished run; arguments as for `HeadPredictor.open`.
-
-    Raises:
-        IgcamError: The run does not have this model, is not finished, or its files are damaged.
-    """
-    if chosen_model(run, model) == "segmenter":
-        return SegmenterPredictor.open(run.file("segmenter"), batch_size, flip)
-    return HeadPredictor.open(run, batch_size, flip)
 
 
 def chosen_model(run: RunFolder, model: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -12,43 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from igcam.core.errors import IgcamError
-from igcam.core.progress import Progress
-from igcam.data.sample import Dataset, Sample
+from igcam.data.sample import Sample
 
 if TYPE_CHECKING:
     from igcam.commands.predict import Cluster, Drawn, PhotoPredictor
 
 CHUNK = 32
 """Photos that a worker takes at a time; lost where one dies."""
+Work = tuple["Callable[[], PhotoPredictor]", Path, Path | None, "Drawn | None"]
+"""Loads the run; the folders for masks and confidence maps; what is called before a mask is written."""
 
 
 class _Worker:
     """A process that has loaded the run once."""
 
-    def __init__(
-        self,
-        opened: Callable[[], PhotoPredictor],
-        classes: int,
-        out: Path,
-        confidence: Path | None,
-        drawn: Drawn | None,
-    ) -> None:
-        self.predictor = opened()
-        # Tags are indices, so that any names do.
-        self.classes = tuple(map(str, range(classes)))
-        self.folders, self.drawn = (out, confidence), drawn
+    def __init__(self, opened: Callable[[], PhotoPredictor], *arguments: Any) -> None:
+        self.predictor, self.arguments = opened(), arguments
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        samples = []
-        for name, image, tags in zip(
-            batch["name"].tolist(), batch["image"].tolist(), batch["tags"].tolist(), strict=True
-        ):
-            known = json.loads(tags)
-            samples.append(Sample(name, Path(image), None if known is None else tuple(known)))
-        problems, stopped = "", ""
+        samples, problems, stopped = batch["sample"].tolist(), "", ""
         try:
-            done = self.predictor.predict(Dataset(self.classes, tuple(samples)), *self.folders, self.drawn)
-            problems = "\n".join(done.problems)
+            problems = "\n".join(self.predictor.predict(samples, *self.arguments).problems)
         except IgcamError as error:
             # An exception would come back with the worker's traceback.
             stopped = str(error)
@@ -57,29 +40,18 @@ class _Worker:
 
 
 def predict_on_cluster(
-    cluster: Cluster,
-    opened: Callable[[], PhotoPredictor],
-    todo: list[Sample],
-    out: Path,
-    confidence: Path | None,
-    drawn: Drawn | None,
-    task: str,
-    progress: Progress,
+    cluster: Cluster, samples: list[Sample], work: Work, progress: Callable[[int, int], None]
 ) -> list[str]:
-    """Write masks of photos by several processes; the same call again goes on where it was stopped.
+    """Write masks of photos by several processes; the same call again resumes.
 
     Args:
         cluster: The processes.
-        opened: Loads the run in each of them.
-        todo: Photos, on a file system that all machines share, as the run and the folders for results.
-        out: Folder for NAME.png.
-        confidence: Folder for the confidence maps.
-        drawn: Called in the processes before a mask is written.
-        task: The name for `progress`.
-        progress: Called with it, the number done and the number to do.
+        samples: Photos without a mask, by absolute paths.
+        work: What each process does, by absolute paths.
+        progress: Called with the number done and the number to do.
 
     Returns:
-        One line for each photo without a mask.
+        One line for each photo that cannot be read.
 
     Raises:
         IgcamError: Ray is not installed, no cluster answers, or a process meets an error that concerns all photos.
@@ -97,31 +69,25 @@ def predict_on_cluster(
         except (ConnectionError, ValueError) as error:
             raise IgcamError(f"--ray-address: no Ray cluster answers: {str(error).splitlines()[0]}") from error
     try:
-        # Workers run in other folders.
-        folders = (out.absolute(), None if confidence is None else confidence.absolute())
-        return _rows(ray, cluster, todo, (opened, *folders, drawn), task, progress)
+        return _results(ray, cluster, samples, work, progress)
     finally:
         if begun:
             ray.shutdown()
 
 
-def _rows(
-    ray: Any, cluster: Cluster, todo: list[Sample], arguments: tuple[Any, ...], task: str, progress: Progress
+def _results(
+    ray: Any, cluster: Cluster, samples: list[Sample], work: Work, progress: Callable[[int, int], None]
 ) -> list[str]:
     """Send the photos through the workers; return the problems of single photos."""
     ray.data.DataContext.get_current().enable_progress_bars = False
-    chunks = -(-len(todo) // CHUNK)
-    rows = [
-        {"name": sample.name, "image": str(sample.image.absolute()), "tags": json.dumps(sample.tags)} for sample in todo
-    ]
-    opened, *others = arguments
-    classes = 1 + max((tag for sample in todo for tag in sample.tags or ()), default=-1)
+    chunks = -(-len(samples) // CHUNK)
     # Small blocks, so that no worker waits for another at the end.
-    data = ray.data.from_items(rows, override_num_blocks=chunks).map_batches(
+    data = ray.data.from_items([{"sample": sample} for sample in samples], override_num_blocks=chunks)
+    data = data.map_batches(
         _Worker,
         batch_size=CHUNK,
         batch_format="numpy",
-        fn_constructor_args=(opened, classes, *others),
+        fn_constructor_args=work,
         concurrency=min(cluster.workers, chunks),
         num_gpus=cluster.gpus,
     )
@@ -132,5 +98,5 @@ def _rows(
             raise IgcamError(row["stopped"])
         problems += [line for line in row["problems"].split("\n") if line]
         done += row["photos"]
-        progress(task, done, len(todo))
+        progress(done, len(samples))
     return problems
