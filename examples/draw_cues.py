@@ -1,4 +1,4 @@
-"""Draw each kind of cue on built-in scenes, above what it says about the places of the photo.
+"""Draw each kind of cue on built-in scenes, above the constraints it puts on locations.
 
 python examples/draw_cues.py docs/images
 
@@ -28,7 +28,7 @@ from igcam.reporting.overlay import class_colours
 from igcam.supervision import AnnotatedImage
 
 SIZE, GRID = 288, 24
-"""Sides of the scenes and of the grid of places."""
+"""Sides of the scenes and of the grid of locations."""
 OPTIONS = SceneOptions(size=SIZE, min_objects=3)
 COLOURS = class_colours(len(OPTIONS.classes))
 HEADINGS = {
@@ -73,8 +73,8 @@ def draw(folder: Path, scenes: Sequence[int]) -> None:
             for kind in get_args(SimulatedKind)
         }
         rows.append([drawn_on(scene.image, cues[kind]) for kind in HEADINGS])
-        rows.append([known_places(scene.image, cues[kind]) for kind in HEADINGS])
-    names = ["what is drawn", "what is known of the places"] * len(scenes)
+        rows.append([constrained_locations(scene.image, cues[kind]) for kind in HEADINGS])
+    names = ["cues", "constrained locations"] * len(scenes)
     sheet = overlay_sheet(rows, list(HEADINGS.values()), names, OPTIONS.classes, width=200)
     save_jpeg(folder / "cues.jpg", sheet)
 
@@ -87,7 +87,7 @@ def drawn_on(photo: Picture, cues: Sequence[Cue]) -> Picture:
             masks = np.maximum(masks, cue.source.read() * np.uint8(cue.label or 1))
     picture = mask_overlay(photo, masks, len(COLOURS) - 1) if masks.any() else photo.copy()
     if any(cue.label is None for cue in cues):
-        # A mask of the whole photo speaks about its background too.
+        # A mask of the whole photo constrains its background too.
         picture[masks == 0] //= 3
     for cue in cues:
         colour = COLOURS[cue.label].tolist() if cue.label else (255, 255, 255)
@@ -105,8 +105,8 @@ def drawn_on(photo: Picture, cues: Sequence[Cue]) -> Picture:
     return picture
 
 
-def known_places(photo: Picture, cues: Sequence[Cue]) -> Picture:
-    """Colour the places that are certain, background in black, and darken those that no class can have."""
+def constrained_locations(photo: Picture, cues: Sequence[Cue]) -> Picture:
+    """Colour locations of known class, background in black, and darken those where no class is allowed."""
     constraint = AnnotatedImage(tuple(cues), SIZE, SIZE, len(COLOURS) - 1).at(GRID, GRID)
     boxed = {box.label for box in constraint.boxes}
     open_to = constraint.allowed[sorted(boxed)].max(axis=0) if boxed else np.ones((GRID, GRID), np.float32)
@@ -119,8 +119,8 @@ def known_places(photo: Picture, cues: Sequence[Cue]) -> Picture:
     return np.asarray((faded * (1 - opacity) + _enlarged(colours) * opacity).clip(0, 255), np.uint8)
 
 
-def _enlarged(places: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.asarray(cv2.resize(places.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST_EXACT))
+def _enlarged(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(values.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 if __name__ == "__main__":

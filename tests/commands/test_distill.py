@@ -236,7 +236,17 @@ def test_two_processes_train_the_same_as_one(regime: str, tiny_run: RunFolder, t
         port = str(free.getsockname()[1])
     # Processes that share a GPU cannot exchange gradients.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port, "-m", "igcam.cli.main", "--"]
+    together = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        port,
+        "-m",
+        "igcam.cli.main",
+        "--",
+    ]
     for name, command in (("one", ["-m", "igcam.cli.main", *words]), ("two", [*together, *words])):
         done = subprocess.run(
             [sys.executable, *command, "--out", str(tmp_path / name)],

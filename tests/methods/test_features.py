@@ -13,8 +13,8 @@ from igcam.data.sample import Dataset
 from igcam.methods.features import build_features, mean_level, reduce_one, views_of
 from igcam.methods.network import open_backbone
 from igcam.models.backbone import Backbone
-from igcam.models.reduction import Reduction
 from igcam.models.bank import FeatureBank
+from igcam.models.reduction import Reduction
 from igcam.models.views import View
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
