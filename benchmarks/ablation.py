@@ -12,11 +12,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of
+from animals import Animals, Values, add_first_seed, arguments, call, earlier, maps_only, print_rows, seeds_of
 
-from igcam.metrics.results import Row, write_results
 from igcam.methods.options import FitOptions
-from igcam.runs.stage_masks import MAP_STAGES
+from igcam.metrics.results import Row, write_results
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
 NOTES = {
@@ -60,21 +59,20 @@ def run(given: argparse.Namespace) -> None:
 
 def switched(options: FitOptions, guidance: bool, influence: bool) -> FitOptions:
     """Return the options with guidance and influence on or off."""
-    # How masks are drawn is decided where val is labelled.
-    stages = tuple(stage for stage in options.stages if stage in MAP_STAGES and (guidance or stage != "guide"))
-    reweight = replace(options.igcam.reweight, images=influence, places=influence)
-    return replace(options, igcam=replace(options.igcam, stages=stages, reweight=reweight))
+    short = maps_only(options).leave_out([] if guidance else ["guide"])
+    reweight = replace(short.chosen.reweight, images=influence, locations=influence)
+    return replace(short, method=replace(short.chosen, reweight=reweight))
 
 
 def controlled(options: FitOptions, control: str) -> FitOptions:
     """Return the options of all three innovations with one of them dealt out at random."""
     whole = switched(options, True, True)
     if control == "shuffled-weights":
-        shuffled = replace(whole.igcam.reweight, shuffled=True, places=False)
-        return replace(whole, igcam=replace(whole.igcam, reweight=shuffled))
-    guide = whole.igcam.guide
+        shuffled = replace(whole.chosen.reweight, shuffled=True, locations=False)
+        return replace(whole, method=replace(whole.chosen, reweight=shuffled))
+    guide = whole.chosen.guide
     guide = replace(guide, objectness=replace(guide.objectness, shuffled=True))
-    return replace(whole, igcam=replace(whole.igcam, guide=guide))
+    return replace(whole, method=replace(whole.chosen, guide=guide))
 
 
 def add(values: Values, animals: Animals, run: object, name: str, boundary: int) -> None:

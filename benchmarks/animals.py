@@ -21,12 +21,13 @@ from igcam.core.memory import keep_memory
 from igcam.data.formats.voc import read_voc
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.simulate import simulate_cues
+from igcam.methods.base import Refinement
+from igcam.methods.options import FitOptions
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.methods.options import FitOptions
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 Values = dict[str, list[float]]
@@ -148,7 +149,7 @@ class Animals:
         split: str = "voc-animals train",
         after: Sequence[str] = ("igcam-tags", "cam"),
     ) -> RunFolder:
-        """Fit, or go on, in the folder of this name and seed; the first run of `after` gives what is the same."""
+        """Fit, or resume, in the folder of this name and seed; the first run of `after` lends the stages they share."""
         seed = self.folder(f"seed-{options.seed}")
         others = [seed / other for other in after if other != name]
         earlier = next((other for other in others if RunFolder(other).is_done("classify")), None)
@@ -189,10 +190,9 @@ def scored(masks: Path, dataset: Dataset) -> tuple[float, float]:
     return 100 * result.scores.miou, 100 * result.boundary.miou
 
 
-def without_reweight(options: FitOptions) -> FitOptions:
-    """Return the options for full supervision, where nothing is guessed that could be weighed."""
-    stages = tuple(stage for stage in options.stages if stage != "reweight")
-    return replace(options, igcam=replace(options.igcam, stages=stages))
+def maps_only(options: FitOptions) -> FitOptions:
+    """Return the options without refinements of masks, which can be chosen again when val is labelled."""
+    return options.leave_out([stage.name for stage in options.stages if isinstance(stage, Refinement)])
 
 
 def progress() -> Callable[[str, int, int], None]:

@@ -1,4 +1,4 @@
-"""Malformed files and kill -9: how many of the corpus of tests/faults are refused in a clear line or survived.
+"""Malformed files and kill -9: how many of those of tests/suites are refused in a clear line or survived.
 
 Every malformed file goes through each function of igcam that reads its kind. Commands are killed at seeded moments, and
 survive if the same command then ends like an undisturbed one, bit by bit.
@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent / "tests" / "faults"), str(HERE.parent / "tests")]
+sys.path.insert(0, str(HERE.parent / "tests" / "suites"))
 
 import kills  # noqa: E402
 import malformed  # noqa: E402
@@ -34,14 +34,17 @@ from igcam.data.formats.folder import read_folder  # noqa: E402
 from igcam.data.images import image_size, inspect_image, load_image  # noqa: E402
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file  # noqa: E402
 from igcam.data.synthetic.scenes import write_scenes  # noqa: E402
+from igcam.methods.classify import Classifier  # noqa: E402
 from igcam.metrics.ledger import Ledger  # noqa: E402
 from igcam.metrics.results import Row, read_results, with_kept_rows, write_results  # noqa: E402
 from igcam.models.backbone import BackboneOptions, build_backbone  # noqa: E402
+from igcam.models.reduction import Reduction  # noqa: E402
+from igcam.models.segmentation_head import SegmentationHead  # noqa: E402
 from igcam.models.weights import read_weights  # noqa: E402
+from igcam.runs.artefacts import RunArtefacts  # noqa: E402
 from igcam.runs.dataset_file import read_dataset_file  # noqa: E402
 from igcam.runs.folder import RunFolder  # noqa: E402
 from igcam.runs.map_store import MapStore  # noqa: E402
-from igcam.runs.models_file import read_classifier, read_head, read_reduction  # noqa: E402
 
 RESULTS = HERE / "results" / "faults.json"
 PARTS = ("inputs", "kills")
@@ -120,7 +123,7 @@ def kinds(folder: Path) -> list[tuple[str, malformed.Corpus, Sequence[Read]]]:
         (photos / f"{name}.jpg").write_bytes(malformed.picture("JPEG"))
     (folder / "m.png").write_bytes(malformed.mask((0, 1)))
     (folder / "sound.csv").write_text("image,tags\na.jpg,x\nb.jpg,y\n")
-    run.mkdir()
+    run.joinpath("stages", "x").mkdir(parents=True)
     with MapStore(folder / "sound.store", "a") as store:
         store.append("a", np.random.default_rng(0).random((3, 9, 9), np.float32))
     dataset = read_folder(photos, folder / "sound.csv")
@@ -140,9 +143,16 @@ def kinds(folder: Path) -> list[tuple[str, malformed.Corpus, Sequence[Read]]]:
         ("run/run.json", malformed.json_files(), (lambda _: RunFolder(run).options, lambda _: RunFolder(run).classes)),
         ("x.npy", malformed.arrays(), (read_array, lambda path: read_array(path, mmap=True))),
         (
-            "x.safetensors",
+            "run/stages/x/x.safetensors",
             checkpoints,
-            (read_tensors, read_weights, read_classifier, read_head, read_reduction, network),
+            (
+                read_tensors,
+                read_weights,
+                lambda _: RunArtefacts(RunFolder(run)).load("x/x", Classifier.from_tensors),
+                lambda _: RunArtefacts(RunFolder(run)).load("x/x", SegmentationHead.from_tensors),
+                lambda _: RunArtefacts(RunFolder(run)).load("x/x", Reduction.from_tensors),
+                network,
+            ),
         ),
         ("x.store", malformed.stores((folder / "sound.store").read_bytes()), (stored,)),
     ]

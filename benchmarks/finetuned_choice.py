@@ -19,15 +19,13 @@ from animals import Animals, arguments, call, print_rows, progress, scored
 from finetuned import FINETUNED, cores_each, in_processes, opened, run_path
 
 from igcam.commands.distill import distill
-from igcam.commands.predict import PredictOptions
-from igcam.commands.predicting.models import SegmenterPredictor
-from igcam.core.files import read_array, read_json, write_array, write_json
+from igcam.core.files import read_json, write_json
 from igcam.data.sample import Dataset
 from igcam.metrics.results import Row, write_results
 from igcam.models.image_prior import fit_tagger
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.runs.folder import RunFolder
-from igcam.runs.models_file import write_tagger
 
 RESULTS = Path(__file__).parent / "results" / "finetuned_choice.json"
 FOLD = 5
@@ -102,12 +100,11 @@ def part_of_run(animals: Animals, mode: str) -> RunFolder:
     # The run's head for objects has seen those that are held out.
     write_json(part.file("run.json"), {**asked, "options": {**asked["options"], "object_prior": 0.0}})
     write_json(part.file("samples.json"), dataset_to_plain(dataset.subset(np.array(dataset.names)[kept].tolist())))
-    stage = source.options.learning_stages[-1]
-    write_array(part.file("stages", stage, "confidence.npy"), read_array(source.file("stages", stage, "confidence.npy"))[kept])
-    tagger = fit_tagger(
-        read_array(source.file("stages", "features", "pooled.npy"))[kept], dataset.tag_matrix()[kept], 0
-    )
-    write_tagger(part.file("stages", "tagger", "tagger.safetensors"), tagger)
+    whole, own = RunArtefacts(source), RunArtefacts(part)
+    confidence = [f"{stage.name}/confidence" for stage in source.options.stages if "confidence" in stage.leaves][-1]
+    own.leave(confidence, whole.array(confidence)[kept])
+    tagger = fit_tagger(whole.array("features/pooled")[kept], dataset.tag_matrix()[kept], 0)
+    own.leave("tagger/tagger", tagger.state_dict())
     part.path.joinpath("masks").symlink_to(source.file("masks").resolve())
     write_json(part.done_file("masks"), {})
     return part
@@ -127,9 +124,9 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     held_out = held_out_of(animals.train, animals.arguments.quick)
     values = {}
     for share in SHARES:
-        predictor = SegmenterPredictor.open(folder / "segmenter", PredictOptions().batch_size)
-        predictor.segmenter.prior.share = share  # type: ignore[union-attr]
-        opened(part, predictor).predict(held_out, folder / f"share-{share}")
+        predictor = opened(part, folder / "segmenter")
+        predictor.predictor.segmenter.prior.share = share  # type: ignore[attr-defined]
+        predictor.predict(held_out, folder / f"share-{share}")
         miou, boundary = scored(folder / f"share-{share}", held_out)
         values |= {f"{name}/{mode}/share-{share}/miou": miou, f"{name}/{mode}/share-{share}/boundary-iou": boundary}
     write_json(file, values)

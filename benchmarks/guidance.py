@@ -24,16 +24,15 @@ from animals import (
     seeds_of,
     with_cues,
     without_masks,
-    without_reweight,
 )
 
 from igcam.data.formats.voc import read_voc
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.simulate import simulate_cues
+from igcam.methods.options import FitOptions
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.methods.options import FitOptions
 
 RESULTS = Path(__file__).parent / "results" / "guidance.json"
 MODES: dict[str, tuple[str, float]] = {
@@ -150,7 +149,9 @@ def fitted(animals: Animals, mode: str, options: FitOptions) -> tuple[RunFolder,
     """Fit one mode of `MODES`, or go on with it; return the run and what it has learnt from."""
     kind, share = MODES[mode]
     dataset = with_cues(animals.train, kind, share, options.seed) if kind else animals.train
-    return animals.learn(f"igcam-{mode}", dataset, without_reweight(options) if mode == "full" else options), dataset
+    # With all masks given there are no uncertain pseudo labels to weigh.
+    chosen = options.leave_out(["reweight"]) if mode == "full" else options
+    return animals.learn(f"igcam-{mode}", dataset, chosen), dataset
 
 
 def augmented(animals: Animals, options: FitOptions, values: Values) -> None:

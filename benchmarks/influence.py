@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 
 from igcam.commands.label import Labeller
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_array
+from igcam.methods.features import mean_level
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results, write_results
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
-from igcam.methods.features import mean_level
 from igcam.runs.folder import RunFolder
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ class Animals:
         opened = RunFolder.open(run)
         self.dataset = read_dataset_file(opened.file("samples.json"))
         self.tags = self.dataset.tag_matrix().astype(np.float64)
-        self.pooled = read_array(opened.file("stages", "features", "pooled.npy")).astype(np.float64)
+        self.pooled = RunArtefacts(opened).array("features/pooled").astype(np.float64)
         self._bank = Labeller.open(opened, bank).bank
         self._maps: dict[int, NDArray[np.float16]] = {}
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from animals import Animals, Values, arguments, call, print_rows, with_cues
+from animals import Animals, Values, arguments, call, maps_only, print_rows, with_cues
 from chart import LEFT, Chart
 from guidance import MODES, fitted
 from influence_weights import write
@@ -23,11 +22,10 @@ from igcam.commands.next_cues import propose_cues
 from igcam.core.files import write_text
 from igcam.data.cue import MaskCue
 from igcam.data.sample import Dataset
+from igcam.methods.options import FitOptions
 from igcam.metrics.ledger import ANNOTATION_SECONDS
 from igcam.metrics.results import Row
 from igcam.runs.folder import RunFolder
-from igcam.methods.options import FitOptions
-from igcam.runs.stage_masks import DRAWING_STAGES, MAP_STAGES
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "next_cues.svg"
 WIDTH, HEIGHT = 640, 360
@@ -37,6 +35,8 @@ HOWS = {"chosen": "#c1440e", "random": "#2a6f97"}
 """Which images get a mask, and the colour of their line."""
 PRICE = ANNOTATION_SECONDS["mask"] - ANNOTATION_SECONDS["tags"]
 """Seconds a mask, beyond the tags."""
+REFINEMENTS = ("sharpen", "crf")
+"""How all masks of val are drawn."""
 Curves = Mapping[str, Sequence[float]]
 """Of each way of choosing, mIoU with no mask and at every budget."""
 
@@ -70,9 +70,9 @@ def add_seed(animals: Animals, seed: int, counts: Mapping[float, int], values: V
     options = animals.options(seed)
 
     def score(how: str, mode: str, dataset: Dataset) -> tuple[RunFolder, float]:
-        run = learnt(animals, how, mode, dataset, options)
-        drawing = None if DRAWING_STAGES[-1] in run.options.stages else DRAWING_STAGES
-        found = animals.on_val(run, stages=drawing)[0]
+        run = trained(animals, how, mode, dataset, options)
+        stages = None if REFINEMENTS[-1] in run.options.mask_stages else REFINEMENTS
+        found = animals.on_val(run, stages=stages)[0]
         print(f"{time.strftime('%H:%M:%S')} seed {seed} {how} {mode}: {found:.2f}", flush=True)
         return run, found
 
@@ -87,12 +87,11 @@ def add_seed(animals: Animals, seed: int, counts: Mapping[float, int], values: V
             values.setdefault(f"{name}/{row}", []).append(value)
 
 
-def learnt(animals: Animals, how: str, mode: str, dataset: Dataset, options: FitOptions) -> RunFolder:
-    """Return a run that has learnt; random ones of guidance.py are taken, new ones draw no training masks."""
+def trained(animals: Animals, how: str, mode: str, dataset: Dataset, options: FitOptions) -> RunFolder:
+    """Return a trained run; random ones of guidance.py are reused, new ones refine no training masks."""
     if how == "random" and RunFolder(animals.folder(f"seed-{options.seed}") / f"igcam-{mode}").is_done("masks"):
         return fitted(animals, mode, options)[0]
-    short = replace(options, igcam=replace(options.igcam, stages=MAP_STAGES))
-    return animals.learn(f"{how}-{mode}", dataset, short, after=("igcam-tags", "random-tags", "cam"))
+    return animals.learn(f"{how}-{mode}", dataset, maps_only(options), after=("igcam-tags", "random-tags", "cam"))
 
 
 def masks_on(dataset: Dataset, images: Sequence[int]) -> Dataset:

@@ -1,7 +1,7 @@
-"""What weights from influence and doubted tags regain of the mIoU that wrong tags cost.
+"""What weights from influence and a model of noisy tags regain of the mIoU that wrong tags cost.
 
 Rows weights/... of benchmarks/results/influence.json, where the others stay. Eight runs of igcam fit on voc-animals a
-seed, 20 minutes on two cores; they go on where they stopped.
+seed, 20 minutes on two cores; a second call resumes them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, seeds_of
+from animals import Animals, Values, add_first_seed, arguments, call, earlier, maps_only, print_rows, seeds_of
 from influence_audit import planted
 
 from igcam.core.files import read_json
 from igcam.data.sample import Dataset
+from igcam.methods.options import FitOptions
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, read_results, write_results
 from igcam.runs.folder import RunFolder
-from igcam.methods.options import FitOptions
 
 RESULTS = Path(__file__).parent / "results" / "influence.json"
 WRONG_TAGS = 20
@@ -37,7 +37,7 @@ SPLITS = ("", "val/")
 UNITS = {"clean-cost": "mIoU", "wrong-tags-cost": "mIoU"}
 """Of the rows that are not in percent, by the end of their names."""
 NOTES = {
-    "weights/regained": "weights of tags, images and places",
+    "weights/regained": "weights of tags, images and locations",
     "weights/clean-cost": "of the same weights",
     "weights/shuffled-regained": "the weights of tags and of images, dealt out at random",
 }
@@ -105,12 +105,12 @@ def add_weights(animals: Animals, seed: int, values: Values) -> None:
 
 def weighted(options: FitOptions, weights: str) -> FitOptions:
     """Return the options with some of the weights: a key of `REGAINING`, or `none`."""
-    shuffled = weights == "shuffled"
-    noisy_tags = replace(options.igcam.noisy_tags, weight=float(weights in ("all", "tags", "shuffled")), shuffled=shuffled)
+    short, shuffled = maps_only(options), weights == "shuffled"
+    tags = float(weights in ("all", "tags", "shuffled"))
+    noisy_tags = replace(short.chosen.noisy_tags, weight=tags, shuffled=shuffled)
     on = weights in ("all", "images", "shuffled")
-    chosen = replace(options.igcam.reweight, images=on, locations=on and not shuffled, shuffled=shuffled)
-    stages = ("classify", "guide", "reweight")
-    return replace(options, igcam=replace(options.igcam, noisy_tags=noisy_tags, reweight=chosen, stages=stages))
+    reweight = replace(short.chosen.reweight, images=on, locations=on and not shuffled, shuffled=shuffled)
+    return replace(short, method=replace(short.chosen, noisy_tags=noisy_tags, reweight=reweight))
 
 
 def with_tags(dataset: Dataset, tags: np.ndarray) -> Dataset:

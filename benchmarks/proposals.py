@@ -1,4 +1,4 @@
-"""Recall of class-agnostic proposals, and the coverage that they give, on voc-animals train and tiny-coco.
+"""Recall of class-agnostic proposals, and the object scores that they give, on voc-animals train and tiny-coco.
 
 Run benchmarks/voc_animals.py first: its run `cam` has the network and the activation maps. The photos are not part of
 this project: --data names the folder that holds voc-animals and tiny-coco. Masks are only used for scoring. Results go
@@ -26,31 +26,31 @@ from numpy.typing import NDArray
 
 from igcam.commands.label import Labeller
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_array
 from igcam.data.cue import MaskCue
 from igcam.data.formats.coco import coco_cues, read_coco
 from igcam.data.images import load_image
+from igcam.methods.features import mean_level
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
+from igcam.proposals import kinds
 from igcam.proposals.boundary_prior import border_distance, propagate
 from igcam.proposals.normalised_cut import normalised_cut, sides
 from igcam.proposals.objectness import object_score_of_map
 from igcam.proposals.segments import Image, Masks, Proposer, SegmentOptions, Segments, enlarged, joined, overlaps, tidy
 from igcam.refine.dense_affinity import dense_affinity
 from igcam.refine.stack import resized
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
-from igcam.methods.features import mean_level
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.supervision import kinds
 from igcam.supervision.pseudo_labels import from_activation
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared"
-LEAST_OBJECT = 0.01
+MIN_OBJECT = 0.01
 """Share of the image below which an object does not count."""
 EVERY = 4
-"""Every fourth training photo for recall; coverage takes all of them."""
+"""Every fourth training photo for recall; object scores take all of them."""
 SIDE = 192
 """Objects and proposals are compared on photos of this longer side."""
 Array = NDArray[np.float32]
@@ -60,13 +60,14 @@ Photo = tuple[Image, Array, Masks]
 
 def cut_sides(image: Image, feature: NDArray[np.floating] | None) -> Segments:
     """Return both sides of the first three normalised cuts: what version 0.1 went by."""
-    assert feature is not None
+    if feature is None:
+        raise ValueError("feature: is needed")
     return tidy(np.stack([side for cut in normalised_cut(feature) for side in sides(cut)]))
 
 
 KINDS: dict[str, Proposer] = {"cut-sides": cut_sides, **kinds.KINDS}
 FURTHER = {kind: kinds.KINDS[kind] for kind in ("colour-segments", "selective-search", "feature-hierarchy")}
-"""Kinds that compete with the clusters in the coverage, one at a time."""
+"""Kinds that are added to the clusters for object scores, one at a time."""
 TOGETHER = ("feature-clusters-finer", "feature-hierarchy-finer", "selective-search")
 """Kinds that are joined, in turns, to `all`."""
 
@@ -136,7 +137,7 @@ def coco(root: Path, every: int, labeller: Labeller, feature: Callable[[Path], A
 def large(parts: Sequence[NDArray[np.bool_]], shape: tuple[int, ...]) -> Masks:
     """Return the objects that count, bool (n, rows, columns), at the size of comparison."""
     factor = min(1.0, SIDE / max(shape[:2]))
-    kept = [part for part in parts if part.mean() >= LEAST_OBJECT]
+    kept = [part for part in parts if part.mean() >= MIN_OBJECT]
     stack = np.stack(kept) if kept else np.zeros((0, *shape[:2]), bool)
     return enlarged(stack, round(shape[0] * factor), round(shape[1] * factor))
 
@@ -154,7 +155,7 @@ def recall(add: Callable[..., None], prefix: str, photos: Iterator[Photo]) -> No
         for kind in names:
             start = time.process_time()
             if kind == "all":
-                made[kind] = joined([made[part] for part in TOGETHER], SegmentOptions(maximum=600))
+                made[kind] = joined([made[part] for part in TOGETHER], SegmentOptions(max_count=600))
             else:
                 made[kind] = KINDS[kind](image, feature)
             found, spent = made[kind], time.process_time() - start
@@ -175,12 +176,12 @@ def recall(add: Callable[..., None], prefix: str, photos: Iterator[Photo]) -> No
 def objectness(
     add: Callable[..., None], folder: RunFolder, dataset: object, feature: Callable[[Path], Array], every: int
 ) -> None:
-    """Score the targets, before any CRF, by the distance from the border alone and by evidence, on all photos.
+    """Score first pseudo labels, before any CRF, from border distance alone and from object scores, on all photos.
 
-    The even photos have mainly chosen the options of the second.
+    The options of object scores were mainly chosen on the even photos.
     """
     step = max(1, every // EVERY)
-    maps = read_array(folder.file("stages", "classify", "maps.npy"), mmap=True)[:, 1:]
+    maps = RunArtefacts(folder).array("cam/maps")[:, 1:]
     tallies: dict[str, Confusion] = {}
     for index, sample in list(enumerate(dataset))[::step]:  # type: ignore[arg-type]
         activation, level, image = maps[index].astype(np.float32), feature(sample.image), load_image(sample.image)
@@ -189,24 +190,24 @@ def objectness(
         affinity = dense_affinity(level, small)
         strongest = activation.max(axis=0)
         around = propagate(affinity, activation)
-        object_score = {
+        object_scores = {
             "border-distance": border_distance(affinity, height, width),
             "evidence": object_score_of_map(image, level, strongest),
         }
         for kind, propose in FURTHER.items():
-            object_score[f"evidence-and-{kind}"] = object_score_of_map(
+            object_scores[f"evidence-and-{kind}"] = object_score_of_map(
                 image, level, strongest, None, propose(image, level).masks
             )
         truth = sample.truth.read()
-        for name, values in object_score.items():
-            target = from_activation(activation, values, propagate=around)
-            labels = resized(target, *truth.shape).argmax(axis=0).astype(np.uint8)
+        for name, values in object_scores.items():
+            pseudo_label = from_activation(activation, values, propagated=around)
+            labels = resized(pseudo_label, *truth.shape).argmax(axis=0).astype(np.uint8)
             counts = confusion(truth, labels, len(dataset.classes))  # type: ignore[attr-defined]
             for key in (name, f"{name}/{'odd' if index % 2 else 'even'}"):
                 tallies[key] = counts + tallies[key] if key in tallies else counts
     for key, tally in sorted(tallies.items()):
         result = scores(tally)
-        add(f"coverage/{key}/miou", 100 * result.miou, "%", "targets before the CRF, tags known")
+        add(f"coverage/{key}/miou", 100 * result.miou, "%", "first pseudo labels before the CRF, tags known")
         add(f"coverage/{key}/foreground-iou", 100 * result.foreground_iou, "%")
 
 

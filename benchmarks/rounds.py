@@ -1,4 +1,4 @@
-"""Rounds of learning, with each guard against drift on and off: mIoU of the training images by round, tags only.
+"""Rounds of training, with each guard against drift on and off: mIoU of the training images by round, tags only.
 
 Run benchmarks/voc_animals.py or guidance.py first: the run folder `cam` holds the features and activation maps. Scores
 are those of the coarse maps, enlarged to 96 x 96, before any refinement. Nothing is scored on val.
@@ -17,15 +17,15 @@ import numpy as np
 from animals import Animals, arguments, call, print_rows
 from numpy.typing import NDArray
 
-from igcam.core.files import read_array
+from igcam.core.progress import no_progress
 from igcam.methods.igcam.first_labels import ObjectnessOptions, first_pseudo_labels
 from igcam.methods.igcam.rounds import RoundOptions, learn
+from igcam.methods.igcam.stages import activations
 from igcam.methods.training.head import HeadOptions
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.refine.stack import resized
-from igcam.runs.backbone_file import open_backbone
-from igcam.runs.inputs import open_bank, open_inputs
+from igcam.runs.work import RunWork
 
 HERE = Path(__file__).parent
 SIDE = 96
@@ -68,17 +68,17 @@ def run(given: argparse.Namespace) -> None:
     for seed in range(given.seeds):
         options = animals.options(seed)
         folder = animals.learn("cam", animals.train, replace(options, method="cam"))
-        inputs = open_inputs(folder, animals.train, open_bank(folder, open_backbone(folder, options), given.bank))
-        maps = read_array(folder.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
+        work = RunWork(folder, options, animals.train, given.bank, no_progress)
+        inputs, maps = work.inputs, activations(work, "cam/maps")
         objectness = ObjectnessOptions()
-        alone = replace(objectness, foreground=replace(objectness.foreground, share=0))
+        alone = replace(objectness, foreground=replace(objectness.foreground, weight=0))
         score = scorer(animals)
         begun = {
             name: first_pseudo_labels(inputs, maps, chosen, USUAL.pseudo_labels.marks)
             for name, chosen in (("usual", objectness), ("no-foreground-model", alone))
         }
-        for name, targets in begun.items():
-            values.setdefault(f"rounds/{name}/0/miou", []).append(score(targets))
+        for name, labels in begun.items():
+            values.setdefault(f"rounds/{name}/0/miou", []).append(score(labels))
         for guard in given.guards.split(","):
             watcher = Watcher(guard, score)
             first = begun.get(guard, begun["usual"])
@@ -91,15 +91,15 @@ def run(given: argparse.Namespace) -> None:
                 values.setdefault(f"{row}/objects", []).append(objects)
                 values.setdefault(f"{row}/agreement", []).append(100 * agreement)
     rows = [Row.from_values(name, numbers, "%", NOTES.get(name.split("/")[-1], "")) for name, numbers in values.items()]
-    ledger = animals.ledger("train", time.perf_counter() - start, stages=("classify", "guide"))
+    ledger = animals.ledger("train", time.perf_counter() - start, stages=("cam", "guide"))
     if not given.quick:
         write_results(HERE / "results" / "rounds.json", ledger, rows)
     print_rows(rows)
 
 
 NOTES = {
-    "objects": "share of all places whose most probable class is not the background",
-    "agreement": "mean IoU of this round's masks with those that it was begun with",
+    "objects": "share of all locations whose most probable class is not the background",
+    "agreement": "mean IoU of this round's masks with those that it started from",
 }
 
 

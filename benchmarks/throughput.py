@@ -28,14 +28,15 @@ from igcam.core.memory import keep_memory
 from igcam.data.formats.voc import read_voc
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
+from igcam.methods.features import views_of
+from igcam.methods.network import open_backbone
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.localiser import Localiser
 from igcam.models.views import View
-from igcam.runs.backbone_file import open_backbone
-from igcam.methods.features import views_of
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 
 HERE = Path(__file__).parent
@@ -44,7 +45,7 @@ RESULTS = HERE / "results" / "throughput.json"
 CLASSES = ("cat", "cow", "dog", "horse", "person", "sheep")
 BATCH = 8
 PARTS = ("extract", "maps", "label", "memory")
-MOST_DIFFERENCE = 1e-3
+MAX_DIFFERENCE = 1e-3
 """Maps of peers, scaled to 0..1, must be ours to this."""
 
 Task = Callable[[], object]
@@ -140,7 +141,7 @@ def maps_rows(data: Dataset, arguments: argparse.Namespace) -> list[Row]:
     rows = []
     for name, theirs in zip(peers, seconds[1:], strict=True):
         difference = float((to_unit(answers["ours"]) - to_unit(answers[name])).abs().max())
-        if difference > MOST_DIFFERENCE:
+        if difference > MAX_DIFFERENCE:
             raise IgcamError(f"{name}: its maps differ from ours by {difference:.1e}, so that times say nothing")
         note = f"{len(pairs)} classes of {len(images)} images; maps differ by {difference:.0e}; {threads()}"
         rows.append(Row(f"maps/{name}/speedup", theirs / seconds[0], "x", n=arguments.rounds, note=note))
@@ -219,7 +220,7 @@ def label_rows(data: Dataset, arguments: argparse.Namespace) -> list[Row]:
     options = run.options
     views = views_of(options.size, options.flip)
     images = [sample.image for sample in data]
-    bare = bare_forward(open_backbone(run, options), images, views)
+    bare = bare_forward(open_backbone(RunArtefacts(run), options), images, views)
 
     def labelled(stages: tuple[str, ...]) -> Task:
         def work() -> None:

@@ -15,24 +15,27 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from animals import Animals, arguments, call, print_rows, with_cues, without_reweight
+from animals import Animals, arguments, call, print_rows, with_cues
 from numpy.typing import NDArray
 
 from igcam.commands.label import Labeller
-from igcam.core.files import read_array, read_json
+from igcam.core.files import read_json
 from igcam.data.sample import Dataset
+from igcam.methods.features import mean_level
+from igcam.methods.options import FitOptions
 from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.drawing import RenderOptions, final_mask
-from igcam.methods.features import mean_level
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.methods.options import FitOptions
 
 HERE = Path(__file__).parent
 MASK_SHARE = 0.05
 """Share of the training images whose mask is given in the mixed mode."""
+IDS = {"cam": "classify"}
+"""Stages whose ids are those of version 0.1.0."""
 Values = dict[str, list[float]]
 
 
@@ -77,18 +80,19 @@ def one_seed(animals: Animals, options: FitOptions, values: Values) -> None:
         )
 
     cam = animals.learn("cam", train, replace(options, method="cam"))
-    add("cam/train/tags", *stage_scores(cam, "classify"))
+    add("cam/train/tags", *stage_scores(cam, "cam"))
     add("cam/oracle-threshold/train/tags", *oracle_threshold(cam, train))
     add("cam/short-probe/train/tags", *short_probe(cam, train, animals.arguments.bank))
     add("cam/val/notags", *animals.on_val(cam))
     modes = {"tags": train, "masks5": with_cues(train, "mask", MASK_SHARE, options.seed)}
     for mode, dataset in modes.items():
         guided = animals.learn(f"igcam-{mode}", dataset, options)
-        for stage in options.stages:
-            add(f"igcam-{mode}/{stage}/train/tags", *stage_scores(guided, stage))
-        add(f"igcam-{mode}/train/tags", *stage_scores(guided, options.stages[-1]))
+        for stage in options.mask_stages:
+            add(f"igcam-{mode}/{IDS.get(stage, stage)}/train/tags", *stage_scores(guided, stage))
+        add(f"igcam-{mode}/train/tags", *stage_scores(guided, options.mask_stages[-1]))
         add(f"igcam-{mode}/val/notags", *animals.on_val(guided))
-    full = animals.learn("igcam-full", with_cues(train, "mask", 1.0, options.seed), without_reweight(options))
+    every = with_cues(train, "mask", 1.0, options.seed)
+    full = animals.learn("igcam-full", every, options.leave_out(["reweight"]))
     add("full/train/tags", *animals.on_train(full))
     add("full/val/notags", *animals.on_val(full))
     add("full/val/tags", *animals.on_val(full, use_tags=True))
@@ -102,7 +106,7 @@ def stage_scores(run: RunFolder, stage: str) -> tuple[float, float]:
 
 def oracle_threshold(run: RunFolder, dataset: Dataset) -> tuple[float, float]:
     """Return the scores of the constant background that the true masks prefer, of 0.05, 0.10, ... 0.50."""
-    maps = read_array(run.file("stages", "classify", "maps.npy"))[:, 1:].astype(np.float32)
+    maps = RunArtefacts(run).array("cam/maps")[:, 1:].astype(np.float32)
     return max(constant_background(maps, dataset, 0.05 * step) for step in range(1, 11))
 
 
@@ -112,7 +116,7 @@ def short_probe(run: RunFolder, dataset: Dataset, bank: Path, steps: int = 100) 
     This repeats the first measurement of this project, 41.7 mIoU, which was made so and counted on a grid of
     96 x 96 pixels. It lacked the dilation that the network needs at stride 16, which is worth two points.
     """
-    pooled = torch.from_numpy(read_array(run.file("stages", "features", "pooled.npy")))
+    pooled = torch.from_numpy(np.array(RunArtefacts(run).array("features/pooled")))
     tags = torch.from_numpy(dataset.tag_matrix())
     torch.manual_seed(0)
     head = torch.nn.Linear(pooled.shape[1], tags.shape[1])

@@ -87,7 +87,7 @@ def drawn_on(photo: Picture, cues: Sequence[Cue]) -> Picture:
             masks = np.maximum(masks, cue.source.read() * np.uint8(cue.label or 1))
     picture = mask_overlay(photo, masks, len(COLOURS) - 1) if masks.any() else photo.copy()
     if any(cue.label is None for cue in cues):
-        # A mask of the whole photo speaks about its background too.
+        # A mask of the whole photo constrains its background too.
         picture[masks == 0] //= 3
     for cue in cues:
         colour = COLOURS[cue.label].tolist() if cue.label else (255, 255, 255)

@@ -1,4 +1,4 @@
-"""Draw a sheet of a run: photo, activation map, guidance target, mask, truth.
+"""Draw a sheet of a run: photo, activation map, pseudo label, mask, truth.
 
 python examples/draw_demo.py runs/demo/seed-0/igcam docs/images/demo.jpg
 """
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from igcam.core.files import read_array
 from igcam.data.images import load_image, save_jpeg
 from igcam.data.masks import read_mask_file
 from igcam.reporting import heat_overlay, mask_overlay, overlay_sheet, probability_overlay
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 
@@ -21,10 +21,7 @@ from igcam.runs.folder import RunFolder
 def draw(run: RunFolder, output: Path, pictures: int = 4) -> None:
     """Write a sheet of the first images of a run that have a true mask."""
     dataset = read_dataset_file(run.file("samples.json"))
-    maps, targets = (
-        read_array(run.file("stages", stage, name), mmap=True)
-        for stage, name in (("classify", "maps.npy"), ("guide", "pseudo_labels.npy"))
-    )
+    maps, labels = (RunArtefacts(run).array(name) for name in ("cam/maps", "guide/pseudo_labels"))
     rows = []
     for index, sample in enumerate(dataset.samples[:pictures]):
         photo = load_image(sample.image)
@@ -34,12 +31,12 @@ def draw(run: RunFolder, output: Path, pictures: int = 4) -> None:
             [
                 photo,
                 heat_overlay(photo, np.asarray(maps[index, 1:], np.float32).max(axis=0)),
-                probability_overlay(photo, np.asarray(targets[index], np.float32)),
+                probability_overlay(photo, np.asarray(labels[index], np.float32)),
                 mask_overlay(photo, mask, len(dataset.classes)),
                 mask_overlay(photo, truth, len(dataset.classes)),
             ]
         )
-    columns = ("photo", "activation map", "guidance target", "mask", "truth")
+    columns = ("photo", "activation map", "pseudo label", "mask", "truth")
     save_jpeg(output, overlay_sheet(rows, columns, classes=dataset.classes, width=150))
 
 

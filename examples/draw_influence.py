@@ -3,7 +3,7 @@
 python examples/draw_influence.py docs/images
 
 writes influence-audit.jpg: the three most suspicious tags that are there, and the three that are not. The features
-are colours at each place, so that it takes seconds; a run has those of its network.
+are colours at each location, so that it takes seconds; a run has those of its network.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import igcam
 from igcam.data import MaskCue, SceneOptions, check_folder, read_folder, write_scenes
-from igcam.models.backbone import BackboneOptions
 from igcam.methods.options import with_setting
+from igcam.models.backbone import BackboneOptions
 
 
 def main(folder: Path) -> None:

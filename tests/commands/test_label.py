@@ -153,7 +153,8 @@ def test_a_run_that_does_not_fit_is_refused(tiny_run: RunFolder, tiny_data: Data
         label(other, tiny_run, tmp_path)
     assert "\n" not in str(caught.value)
     begun = RunFolder.begin(tmp_path / "begun", tiny_options(), tiny_data)
-    message = "begun: is not finished: no finetune, features, classify, cam, tagger, guide, reweight, objects; run igcam fit again"
+    stages = "finetune, features, classify, cam, tagger, guide, reweight, objects"
+    message = f"begun: is not finished: no {stages}; run igcam fit again"
     with pytest.raises(IgcamError, match=message):
         label(tiny_data, begun, tmp_path)
     with pytest.raises(IgcamError, match="is not a run folder"):

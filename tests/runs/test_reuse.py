@@ -114,9 +114,7 @@ def test_stages_older_than_their_files_are_not_reused(tiny_data: Dataset, option
     os.utime(samples[0].truth.path, (later, later))
     run = fit(dataset, tmp_path / "mask", options, earlier=before.path)
     assert reused(run) == STAGES[:4]
-    assert (
-        f"guide: not reused from {before.path}: {samples[0].truth.path} is newer" in run.file("log.txt").read_text()
-    )
+    assert f"guide: not reused from {before.path}: {samples[0].truth.path} is newer" in run.file("log.txt").read_text()
     os.utime(samples[1].image, (later, later))
     assert reused(fit(dataset, tmp_path / "photo", options, earlier=before.path)) == ()
 
