@@ -44,7 +44,6 @@ from igcam.models.weights import read_weights  # noqa: E402
 from igcam.runs.artefacts import RunArtefacts  # noqa: E402
 from igcam.runs.dataset_file import read_dataset_file  # noqa: E402
 from igcam.runs.folder import RunFolder  # noqa: E402
-from igcam.runs.map_store import MapStore  # noqa: E402
 
 RESULTS = HERE / "results" / "faults.json"
 PARTS = ("inputs", "kills")
@@ -124,8 +123,6 @@ def kinds(folder: Path) -> list[tuple[str, malformed.Corpus, Sequence[Read]]]:
     (folder / "m.png").write_bytes(malformed.mask((0, 1)))
     (folder / "sound.csv").write_text("image,tags\na.jpg,x\nb.jpg,y\n")
     run.joinpath("stages", "x").mkdir(parents=True)
-    with MapStore(folder / "sound.store", "a") as store:
-        store.append("a", np.random.default_rng(0).random((3, 9, 9), np.float32))
     dataset = read_folder(photos, folder / "sound.csv")
     checkpoints = malformed.checkpoints(safetensors.numpy.save({"a": np.ones((2, 3), np.float32)}))
     masks = class_lookup(3)
@@ -154,7 +151,6 @@ def kinds(folder: Path) -> list[tuple[str, malformed.Corpus, Sequence[Read]]]:
                 network,
             ),
         ),
-        ("x.store", malformed.stores((folder / "sound.store").read_bytes()), (stored,)),
     ]
 
 
@@ -195,14 +191,6 @@ def checked(photos: Path, path: Path) -> None:
 def network(path: Path) -> None:
     """Load weights into a network."""
     build_backbone(BackboneOptions("resnet10t", weights=path, pretrained=False))
-
-
-def stored(path: Path) -> None:
-    """Read all maps of a store."""
-    store = MapStore(path)
-    for name in store:
-        store[name]
-    store.close()
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ from igcam.core.parallel import available_cores, default_workers, in_parallel, s
 from igcam.data.images import load_image
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
+from igcam.methods.base import Refinement
 from igcam.methods.distill import DistillOptions
 from igcam.metrics.results import Row, write_results
-from igcam.runs.drawing import RenderOptions, final_mask
 from igcam.runs.folder import RunFolder
-from igcam.runs.stage_masks import mask_options
+from igcam.runs.soft_masks import final_mask
 from igcam.supervision.pseudo_labels import restrict_to_tags
 
 RESULTS = Path(__file__).parent / "results" / "guidance_gpu.json"
@@ -142,7 +142,7 @@ def one_mode(animals: Animals, mode: str, seed: int) -> None:
     seconds = time.perf_counter() - start
     predictor = SegmenterPredictor.open(folder / "segmenter", PredictOptions().batch_size)
     opened(source, predictor).predict(animals.val, folder / "val")
-    draw_tagged(animals.train, predictor, mask_options(source.options), folder / "train")
+    draw_tagged(animals.train, predictor, source.options.refinements, folder / "train")
     values = {f"gpu/{mode}/distill/seconds": seconds}
     for name, dataset in (("train/tags", animals.train), ("val/notags", animals.val)):
         miou, boundary = scored(folder / name.split("/")[0], dataset)
@@ -165,10 +165,10 @@ def done_file(animals: Animals, mode: str, seed: int) -> Path:
 def opened(run: RunFolder, predictor: SegmenterPredictor) -> PhotoPredictor:
     """Return what writes masks by a segmenter, with the refinements of a run."""
     options = PredictOptions(model="segmenter")
-    return PhotoPredictor("segmenter", without_tags(predictor), mask_options(run.options), options)
+    return PhotoPredictor("segmenter", without_tags(predictor), run.options.refinements, options)
 
 
-def draw_tagged(dataset: Dataset, predictor: SegmenterPredictor, rendering: RenderOptions, out: Path) -> None:
+def draw_tagged(dataset: Dataset, predictor: SegmenterPredictor, refinements: Sequence[Refinement], out: Path) -> None:
     """Write masks of photos whose tags are known."""
     size = predictor.batch_size
     groups = [[*dataset][start : start + size] for start in range(0, len(dataset), size)]
@@ -178,7 +178,7 @@ def draw_tagged(dataset: Dataset, predictor: SegmenterPredictor, rendering: Rend
         images = [load_image(sample.image) for sample in group]
         for sample, image, found in zip(group, images, predictor.predict(images), strict=True):
             scores = restrict_to_tags(found.scores[None], tags[sample.name][None])[0]
-            write_mask(out / f"{sample.name}.png", final_mask(image, scores, rendering, found.features))
+            write_mask(out / f"{sample.name}.png", final_mask(image, scores, refinements, found.features))
 
     workers = default_workers()
     with shared_cores(workers):

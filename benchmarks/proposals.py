@@ -33,11 +33,11 @@ from igcam.methods.features import mean_level
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.proposals import kinds
-from igcam.proposals.boundary_prior import border_distance, propagate
-from igcam.proposals.normalised_cut import normalised_cut, sides
-from igcam.proposals.objectness import object_score_of_map
+from igcam.proposals.objectness import border_distance, object_score_of_map
 from igcam.proposals.segments import Image, Masks, Proposer, SegmentOptions, Segments, enlarged, joined, overlaps, tidy
-from igcam.refine.dense_affinity import dense_affinity
+from igcam.proposals.spectral import normalised_cut, sides
+from igcam.refine.affinity import dense_affinity
+from igcam.refine.propagation import propagate
 from igcam.refine.stack import resized
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file

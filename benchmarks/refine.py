@@ -37,9 +37,9 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.refine import PyramidOptions, in_parallel, sharpen
 from igcam.runs.dataset_file import read_dataset_file
-from igcam.runs.drawing import RenderOptions, present_classes
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
+from igcam.runs.soft_masks import MIN_PROBABILITY, present_classes
 from igcam.runs.stage_masks import deep_features
 
 RESULTS = Path(__file__).parent / "results" / "refine.json"
@@ -205,7 +205,7 @@ def pyramid(add: Callable[..., None], name: str, seeds: Seeds) -> None:
 
     def work(index: int) -> tuple[list[tuple[str, Tally]], NDArray[np.int64]]:
         image = load_image(seeds.dataset.samples[index].image)
-        labels, kept = present_classes(seeds.maps[index], RenderOptions().min_probability)
+        labels, kept = present_classes(seeds.maps[index], MIN_PROBABILITY)
         deep = seeds.features(seeds.reduced[:, index])
         source = seeds.dataset.samples[index].truth
         truth = np.zeros(image.shape[:2], np.uint8) if source is None else source.read()

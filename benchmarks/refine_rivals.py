@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.refine import CRF_PRESETS, AffinityOptions, dense_crf, local_affinity, sharpen, walk
-from igcam.refine.guided_filter import guided_filter
+from igcam.refine.filters import guided_filter
 from igcam.refine.stack import resized
 
 Array = NDArray[np.float32]

@@ -11,8 +11,8 @@ from refine_rivals import enlarge
 from scipy.stats import spearmanr
 
 from igcam.refine import CRF_PRESETS, CRFParameters, PyramidOptions, dense_crf, sharpen
-from igcam.refine.guided_filter import guided_filter
-from igcam.refine.search import Example, Refiner, search
+from igcam.refine.filters import guided_filter
+from igcam.refine.selection import Example, Refiner, search
 
 Array = NDArray[np.float32]
 OTHERS = ((64, 5, 1), (64, 5, 20), (20, 5, 4), (200, 5, 4), (64, 20, 4), (64, 2, 4), (30, 30, 10))

@@ -17,8 +17,8 @@ from guidance import adder
 from voc_animals import constant_background
 
 from igcam.commands.fit import fit
+from igcam.core.options import with_setting
 from igcam.data.sample import Dataset
-from igcam.methods.options import with_setting
 from igcam.metrics.results import Row, with_kept_rows, write_results
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder

@@ -27,9 +27,9 @@ from igcam.metrics.boundary import boundary_counts, boundary_iou
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.runs.artefacts import RunArtefacts
-from igcam.runs.drawing import RenderOptions, final_mask
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
+from igcam.runs.soft_masks import final_mask
 
 HERE = Path(__file__).parent
 MASK_SHARE = 0.05
@@ -155,7 +155,7 @@ def constant_background(
         if side is not None:
             truth = np.asarray(cv2.resize(truth, (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
         stack = np.concatenate([np.full((1, *activation.shape[1:]), level, np.float32), activation])
-        mask = final_mask(np.zeros((*truth.shape, 3), np.uint8), stack, RenderOptions(min_probability=0))
+        mask = final_mask(np.zeros((*truth.shape, 3), np.uint8), stack, min_probability=0)
         total = total + confusion(truth, mask, len(dataset.classes))
         bands += boundary_counts(truth, mask, len(dataset.classes))
     return 100 * scores(total).miou, 100 * boundary_iou(bands).miou

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import igcam
+from igcam.core.options import with_setting
 from igcam.data import MaskCue, SceneOptions, check_folder, read_folder, write_scenes
-from igcam.methods.options import with_setting
 from igcam.models.backbone import BackboneOptions
 
 

@@ -44,11 +44,12 @@ def fit(
     """Learn from tags and cues, stage by stage, and label the photos that were learnt from."""
     from igcam.commands.fit import fit as run_fit
     from igcam.commands.tables import print_stages
+    from igcam.core.options import with_setting
     from igcam.data.check import check_folder
     from igcam.data.cues import read_cues
     from igcam.data.findings import raise_errors
     from igcam.data.formats.folder import read_folder
-    from igcam.methods.options import FitOptions, with_setting
+    from igcam.methods.options import FitOptions
 
     console = Console()
 

@@ -18,11 +18,11 @@ from igcam.commands.distilling.examples import AugmentedExamples, FrozenExamples
 from igcam.commands.distilling.state import DistillFolder
 from igcam.core.errors import IgcamError
 from igcam.core.files import digest, write_json, write_tensors
+from igcam.core.options import to_plain
 from igcam.core.progress import Progress, no_progress
 from igcam.data.images import load_image
 from igcam.methods.distill import DistillOptions
 from igcam.methods.features import views_of
-from igcam.methods.options import to_plain
 from igcam.methods.tag_prior import open_image_prior
 from igcam.methods.training.devices import open_accelerator
 from igcam.methods.training.loading import Examples

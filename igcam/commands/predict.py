@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from igcam.commands.predicting.models import (
     MODELS,
@@ -20,7 +22,8 @@ from igcam.commands.predicting.models import (
     chosen_model,
 )
 from igcam.commands.predicting.tiles import Tile, TiledPhoto
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.errors import IgcamError
+from igcam.core.options import between, one_of, options
 from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.core.progress import Progress, no_progress
 from igcam.data.images import load_image, save_png
@@ -40,39 +43,29 @@ BATCH_PIXELS = 1 << 26
 """A batch is closed once its photos have this many pixels, so that memory stays bounded."""
 
 
-@dataclass(frozen=True)
+@options
 class PredictOptions:
     """How masks of photos are predicted and refined."""
 
-    model: str | None = None
+    model: Annotated[str, one_of(MODELS)] | None = None
     """`head` or `segmenter`; null takes the segmenter where the run has one."""
-    scales: tuple[float, ...] = (1.0,)
+    scales: Annotated[tuple[Annotated[float, between(0.1, 10)], ...], Field(min_length=1)] = (1.0,)
     """Factors of the run's image size; scores are averaged over them."""
     flip: bool | None = None
     """Average with the mirrored photo; null takes the option of the run."""
-    tile: int = 0
+    tile: Annotated[int, between(32, 1 << 14, or_zero=True)] = 0
     """Photos with a longer side are predicted in tiles of at most this side, in pixels; 0 predicts every photo as a
     whole, as in training."""
-    drawing_tile: int = 2048
+    drawing_tile: Annotated[int, between(32, 16384)] = 2048
     """Photos with a longer side that are predicted as a whole are refined in tiles of at most this side, in pixels."""
-    overlap: float = 0.25
+    overlap: Annotated[float, between(0, 0.33)] = 0.25
     """Overlap of neighbouring tiles as a share of their side."""
     stages: tuple[str, ...] | None = None
     """Refinements, of `sharpen` and `crf`; null takes those of the run."""
-    batch_size: int = 4
+    batch_size: Annotated[int, between(1, 4096)] = 4
     """Photos or tiles a forward pass, and photos a thread takes at a time."""
-    workers: int = 0
+    workers: Annotated[int, between(0, 1024)] = 0
     """Threads, each with its own photos; 0 is one a core, 8 at most."""
-
-    def __post_init__(self) -> None:
-        if self.model is not None and self.model not in MODELS:
-            raise IgcamError(f"model must be one of {', '.join(MODELS)}, got {self.model}")
-        if not self.scales or not all(0.1 <= scale <= 10 for scale in self.scales):
-            raise IgcamError(f"scales must be one or more numbers in 0.1 to 10, got {list(self.scales)}")
-        if self.tile:
-            check_ranges(self, tile=(32, 1 << 14))
-        check_ranges(self, drawing_tile=(32, 1 << 14), overlap=(0, 0.33))
-        check_ranges(self, batch_size=(1, 4096), workers=(0, 1024))
 
 
 @dataclass(frozen=True)

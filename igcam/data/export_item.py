@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import IgcamError, check_ranges
 from igcam.core.files import copy_file
+from igcam.core.options import Natural, Rule, between, options
 from igcam.data import formats
 from igcam.data.images import ImageFacts, load_image, save_jpeg, save_png
 from igcam.data.masks import IGNORE
@@ -26,7 +25,11 @@ Record = dict[str, Any]
 """What a writer keeps of one image for the files about all images; fits into JSON."""
 
 
-@dataclass(frozen=True)
+def _is_name(text: str) -> bool:
+    return text.replace("-", "").replace("_", "").isalnum()
+
+
+@options
 class ExportOptions:
     """Options of an export.
 
@@ -36,23 +39,16 @@ class ExportOptions:
 
     shape: Literal["polygon", "mask"] = "polygon"
     """Objects of COCO and Label Studio: polygons, or run-length codes."""
-    tolerance: float = 0.0
+    tolerance: Annotated[float, between(0, 100)] = 0.0
     """Largest distance in pixels between a simplified polygon and the edge, 0 to 100; 0 is exact."""
-    min_area: int = 0
+    min_area: Natural = 0
     """Pixels of the smallest object; smaller ones are left out. Semantic masks keep them."""
     link: bool = False
     """Whether photos that need no conversion become hard links instead of copies."""
-    split: str = "train"
+    split: Annotated[str, Rule(_is_name, "of letters, digits, - and _")] = "train"
     """Name of the image list of a VOC export: letters, digits, - and _."""
     address: str = "/data/local-files/?d=images/"
     """URL prefix of the photos in Label Studio; the path below OUT/images follows."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, tolerance=(0, 100), min_area=(0, math.inf))
-        if self.shape not in ("polygon", "mask"):
-            raise IgcamError(f"shape must be polygon or mask, got {self.shape}")
-        if not self.split or not self.split.replace("-", "").replace("_", "").isalnum():
-            raise IgcamError(f"split must be of letters, digits, - and _, got '{self.split}'")
 
 
 @dataclass(frozen=True, eq=False)

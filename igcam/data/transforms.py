@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,12 +14,14 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from igcam.core.options import Count, Fraction, Rule, ScaleRange, between, options
 from igcam.data.masks import IGNORE
 
 Pair = tuple[tv_tensors.Image, dict[str, tv_tensors.Mask]]
+BelowOne = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and below 1")]
 
 
-@dataclass(frozen=True)
+@options
 class AugmentOptions:
     """Options of the augmentation.
 
@@ -27,37 +29,24 @@ class AugmentOptions:
         ValueError: An option is out of range.
     """
 
-    size: int = 384
+    size: Count = 384
     """Side of the square output in pixels."""
-    scale: tuple[float, float] = (0.7, 1.4)
+    scale: ScaleRange = (0.7, 1.4)
     """Range of the longer side as a multiple of `size`, sampled log-uniformly."""
-    stretch: float = 0.1
+    stretch: BelowOne = 0.1
     """Largest change of the aspect ratio, as a fraction below 1."""
-    flip: float = 0.5
+    flip: Fraction = 0.5
     """Probability of a horizontal flip."""
-    brightness: float = 0.3
+    brightness: BelowOne = 0.3
     """Brightness is multiplied by a factor in 1 - this .. 1 + this."""
-    contrast: float = 0.3
+    contrast: BelowOne = 0.3
     """The same for contrast."""
-    saturation: float = 0.3
+    saturation: BelowOne = 0.3
     """The same for saturation."""
-    hue: float = 0.05
+    hue: Annotated[float, between(0, 0.5)] = 0.05
     """Largest shift of the hue, as a fraction of the circle, at most 0.5."""
     fill: tuple[int, int, int] = (124, 116, 104)
     """RGB colour of the padding, 0 to 255; the default is ImageNet's mean, which normalises to about 0."""
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size must be at least 1, got {self.size}")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be 0 < low <= high, got {self.scale}")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip must be in [0, 1], got {self.flip}")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"hue must be in [0, 0.5], got {self.hue}")
-        for name in ("stretch", "brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
 
 
 class PairedAugment:

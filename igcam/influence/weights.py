@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from igcam.core.errors import IgcamError
+from igcam.core.options import Positive, options
 
 MAD_TO_DEVIATION = 1.4826
 
 
-@dataclass(frozen=True)
+@options
 class WeightOptions:
     """How influence becomes weights."""
 
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """Influence, in robust standard deviations, at which a weight is 1 -/+ 0.46; larger is smoother."""
     low: float = 0.1
     """Smallest weight, 0 to 1."""
@@ -24,10 +22,8 @@ class WeightOptions:
     """Largest weight, 1 to 2."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < np.inf:
-            raise IgcamError(f"temperature: must be positive and finite, got {self.temperature}")
         if not (0 <= self.low <= 1 <= self.high <= 2):
-            raise IgcamError(f"low, high: must satisfy 0 <= low <= 1 <= high <= 2, got {self.low}, {self.high}")
+            raise ValueError(f"low, high: must satisfy 0 <= low <= 1 <= high <= 2, got {self.low}, {self.high}")
 
 
 def robust_scale(influence: ArrayLike) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import Count, Positives, between, options
 from igcam.influence.design import checked_features, checked_tags
 from igcam.models.linear_head import cross_fitted_heads, cross_fitted_logits, feature_scale
 from igcam.models.penalty import best_penalty, rotated
@@ -20,25 +21,20 @@ TOP_FRACTION = 0.1
 """Fraction of the locations that top pooling averages."""
 
 
-@dataclass(frozen=True)
+@options
 class AuditOptions:
     """How classes are scored against the tags."""
 
-    penalties: tuple[float, ...] = (0.1, 0.05, 0.02, 0.01, 0.003)
+    penalties: Positives = (0.1, 0.05, 0.02, 0.01, 0.003)
     """L2 penalties to choose from by the out-of-fold tag loss; features have a mean square norm of one hundred."""
-    folds: int = 5
+    folds: Annotated[int, between(2)] = 5
     """Each image is scored by heads fitted without its fold."""
-    repeats: int = 4
+    repeats: Count = 4
     """Random splits into folds, whose logits are averaged."""
-    neighbours: int = 10
+    neighbours: Count = 10
     """Number of most similar images whose tags are averaged."""
     seed: int = 0
     """Seed of the splits."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, folds=(2, math.inf), repeats=(1, math.inf), neighbours=(1, math.inf))
-        if not self.penalties or not min(self.penalties) > 0:
-            raise IgcamError(f"penalties must be one or more numbers above 0, got {list(self.penalties)}")
 
 
 @dataclass(frozen=True)

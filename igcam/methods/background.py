@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import NonNegative, one_of, options
 
 Array = NDArray[np.float32]
 RULES = ("constant", "otsu", "power")
 
 
-@dataclass(frozen=True)
+@options
 class BackgroundOptions:
     """Rule and its number."""
 
-    rule: str = "constant"
+    rule: Annotated[str, one_of(RULES)] = "constant"
     """`constant`: a fixed score; `otsu`: the level that splits each image's map best; `power`: (1 - max)^value."""
-    value: float = 0.15
+    value: NonNegative = 0.15
     """The constant, by default that of IRN (Ahn et al., CVPR 2019); or the exponent of `power` (CLIP-ES)."""
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise IgcamError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
-        check_ranges(self, value=(0, math.inf if self.rule == "power" else 1))
+        if self.rule != "power" and self.value > 1:
+            raise ValueError(f"value must be 0 to 1, got {self.value}")
 
     @property
     def words(self) -> str:

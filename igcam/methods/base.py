@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from igcam.core.options import Tagged
 from igcam.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -194,8 +196,15 @@ class Model(Protocol):
         ...
 
 
-class MethodOptions:
+class MethodOptions(Tagged):
     """Base of the options of a method; a run holds those of its method only."""
+
+    @classmethod
+    def kinds(cls) -> Mapping[str, type]:
+        """Return the options of every registered method by its name."""
+        # The registry imports this module.
+        registry = import_module("igcam.methods.registry")
+        return {name: method.options for name, method in registry.methods().items()}
 
 
 Chosen = TypeVar("Chosen", bound=MethodOptions)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from igcam.cams import normalise
+from igcam.core.options import options
 from igcam.methods.background import BackgroundOptions, with_background
 from igcam.methods.base import Artefacts, EachImage, Method, MethodOptions, Stage, Work
 from igcam.methods.classify import Classifier, Classify, ClassifyOptions, tagged_activation
@@ -27,7 +28,7 @@ from igcam.models.views import mean_over_views
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class CamOptions(MethodOptions):
     """Zhou et al., "Learning deep features for discriminative localization", CVPR 2016."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.cams import normalise
+from igcam.core.options import options
 from igcam.losses import multilabel_loss
 from igcam.methods.background import BackgroundOptions, with_background
 from igcam.methods.base import AllImages, Artefacts, EachImage, Method, MethodOptions, Stage, Work
@@ -31,7 +32,7 @@ from igcam.models.views import mean_over_views
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class CamTailOptions(MethodOptions):
     """Training of the tail, and the background rule."""
 
@@ -93,7 +94,9 @@ class TailMaps(EachImage):
 
         def each(index: int) -> Mapping[str, NDArray[Any]]:
             stored = (bank.read(work.images[index], view)[-2] for view in bank.views)
-            views = [torch.from_numpy(level.astype(np.float32))[None].to(network.head.weight.device) for level in stored]
+            views = [
+                torch.from_numpy(level.astype(np.float32))[None].to(network.head.weight.device) for level in stored
+            ]
             maps = tail_scores(network, views, flips, work.tags[index : index + 1], self._background)
             return {"maps": maps[0].astype(np.float16)}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.cams import class_activation_maps, normalise
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import Positives, between, options
 from igcam.methods.base import AllImages, Work
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
@@ -22,20 +22,15 @@ from igcam.models.tensors import weight_and_bias
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class ClassifyOptions:
     """How the linear head is fitted."""
 
-    penalties: tuple[float, ...] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    penalties: Positives = (0.1, 0.03, 0.01, 0.003, 0.001)
     """L2 penalties to choose from by the out-of-fold tag loss; features are scaled to a mean square norm of
     one hundred. One value is taken as it is."""
-    folds: int = 5
+    folds: Annotated[int, between(2)] = 5
     """Folds of that choice."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, folds=(2, math.inf))
-        if not self.penalties or not min(self.penalties) > 0:
-            raise IgcamError(f"penalties must be one or more numbers above 0, got {list(self.penalties)}")
 
 
 @dataclass(frozen=True)

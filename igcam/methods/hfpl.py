@@ -11,15 +11,15 @@ it serves SEAM alone. The feature similarity loss leaves out pairs beyond two si
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from igcam.cams import normalise
-from igcam.core.errors import check_ranges
+from igcam.core.options import Count, Fraction, NonNegative, between, options
 from igcam.losses import feature_similarity_loss, importance_sampling_loss
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.base import Artefacts, Method, MethodOptions, Stage
@@ -30,29 +30,25 @@ from igcam.methods.training.loop import Batch, Loss
 from igcam.methods.training.tail import TailOptions
 
 
-@dataclass(frozen=True)
+@options
 class HfplLosses:
     """Weights and parameters of the two losses."""
 
-    importance: float = 0.2
+    importance: Fraction = 0.2
     """Share of the importance sampling loss in the classification loss; the rest is that of the pooling."""
-    samples: int = 10
+    samples: Count = 10
     """Locations drawn for each image and class."""
-    similarity: float = 1.0
+    similarity: NonNegative = 1.0
     """Weight of the feature similarity loss; 0 leaves it out."""
-    mu: float = 2.5
+    mu: Annotated[float, between(-20, 20)] = 2.5
     """Locations whose colours differ by less than 1 / (1 + exp(mu)) are pulled together, others pushed apart."""
-    sigma: float = 5.0
+    sigma: Annotated[float, between(0.1)] = 5.0
     """Standard deviation of the distance of such pairs, in locations."""
-    max_distance: float = 10.0
+    max_distance: Annotated[float, between(1)] = 10.0
     """Largest distance of pairs, in locations."""
 
-    def __post_init__(self) -> None:
-        check_ranges(self, importance=(0, 1), samples=(1, math.inf), similarity=(0, math.inf), mu=(-20, 20))
-        check_ranges(self, sigma=(0.1, math.inf), max_distance=(1, math.inf))
 
-
-@dataclass(frozen=True)
+@options
 class HfplOptions(MethodOptions):
     """Training of the tail, the losses, and the background rule."""
 

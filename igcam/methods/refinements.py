@@ -44,14 +44,15 @@ class DenseCrf(Refinement):
     about = "a dense CRF on colours and positions"
     options: CRFParameters
 
-    def __init__(self, preset: str = "afa", side: int = 0) -> None:
+    def __init__(self, preset: str | CRFParameters = "afa", side: int = 0) -> None:
         """Take a preset.
 
         Args:
-            preset: Name in `CRF_PRESETS`.
+            preset: Name in `CRF_PRESETS`, or parameters.
             side: Longer side in pixels of the photos that its widths are for; 0 takes them as they are for all.
         """
-        self.preset, self.side, self.options = preset, side, CRF_PRESETS[preset]
+        self.side, self.options = side, CRF_PRESETS[preset] if isinstance(preset, str) else preset
+        self.preset = preset if isinstance(preset, str) else "none"
 
     @property
     def facts(self) -> dict[str, object]:

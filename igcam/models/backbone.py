@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from igcam.core.errors import IgcamError
+from igcam.core.options import options
 from igcam.models.weights import download, load_weights
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -36,7 +37,7 @@ MAX_A_PASS = 1024
 """Images in one pass on a GPU."""
 
 
-@dataclass(frozen=True)
+@options
 class BackboneOptions:
     """Which network, with which weights, at which resolution."""
 

@@ -4,43 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import between, one_of, options
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
 from igcam.models.image_prior import ImagePrior
 from igcam.models.reduction import Reduction
 
 
-@dataclass(frozen=True)
+@options
 class SegmenterOptions:
     """Which decoder, and its size."""
 
-    decoder: str = "deeplabv3plus"
+    decoder: Annotated[str, one_of(DECODERS)] = "deeplabv3plus"
     """`deeplabv3plus`, `upernet`, `fpn` or `segformer`."""
     components: tuple[int, ...] | None = None
     """Channels that each level of the backbone is reduced to, shallow to deep; null takes the decoder's own."""
-    width: int = 128
+    width: Annotated[int, Field(multiple_of=32), between(32)] = 128
     """Channels within the decoder, a multiple of 32."""
-    dropout: float = 0.1
+    dropout: Annotated[float, between(0, 0.99)] = 0.1
     """Share dropped in training."""
 
     def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise IgcamError(f"decoder must be one of {', '.join(DECODERS)}, got {self.decoder!r}")
-        check_ranges(self, width=(32, math.inf), dropout=(0, 0.99))
-        if self.width % 32:
-            raise IgcamError(f"width must be a multiple of 32, got {self.width}")
         if self.components is not None:
             count = len(DECODERS[self.decoder].components)
             if len(self.components) != count or min(self.components) < 1:
-                raise IgcamError(
+                raise ValueError(
                     f"components must be {count} numbers of at least 1 for {self.decoder}, got {list(self.components)}"
                 )
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import NonNegative, Positives, between, options
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, proposal_kind, smaller, tidy
 
 
-@dataclass(frozen=True)
+@options
 class ColourSegmentOptions:
     """Scales of the segmentation, and which segments are kept."""
 
-    scales: tuple[float, ...] = (50.0, 100.0, 200.0, 400.0, 800.0)
+    scales: Positives = (50.0, 100.0, 200.0, 400.0, 800.0)
     """The larger, the larger are the segments."""
-    smoothing: float = 0.8
+    smoothing: NonNegative = 0.8
     """Standard deviation of the Gaussian before, in pixels."""
-    side: int = 160
+    side: Annotated[int, between(8, 4096)] = 160
     """The photo's longer side is brought to at most this many pixels."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, smoothing=(0, math.inf), side=(8, 4096))
-        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
-            raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
 
 
 @proposal_kind("colour-segments")

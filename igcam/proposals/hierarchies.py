@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import Positives, between, options
 from igcam.proposals.colour_graph import graph_labels
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, finer, proposal_kind, smaller, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
@@ -65,7 +66,7 @@ def neighbours(labels: NDArray[np.integer]) -> Masks:
     return touching
 
 
-@dataclass(frozen=True)
+@options
 class FeatureHierarchyOptions:
     """Affinity of two locations, and which groups are kept."""
 
@@ -118,21 +119,16 @@ ORIENTATIONS, STRENGTHS = 8, 10
 """Of a texture channel's histogram."""
 
 
-@dataclass(frozen=True)
+@options
 class SelectiveSearchOptions:
     """Initial regions, and which segments are kept."""
 
-    scales: tuple[float, ...] = (50.0, 150.0)
+    scales: Positives = (50.0, 150.0)
     """Of the graph-based segments to begin with; one tree each."""
-    side: int = 160
+    side: Annotated[int, between(8, 4096)] = 160
     """The photo's longer side is brought to at most this many pixels."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, side=(8, 4096))
-        if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
-            raise IgcamError(f"scales must be one or more positive numbers, got {self.scales}")
 
 
 @proposal_kind("selective-search")

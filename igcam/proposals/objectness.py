@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Fraction, NonNegative, between, options
 from igcam.proposals.segments import Image, Masks, enlarged
 from igcam.proposals.spectral import FeatureClusterOptions, NormalisedCutOptions, cut_affinity, cut_cost, partitions
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
@@ -19,27 +19,27 @@ from igcam.refine.stack import resized
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class ObjectScoreOptions:
     """The parts of the object map, and how segments are weighted; chosen on half of voc-animals train."""
 
-    activation: float = 0.4
+    activation: Fraction = 0.4
     """Weight of the activation in the object map."""
-    surroundings: float = 0.1
+    surroundings: Fraction = 0.1
     """Weight of the activation propagated along the affinity; the rest is distance from the image border."""
-    level: float = 0.36
+    level: Fraction = 0.36
     """Object map value at which a location is worth neither more nor less inside a segment than outside."""
-    cut_cost: float = 0.175
+    cut_cost: NonNegative = 0.175
     """Weight of a segment's normalised cut, in units of the object map summed over the whole image."""
-    sharpness: float = 80.0
+    sharpness: NonNegative = 80.0
     """Segments are weighted by exp(sharpness * score)."""
-    min_area: float = 0.02
+    min_area: Fraction = 0.02
     """Smallest segment, as a share of the image."""
-    max_area: float = 0.9
+    max_area: Fraction = 0.9
     """Largest segment, as a share of the image."""
-    segment_weight: float = 0.85
+    segment_weight: Fraction = 0.85
     """Weight of the segments in the object score; the rest is distance from the image border."""
-    border_width: float = 0.6
+    border_width: Annotated[float, between(0.001)] = 0.6
     """Boundary connectivity at which that distance has fallen to 0.61."""
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(radius=16))
     """Affinity for the propagated activation and the distance from the border."""
@@ -47,11 +47,6 @@ class ObjectScoreOptions:
         default_factory=lambda: FeatureClusterOptions(cut=NormalisedCutOptions(radius=100))
     )
     """The segments, from cuts for which distance hardly counts: large objects stay whole."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, activation=(0, 1), surroundings=(0, 1), level=(0, 1), cut_cost=(0, math.inf))
-        check_ranges(self, sharpness=(0, math.inf), min_area=(0, 1), max_area=(0, 1), segment_weight=(0, 1))
-        check_ranges(self, border_width=(1e-3, math.inf))
 
 
 @dataclass(frozen=True)

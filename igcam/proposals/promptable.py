@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import field
+from typing import Annotated, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Fraction, between, options
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, tidy
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class PromptOptions:
     """Points on the peaks of an activation map, boxes around its active regions."""
 
-    min_peak: float = 0.5
+    min_peak: Fraction = 0.5
     """Smallest activation of a peak."""
-    peak_distance: float = 0.15
+    peak_distance: Fraction = 0.15
     """Smallest distance to a higher peak, as a share of the image's sides."""
-    max_points: int = 5
+    max_points: Annotated[int, between(0, 1000)] = 5
     """Largest number of points for an activation map; the highest peaks are taken."""
-    box_level: float = 0.3
+    box_level: Fraction = 0.3
     """Boxes are drawn around connected locations above this activation."""
-    min_box: float = 0.01
+    min_box: Fraction = 0.01
     """Smallest connected region that gets a box, as a share of the image."""
-    max_boxes: int = 5
+    max_boxes: Annotated[int, between(0, 1000)] = 5
     """Largest number of boxes for an activation map; the largest regions are taken."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, min_peak=(0, 1), peak_distance=(0, 1), max_points=(0, 1000))
-        check_ranges(self, box_level=(0, 1), min_box=(0, 1), max_boxes=(0, 1000))
 
 
 def peak_points(activation: NDArray[np.floating], options: PromptOptions | None = None) -> Array:
@@ -107,19 +103,16 @@ class ConceptSegmenter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@options
 class GateOptions:
     """Which answers of a segmenter are kept, and their confidence."""
 
-    min_contrast: float = 0.1
+    min_contrast: Annotated[float, between(-1, 1)] = 0.1
     """Mean activation inside minus that outside, below which an answer is dropped."""
-    full_contrast: float = 0.4
+    full_contrast: Annotated[float, between(0.001, 1)] = 0.4
     """Contrast from which on the activation map does not lower the confidence."""
     segments: SegmentOptions = field(default_factory=lambda: SegmentOptions(overlap=0.8))
     """Sizes, duplicates, number; of duplicates the one with the highest confidence stays."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, min_contrast=(-1, 1), full_contrast=(1e-3, 1))
 
 
 def prompted_segments(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Count, Fraction, options
 from igcam.refine.filters import guided_filter
 from igcam.refine.stack import resized
 
@@ -24,21 +23,18 @@ Masks = NDArray[np.bool_]
 Image = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@options
 class SegmentOptions:
     """Which segments are kept."""
 
-    min_area: float = 0.01
+    min_area: Fraction = 0.01
     """Smallest segment, as a share of the image."""
-    max_area: float = 0.9
+    max_area: Fraction = 0.9
     """Largest segment, as a share of the image."""
-    overlap: float = 0.9
+    overlap: Fraction = 0.9
     """Of two segments whose intersection over union is above this, the later one is a duplicate."""
-    max_count: int = 300
+    max_count: Count = 300
     """Largest number of segments of an image; the first ones stay, best first if a kind has scores."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, min_area=(0, 1), max_area=(0, 1), overlap=(0, 1), max_count=(1, math.inf))
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, eigsh
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import NonNegative, between, options
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, components, finer, proposal_kind, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class NormalisedCutOptions:
     """Affinity of two locations, and the number of cuts."""
 
-    power: float = 2.0
+    power: NonNegative = 2.0
     """The cosine of two features, cut off at zero, is raised to this power."""
-    radius: float = 8.0
+    radius: Annotated[float, between(0.001)] = 8.0
     """Standard deviation of the Gaussian of their distance, in locations of a 24 x 24 map; scales with others."""
-    cuts: int = 3
+    cuts: Annotated[int, between(1, 64)] = 3
     """Number of eigenvectors after the constant one."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, power=(0, math.inf), radius=(1e-3, math.inf), cuts=(1, 64))
 
 
 def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions | None = None) -> Array:
@@ -117,19 +114,16 @@ def sides(cut: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.bool
     return side, ~side
 
 
-@dataclass(frozen=True)
+@options
 class FeatureClusterOptions:
     """Into how many parts an image is cut."""
 
     cut: NormalisedCutOptions = field(default_factory=NormalisedCutOptions)
     """Affinity of two locations; each side of its first cuts is a segment too."""
-    max_parts: int = 8
+    max_parts: Annotated[int, between(2, 64)] = 8
     """The image is cut into 2, 3, ... this many parts."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, max_parts=(2, 64))
 
 
 @proposal_kind("feature-clusters")

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+from pydantic import Field
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import Count, NonNegative, Positive, between, options
 
 Array = NDArray[np.float32]
 
 ROWS_AT_A_TIME = 1 << 15
 
 
-@dataclass(frozen=True)
+@options
 class AffinityOptions:
     """Neighbours of a pixel, and the weights of their affinity."""
 
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24)
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4, 8, 12, 24)
     """Distances in pixels; at each of them a pixel has eight neighbours."""
-    colour_width: float = 0.3
+    colour_width: Positive = 0.3
     """Tolerated difference in colour, in standard deviations of the neighbourhood."""
-    contrast_floor: float = 2.0
+    contrast_floor: Positive = 2.0
     """Added to that standard deviation, in units of 0..255, so that noise in flat regions does not count."""
-    position_weight: float = 0.01
+    position_weight: NonNegative = 0.01
     """Weight of the affinity by position, beside 1 for the affinity by colour and features."""
-    feature_width: float = 0.1
+    feature_width: Positive = 0.1
     """Tolerated difference (1 - cosine) of features, where features are given."""
-
-    def __post_init__(self) -> None:
-        if not self.dilations or min(self.dilations) < 1:
-            raise ValueError(f"dilations: must be positive, got {self.dilations}")
-        for name in ("colour_width", "feature_width", "contrast_floor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: must be above 0, got {getattr(self, name)}")
-        if self.position_weight < 0:
-            raise ValueError(f"position_weight: must be at least 0, got {self.position_weight}")
 
 
 def local_affinity(
@@ -159,21 +150,16 @@ BLOCK = 96
 """Rows at a time, so that what is worked on stays in the cache."""
 
 
-@dataclass(frozen=True)
+@options
 class DenseAffinityOptions:
     """Terms of the affinity between two locations."""
 
-    power: float = 1.0
+    power: NonNegative = 1.0
     """The cosine of two features, cut off at zero, is raised to this power; 0 leaves the features out."""
-    colour: float = 20.0
+    colour: Annotated[float, between(0.01, or_zero=True)] = 20.0
     """Standard deviation of the difference in colour, in units of CIE Lab; 0 leaves the colours out."""
-    radius: float = 8.0
+    radius: Annotated[float, between(0.001)] = 8.0
     """Standard deviation of the Gaussian of the distance, in locations of a 24 x 24 map; scales with others."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, power=(0, math.inf), radius=(1e-3, math.inf))
-        if not (self.colour == 0 or self.colour >= 0.01):
-            raise IgcamError(f"colour must be 0 or at least 0.01, got {self.colour}")
 
 
 def dense_affinity(

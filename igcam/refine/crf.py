@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.options import Natural, NonNegative, Positive, options
 from igcam.refine.lattice import PermutohedralLattice, from_blocks, to_blocks
 
 Array = NDArray[np.float32]
 Kernel = tuple[float, PermutohedralLattice]
 
 
-@dataclass(frozen=True)
+@options
 class CRFParameters:
     """Weights and widths of the two kernels; widths are standard deviations.
 
     The kernel over position removes specks; the one over position and colour moves edges to those of the image.
     """
 
-    gaussian_width: float = 3.0
+    gaussian_width: Positive = 3.0
     """Width of the position kernel, in pixels."""
-    gaussian_weight: float = 3.0
+    gaussian_weight: NonNegative = 3.0
     """Its weight; 0 leaves it out."""
-    bilateral_width: float = 50.0
+    bilateral_width: Positive = 50.0
     """Spatial width of the position and colour kernel, in pixels."""
-    bilateral_colour: float = 5.0
+    bilateral_colour: Positive = 5.0
     """Its colour width, in units of 0..255."""
-    bilateral_weight: float = 10.0
+    bilateral_weight: NonNegative = 10.0
     """Its weight; 0 leaves it out."""
-    iterations: int = 10
+    iterations: Natural = 10
     """Mean-field updates."""
-    converged: float = 0.0
+    converged: NonNegative = 0.0
     """Updates end early once no probability changes by more than this; 0 does all of them, for comparison with other
     code."""
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            minimum = "above 0" if name.endswith(("width", "colour")) else "at least 0"
-            if not (np.isfinite(value) and (value > 0 or (value == 0 and minimum == "at least 0"))):
-                raise ValueError(f"{name}: must be {minimum}, got {value}")
 
     def scaled(self, factor: float) -> CRFParameters:
         """Return the parameters for an image resized by `factor`: both widths in pixels change with it."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Fraction, Natural, between, one_of, options
 from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.filters import guided_filter
@@ -20,28 +20,23 @@ from igcam.refine.stack import best_class, margin, resized
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class DenseLevelOptions:
     """Grid, affinity and walk of the dense level; chosen on training photos of voc-animals."""
 
-    side: int = 48
+    side: Annotated[int, between(0, 128)] = 48
     """Most rows and columns of the grid, which has twice those of the map; time and memory grow with its fourth
     power. 0 leaves this level out, and so do maps that are finer."""
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=8, radius=12))
     """Affinity of two locations, by features and colours."""
-    near: float = 1.5
+    near: Annotated[float, between(0.001)] = 1.5
     """The radius if there are no features: colours alone mislead across a photo."""
-    steps: int = 5
+    steps: Natural = 5
     """Steps of the walk."""
-    restart: float = 0.1
+    restart: Fraction = 0.1
     """Share of the upsampled map in every step where its margin is 0; it grows to 1 with the margin."""
-    competition: float = 2.0
+    competition: Annotated[float, between(1)] = 2.0
     """Sharpening after every step; 1 is none."""
-
-    def __post_init__(self) -> None:
-        check_ranges(
-            self, side=(0, 128), near=(1e-3, math.inf), steps=(0, math.inf), restart=(0, 1), competition=(1, math.inf)
-        )
 
 
 def dense_level(
@@ -90,7 +85,7 @@ LAST = ("walk", "guided", "crf")
 """What can solve the finest level."""
 
 
-@dataclass(frozen=True)
+@options
 class PyramidOptions:
     """Levels, certainty, and the walk that solves uncertain pixels again."""
 
@@ -100,7 +95,7 @@ class PyramidOptions:
     """Levels from coarse to fine, in pixels of the image; those coarser than the input are skipped."""
     certain: float = 0.6
     """Pixels with a smaller margin between the best and the second class are solved again."""
-    band: int = 1
+    band: Natural = 1
     """So are those within this many pixels of a change of the best class, at every level."""
     steps: int = 10
     """Steps of the walk at every level."""
@@ -108,7 +103,7 @@ class PyramidOptions:
     """Share of the upsampled map in every step where its margin is 0; it grows to 1 with the margin."""
     competition: float = 1.5
     """Sharpening after every step; 1 is none. Without it a walk shrinks thin parts."""
-    last: str = "walk"
+    last: Annotated[str, one_of(LAST)] = "walk"
     """What solves the finest level: `walk` as the others, `guided` (a guided filter) or `crf`."""
     affinity: AffinityOptions = field(
         default_factory=lambda: AffinityOptions(dilations=(1, 2, 4, 8), colour_width=0.15)
@@ -118,10 +113,6 @@ class PyramidOptions:
     def __post_init__(self) -> None:
         if not self.strides or min(self.strides) < 1 or list(self.strides) != sorted(self.strides)[::-1]:
             raise ValueError(f"strides: must fall and be at least 1, got {self.strides}")
-        if self.last not in LAST:
-            raise ValueError(f"last: must be one of {', '.join(LAST)}, got {self.last}")
-        if self.band < 0:
-            raise ValueError(f"band: must be at least 0, got {self.band}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from igcam.data.sample import Dataset
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
 from igcam.runs.dataset_file import dataset_to_plain
-from igcam.methods.options import FitOptions, from_plain, to_plain
+from igcam.runs.old_options import modernised_run
+from igcam.core.options import from_plain, to_plain
+from igcam.methods.options import FitOptions
 
 
 class RunFolder:
@@ -86,7 +88,10 @@ class RunFolder:
     @property
     def options(self) -> FitOptions:
         """The options that the run was begun with."""
-        return from_plain(FitOptions, self._asked("options", dict), str(self.file("run.json")))
+        plain = self._asked("options", dict)
+        if self.version == "0.1.0":
+            plain = modernised_run(plain)
+        return from_plain(FitOptions, plain, str(self.file("run.json")))
 
     @property
     def classes(self) -> tuple[str, ...]:

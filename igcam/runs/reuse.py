@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
 from igcam.core.errors import IgcamError
 from igcam.core.files import copy_file
+from igcam.core.options import to_plain
 from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.methods.base import Refinement
-from igcam.methods.options import FitOptions, plain
+from igcam.methods.options import FitOptions
 from igcam.runs.folder import RunFolder
 
 _NETWORK = {"finetune", "features"}
@@ -79,9 +82,18 @@ def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> dict[str, dic
     facts["cues"] = {"cues": cues}
     return {
         stage.name: {name: value for kind in stage.data for name, value in facts[kind].items()}
-        | _named(plain(stage.options))
+        | _named(_plain(stage.options))
         for stage in options.stages
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return options, or what holds some, as JSON knows them."""
+    if dataclasses.is_dataclass(value):
+        return to_plain(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return json.loads(json.dumps(value, default=str))
 
 
 def _named(options: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A segmenter as a folder: segmenter.safetensors with all weights, and segmenter.json, which says what they are of."""
 
 from __future__ import annotations
+from igcam.core.options import options
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,13 @@ from igcam.models.image_prior import ImagePrior
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
 from igcam.models.image_prior import Tagger
 from igcam.models.weights import has_v1_strides, use_v1_strides
-from igcam.methods.options import from_plain, to_plain
+from igcam.core.options import from_plain, to_plain
 
 WEIGHTS = "segmenter.safetensors"
 DESCRIPTION = "segmenter.json"
 
 
-@dataclass(frozen=True)
+@options
 class SegmenterFacts:
     """What is to be known of a segmenter besides its weights."""
 

@@ -95,10 +95,11 @@ def final_mask(
     image: NDArray[np.uint8],
     scores: NDArray[np.floating],
     steps: Sequence[Refinement] = (),
+    features: NDArray[np.floating] | None = None,
     min_probability: float = MIN_PROBABILITY,
 ) -> NDArray[np.uint8]:
     """Return the mask after the last step, uint8 (H, W)."""
-    labels, probability = final_soft_mask(image, scores, steps, min_probability=min_probability)
+    labels, probability = final_soft_mask(image, scores, steps, features, min_probability=min_probability)
     mask: NDArray[np.uint8] = labels[best_class(probability)]
     return mask
 

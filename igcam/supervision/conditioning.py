@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Fraction, between, options
 from igcam.refine.affinity import DenseAffinityOptions
 from igcam.refine.propagation import by_rows, walk_limit
 from igcam.supervision.constraints import BoxRegion, CueConstraint, Mark, constrain
@@ -19,21 +20,18 @@ LocationAffinity = Callable[[DenseAffinityOptions], Array]
 """Options -> float32 (h * w, h * w): the affinity between all locations of an image; called only where it is needed."""
 
 
-@dataclass(frozen=True)
+@options
 class MarkOptions:
     """How far points, scribbles and masks of single objects propagate."""
 
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=12, radius=4))
     """The affinity along which they propagate."""
-    restart: float = 0.3
+    restart: Annotated[float, between(0.001, 1)] = 0.3
     """Probability that a walk ends after a step: the lower, the farther the marks propagate."""
-    walk_weight: float = 0.3
+    walk_weight: Fraction = 0.3
     """Weight of the walk probabilities against the maps in the shares of the classes, 0 to 1."""
-    level: float = 0.3
+    level: Annotated[float, between(0, 0.99)] = 0.3
     """Walk probability from which a location is assigned to the class, relative to the best unmarked location."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, restart=(1e-3, 1), walk_weight=(0, 1), level=(0, 0.99))
 
 
 def constrain_activation(

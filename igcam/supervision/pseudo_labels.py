@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Fraction, between, options
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
 from igcam.refine.stack import margin, resized
 from igcam.supervision.conditioning import LocationAffinity, MarkOptions, constrain_prediction
@@ -20,23 +21,20 @@ Photo = Callable[[int], NDArray[np.uint8]]
 """Size -> uint8 (size, size, 3): a photo squashed to a square."""
 
 
-@dataclass(frozen=True)
+@options
 class PseudoLabelOptions:
     """How predictions become pseudo labels."""
 
-    size: int = 192
+    size: Annotated[int, between(0, 4096)] = 192
     """Side in pixels of the square at which the CRF runs; 0 leaves the CRF out."""
     crf: CRFParameters = field(default_factory=lambda: CRF_PRESETS["irn"])
     """For photos of about 400 pixels; the widths shrink with the size."""
     marks: MarkOptions = field(default_factory=MarkOptions)
     """How far points, scribbles and masks of single objects propagate."""
-    min_confidence: float = 0.1
+    min_confidence: Fraction = 0.1
     """Confidence of a location where two classes are equally probable; it grows to one with their margin."""
-    workers: int = 2
+    workers: Annotated[int, between(1, 1024)] = 2
     """Threads."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, size=(0, 4096), min_confidence=(0, 1), workers=(1, 1024))
 
 
 def from_activation(

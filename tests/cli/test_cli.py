@@ -177,7 +177,9 @@ def test_from_photos_to_scores(igcam: Command, scenes: Path, trained: Path, tmp_
     assert "<html" in (tmp_path / "report.html").read_text(encoding="utf-8")[:200]
 
 
-def test_broken_photos_are_listed_after_the_others_are_labelled(igcam: Command, tiny_run: RunFolder, folder: Path) -> None:
+def test_broken_photos_are_listed_after_the_others_are_labelled(
+    igcam: Command, tiny_run: RunFolder, folder: Path
+) -> None:
     for name in ("scene-00003.jpg", "scene-00005.jpg"):
         (folder / "photos" / name).write_bytes(b"no photo")
     status, output = igcam("label", folder / "photos", "--run", tiny_run.path, "--out", folder / "out")

@@ -12,7 +12,9 @@ from igcam.core.files import read_array
 from igcam.data.sample import Dataset
 from igcam.label_quality.suspect_table import COLUMNS, write_suspects
 from igcam.label_quality.tag_scores import AuditOptions
+from igcam.methods.classify import Classifier
 from igcam.models.linear_head import cross_fit
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 
 OPTIONS = AuditOptions(penalties=(0.05,), repeats=2, folds=4)
@@ -37,9 +39,7 @@ def test_suspects_are_ranked_and_say_what_the_tags_say(found: Audit, tiny_data: 
 
 
 def test_spatial_maps_sum_to_the_image(found: Audit, tiny_run: RunFolder, tiny_data: Dataset) -> None:
-    from igcam.runs.models_file import read_classifier
-
-    classifier = read_classifier(tiny_run.file("stages", "classify", "head.safetensors"))
+    classifier = RunArtefacts(tiny_run).load("classify/head", Classifier.from_tensors)
     pooled = read_array(tiny_run.file("stages", "features", "pooled.npy")).astype(np.float64)
     fitted = cross_fit(pooled * classifier.scale, tiny_data.tag_matrix(), classifier.head.l2, 4, 0)
     for item in found.suspects[:5]:

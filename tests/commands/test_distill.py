@@ -271,7 +271,7 @@ def test_two_processes_train_the_same_as_one(regime: str, tiny_run: RunFolder, t
     ("changes", "message"),
     [
         ({"regime": "magic"}, "regime must be one of frozen, finetune, got 'magic'"),
-        ({"size": 5}, "size must be 32 to 4096, got 5"),
+        ({"size": 5}, "size must be 0 or 32 to 4096, got 5"),
         ({"averaging": 1.0}, "averaging must be 0 to 0.9999, got 1.0"),
         ({"scale": (2.0, 1.0)}, "scale must be 0 < low <= high"),
         ({"rounds": 0}, "rounds must be 1 to 100, got 0"),

@@ -264,7 +264,7 @@ def test_what_simpler_polygons_lose(source: Path, tolerance: float, minimum: flo
 
 def test_options_have_ranges() -> None:
     for options, message in (
-        ({"shape": "circle"}, "shape must be polygon or mask, got circle"),
+        ({"shape": "circle"}, "shape must be 'polygon' or 'mask', got 'circle'"),
         ({"tolerance": -1}, "tolerance must be 0 to 100, got -1"),
         ({"split": "../x"}, "split must be of letters"),
     ):

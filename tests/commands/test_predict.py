@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from igcam.runs.drawing import RenderOptions
 from numpy.typing import NDArray
 from PIL import Image
 from test_label import SIZES, agreement
@@ -46,7 +45,7 @@ def through(predictor: ByColour, image: NDArray[np.uint8], options: PredictOptio
     side = options.tile or options.drawing_tile
     photo = TiledPhoto(Sample("a", Path("a.png")), image, side, int(side * options.overlap))
     for tile, prediction in predictions([photo], without_tags(predictor), options):
-        photo.add(tile, *draw_tile(tile, prediction, RenderOptions(min_probability=0)))
+        photo.add(tile, *draw_tile(tile, prediction, (), min_probability=0))
     return photo
 
 
@@ -203,10 +202,10 @@ def test_results_among_the_photos_are_refused(tiny_run: RunFolder, tiny_data: Da
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "magic"}, "model must be one of head, segmenter, got magic"),
-        ({"scales": ()}, "scales must be one or more numbers in 0.1 to 10"),
+        ({"model": "magic"}, "model must be one of head, segmenter, got 'magic'"),
+        ({"scales": ()}, "scales must be one or more values"),
         ({"scales": (0.0,)}, "scales must be"),
-        ({"tile": 5}, "tile must be 32 to 16384, got 5"),
+        ({"tile": 5}, "tile must be 0 or 32 to 16384, got 5"),
         ({"overlap": 0.5}, "overlap must be 0 to 0.33, got 0.5"),
         ({"workers": -1}, "workers must be"),
     ],

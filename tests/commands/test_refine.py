@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from igcam.runs.drawing import RenderOptions
 
 from igcam.commands.refine import refine_masks
 from igcam.core.errors import IgcamError
@@ -13,10 +12,11 @@ from igcam.core.files import write_array
 from igcam.data.images import load_image, save_jpeg
 from igcam.data.masks import read_mask_file, write_mask
 from igcam.data.synthetic.scenes import make_scene
+from igcam.methods.refinements import DenseCrf, Sharpen
 from igcam.refine.crf import CRF_PRESETS
 from igcam.refine.pyramid import PyramidOptions
 
-OPTIONS = RenderOptions(PyramidOptions(), CRF_PRESETS["afa"].scaled(0.3))
+OPTIONS = (Sharpen(PyramidOptions()), DenseCrf(CRF_PRESETS["afa"].scaled(0.3)))
 COUNT = 4
 
 

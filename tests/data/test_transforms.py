@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision import tv_tensors
 
+from igcam.core.errors import IgcamError
 from igcam.data.transforms import AugmentOptions, PairedAugment, resize_pair
 
 STILL = AugmentOptions(size=48, brightness=0, contrast=0, saturation=0, hue=0, fill=(0, 0, 255))
@@ -154,7 +155,7 @@ def test_any_size_fits(height, width, size, seed):
 )
 def test_options_are_checked(options):
     (name,) = options
-    with pytest.raises(ValueError, match=f"^{name} must be"):
+    with pytest.raises(IgcamError, match=f"^{name} must be"):
         AugmentOptions(**options)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from igcam.methods.options import FitOptions, with_setting
+from igcam.core.options import with_setting
+from igcam.methods.options import FitOptions
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks") for path in folder.glob("*.md"))

@@ -36,7 +36,6 @@ from igcam.models.weights import read_weights
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
-from igcam.runs.map_store import MapStore
 
 Read = Callable[[], object]
 
@@ -170,26 +169,6 @@ def test_weights(content: bytes, tmp_path: Path) -> None:
         assert outcome(lambda: artefacts.load("a/net", kind.from_tensors), path) != "reads"
     options = BackboneOptions("resnet10t", weights=path, pretrained=False)
     assert outcome(lambda: build_backbone(options), path) != "reads"
-
-
-def store_bytes(folder: Path) -> bytes:
-    with MapStore(folder / "sound.store", "a") as store:
-        for name in ("a", "b", "c"):
-            store.append(name, np.random.default_rng(0).random((3, 9, 9), np.float32))
-    return (folder / "sound.store").read_bytes()
-
-
-def test_stores(tmp_path: Path) -> None:
-    for name, content in malformed.stores(store_bytes(tmp_path)).items():
-        path = tmp_path / f"{name}.store"
-        path.write_bytes(content)
-
-        def read() -> None:
-            store = MapStore(path)
-            for known in store:
-                assert store[known].shape == (3, 9, 9)
-
-        outcome(read, path)
 
 
 def in_groups(corpus: malformed.Corpus, suffix: str) -> Iterator[tuple[str, bytes]]:

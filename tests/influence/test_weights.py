@@ -116,7 +116,7 @@ def test_shuffling_keeps_the_values_within_groups() -> None:
 
 
 def test_wrong_options_and_values_are_named() -> None:
-    with pytest.raises(IgcamError, match="temperature: must be positive"):
+    with pytest.raises(IgcamError, match="temperature must be above 0, got 0"):
         WeightOptions(temperature=0)
     with pytest.raises(IgcamError, match="low, high"):
         WeightOptions(low=1.5)

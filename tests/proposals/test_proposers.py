@@ -17,7 +17,7 @@ class TestColourSegments(ProposerSuite):
     least_overlap = 0.75
 
     def test_impossible_options_are_refused(self) -> None:
-        with pytest.raises(IgcamError, match="scales must be one or more positive numbers"):
+        with pytest.raises(IgcamError, match="scales must be one or more values"):
             ColourSegmentOptions(scales=())
 
     def test_regions_are_numbered_from_zero_without_gaps(self) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refiner_suite import photo
 
+from igcam.core.errors import IgcamError
 from igcam.refine.affinity import AffinityOptions, local_affinity
 
 NEAR = AffinityOptions(dilations=(1,))
@@ -93,9 +94,9 @@ def test_bad_input_is_refused() -> None:
         local_affinity(image, np.full((2, 4, 5), np.inf))
     with pytest.raises(ValueError, match=r"rows: must be bool \(4, 5\)"):
         local_affinity(image, rows=np.zeros((5, 4), dtype=bool))
-    with pytest.raises(ValueError, match="dilations: must be positive"):
+    with pytest.raises(IgcamError, match="dilations must be at least 1, got 0"):
         AffinityOptions(dilations=(0,))
-    with pytest.raises(ValueError, match="colour_width: must be above 0"):
+    with pytest.raises(IgcamError, match="colour_width must be above 0"):
         AffinityOptions(colour_width=0)
-    with pytest.raises(ValueError, match="position_weight: must be at least 0"):
+    with pytest.raises(IgcamError, match="position_weight must be at least 0"):
         AffinityOptions(position_weight=-1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
+from igcam.core.errors import IgcamError
 from igcam.refine import crf
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
 
@@ -214,9 +215,9 @@ def test_parameters() -> None:
     half = CRFParameters().scaled(0.5)
     assert (half.gaussian_width, half.bilateral_width, half.bilateral_colour) == (1.5, 25, 5)
     assert half.iterations == 10
-    with pytest.raises(ValueError, match="bilateral_width: must be above 0, got 0"):
+    with pytest.raises(IgcamError, match="bilateral_width must be above 0, got 0"):
         CRFParameters(bilateral_width=0)
-    with pytest.raises(ValueError, match="gaussian_weight: must be at least 0, got -1"):
+    with pytest.raises(IgcamError, match="gaussian_weight must be at least 0, got -1"):
         CRFParameters(gaussian_weight=-1)
 
 

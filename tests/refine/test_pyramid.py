@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
-from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, local_affinity
+from igcam.core.errors import IgcamError
+from igcam.refine.affinity import AffinityOptions, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.filters import guided_filter
 from igcam.refine.pyramid import DenseLevelOptions, PyramidOptions, dense_level, sharpen
@@ -137,9 +138,9 @@ def test_bad_options_and_features_are_refused() -> None:
         sharpen(photo(16, 16), stack(2, 1, 1), {3: np.zeros((1, 4, 4))})
     with pytest.raises(ValueError, match="features: must be finite"):
         sharpen(photo(16, 16), stack(2, 1, 1), {4: np.full((1, 4, 4), np.nan)})
-    with pytest.raises(ValueError, match="strides: must fall"):
+    with pytest.raises(IgcamError, match="strides: must fall"):
         PyramidOptions(strides=(1, 4))
-    with pytest.raises(ValueError, match="band: must be at least 0"):
+    with pytest.raises(IgcamError, match="band must be at least 0"):
         PyramidOptions(band=-1)
     with pytest.raises(ValueError, match="must not be larger than the image"):
         sharpen(photo(4, 4), stack(2, 5, 4))
@@ -158,7 +159,7 @@ def test_the_last_step_can_be_another(last: str) -> None:
     }
     np.testing.assert_allclose(levels[-1].probability, by_hand[last], atol=1e-3)
     assert iou(levels[-1].probability.argmax(axis=0) == 1, mask) > 0.95
-    with pytest.raises(ValueError, match="last: must be one of walk, guided, crf, got magic"):
+    with pytest.raises(IgcamError, match="last must be one of walk, guided, crf, got 'magic'"):
         PyramidOptions(last="magic")
 
 

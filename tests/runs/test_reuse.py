@@ -14,7 +14,8 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.sample import Dataset
-from igcam.methods.options import FitOptions, with_setting
+from igcam.core.options import with_setting
+from igcam.methods.options import FitOptions
 from igcam.runs.folder import RunFolder
 
 STAGES = ("features", "classify", "cam", "tagger", "guide", "reweight", "objects")

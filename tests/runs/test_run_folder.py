@@ -11,7 +11,7 @@ from igcam.core.files import read_json, write_json
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
-from igcam.methods.options import with_setting
+from igcam.core.options import with_setting
 from igcam.runs.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.runs.folder import RunFolder
 

@@ -389,13 +389,6 @@ def checkpoints(sound: bytes) -> Corpus:
     return corpus | cuts("weights", sound, (0.0005, 0.1, 0.9))
 
 
-def stores(sound: bytes) -> Corpus:
-    """Return map stores that are damaged, made from a sound one."""
-    corpus = {"empty": b"", "text": b"no store", "zeros": bytes(400), "another version": b"igcam maps 9\n" + sound[13:]}
-    corpus |= cuts("a store", sound, (0.01, 0.5, 0.99))
-    return corpus | {f"a store with damage {seed}": damaged(sound, seed) for seed in range(10)}
-
-
 def corpus_size() -> int:
     """Return the number of malformed files."""
     whole = safetensors.numpy.save({"weight": np.zeros((2, 3), np.float32), "bias": np.zeros(2, np.float32)})

@@ -12,10 +12,11 @@ from tiny_runs import contents, tiny_options
 
 from igcam.commands.fit import fit
 from igcam.core.files import read_json
+from igcam.core.options import from_plain, to_plain
 from igcam.data.images import image_size
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset
-from igcam.methods.options import FitOptions, from_plain, to_plain
+from igcam.methods.options import FitOptions
 from igcam.metrics.results import read_results
 from igcam.runs.folder import RunFolder
 

@@ -67,7 +67,9 @@ def make_run(
         write_array(run / "stages/cam/maps.npy", maps.astype(np.float16))
     if "guide" in stages:
         targets = np.stack([_blurred(plane, 1.0) for plane in planes])
-        write_array(run / "stages/guide/pseudo_labels.npy", (targets / targets.sum(1, keepdims=True)).astype(np.float16))
+        write_array(
+            run / "stages/guide/pseudo_labels.npy", (targets / targets.sum(1, keepdims=True)).astype(np.float16)
+        )
         confidence = np.abs(2 * targets.max(1) - 1).clip(0, 1)
         write_array(run / "stages/guide/confidence.npy", confidence.astype(np.float16))
     measured: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
+from igcam.core.options import options
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import write_mask
 from igcam.data.synthetic.creatures import HEADS, SUITS
@@ -29,7 +30,7 @@ _MIN_CONTRAST = 27.0
 _MAX_OBJECTS = 8
 
 
-@dataclass(frozen=True)
+@options
 class SceneOptions:
     """Appearance of the scenes, and errors in their tags.
 
@@ -63,11 +64,8 @@ class SceneOptions:
     """Fraction of scenes with two or more classes that lack one of their tags."""
 
     def __post_init__(self) -> None:
-        problems = list(_problems(self))
-        if len(problems) == 1:
-            raise IgcamError(f"scene options: {problems[0]}")
-        if problems:
-            raise IgcamError.from_lines("scene options:", problems)
+        if problems := list(_problems(self)):
+            raise ValueError(f"scene options: {'; '.join(problems)}")
 
 
 @dataclass(frozen=True)

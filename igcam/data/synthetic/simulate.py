@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.errors import IgcamError
+from igcam.core.options import Fraction, between, options
 from igcam.data import strokes
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.masks import MaskSource, tags_in_mask
@@ -20,7 +20,7 @@ SimulatedKind = Literal["point", "box", "scribble", "mask", "object-mask"]
 """Kinds: one click, box, scribble or mask for every object, or the mask of the whole image."""
 
 
-@dataclass(frozen=True)
+@options
 class SimulateOptions:
     """Options of the simulated annotator.
 
@@ -28,21 +28,18 @@ class SimulateOptions:
         IgcamError: An option is out of range.
     """
 
-    min_share: float = 0.001
+    min_share: Fraction = 0.001
     """Smallest object as a fraction of the image, where the truth has class ids only; see `find_objects`."""
-    centring: float = 4.0
+    centring: Annotated[float, between(0, 10)] = 4.0
     """How much clicks prefer the middle of an object: 0 = anywhere except on its border."""
     background_point: bool = False
     """Whether images with points also get one on the background."""
-    box_jitter: float = 0.05
+    box_jitter: Annotated[float, between(0, 0.45)] = 0.05
     """Largest error of an edge of a box, as a fraction of its width or height; 0 = tight."""
-    pen: float = 3.0
+    pen: Annotated[float, between(0.1, 1000)] = 3.0
     """Width of scribbles in pixels; 1 where an object is too thin."""
     background_scribble: bool = True
     """Whether images with scribbles also get one on the background."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, min_share=(0, 1), centring=(0, 10), box_jitter=(0, 0.45), pen=(0.1, 1000))
 
 
 def simulate_cues(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import Fraction, Rule, between, options
 from igcam.core.parallel import in_parallel
 from igcam.methods.igcam.foreground import ForegroundOptions, learn_foreground
 from igcam.methods.inputs import Inputs
@@ -24,7 +25,14 @@ from igcam.supervision.pseudo_labels import from_activation
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+_KINDS = "a kind of proposals: see igcam.proposals.segments.proposal_kinds"
+
+
+def _is_kind(name: str) -> bool:
+    return name in proposal_kinds()
+
+
+@options
 class ObjectnessOptions:
     """Which segments are objects, and how object scores and activation maps are combined."""
 
@@ -34,20 +42,14 @@ class ObjectnessOptions:
     """Affinity along which activations propagate to tell the classes of an image apart."""
     foreground: ForegroundOptions = field(default_factory=ForegroundOptions)
     """The foreground model of all images, by which segments are scored again."""
-    proposals: tuple[str, ...] = ()
+    proposals: tuple[Annotated[str, Rule(_is_kind, _KINDS)], ...] = ()
     """Further kinds of proposals that compete with the feature clusters; names of `proposal_kinds()`."""
-    foreground_level: float = 0.4
+    foreground_level: Fraction = 0.4
     """Mean of activation and object score at which foreground and background are equally probable."""
-    workers: int = 2
+    workers: Annotated[int, between(1, 1024)] = 2
     """Threads."""
     shuffled: bool = False
     """Control: every image takes its proposals from another image."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, foreground_level=(0, 1), workers=(1, 1024))
-        unknown = [name for name in self.proposals if name not in proposal_kinds()]
-        if unknown:
-            raise IgcamError(f"proposals must be some of {', '.join(proposal_kinds())}, got {', '.join(unknown)}")
 
 
 @dataclass(frozen=True)

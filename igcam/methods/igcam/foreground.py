@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Count, Fraction, between, options
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import feature_scale, fit_linear_head
 from igcam.supervision.mask_targets import mask_weight_factor
@@ -17,22 +16,19 @@ from igcam.supervision.mask_targets import mask_weight_factor
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class ForegroundOptions:
     """Weight of the model, and how it is fitted; chosen on voc-animals train."""
 
-    weight: float = 1.0
+    weight: Fraction = 1.0
     """Weight of its prediction in the object map that segments are scored by; the rest is the image's own. 0 leaves
     the model out."""
-    penalty: float = 0.01
+    penalty: Annotated[float, between(1e-12)] = 0.01
     """L2 penalty; features are scaled to a mean square norm of one hundred."""
-    locations: int = 30_000
+    locations: Count = 30_000
     """Largest number of locations that it is fitted to, sampled uniformly from all images."""
-    mask_weight: float = 0.5
+    mask_weight: Annotated[float, between(0, 0.999)] = 0.5
     """Share of the total weight that the locations of given masks have together, if they are fewer."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, weight=(0, 1), penalty=(1e-12, math.inf), locations=(1, math.inf), mask_weight=(0, 0.999))
 
 
 def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOptions) -> Array:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from igcam.core.options import options
 from igcam.methods.igcam.first_labels import ObjectnessOptions, first_pseudo_labels
 from igcam.methods.igcam.noisy_tags import weighted_by_posterior
 from igcam.methods.igcam.rounds import Guided, RoundOptions, learn
 from igcam.methods.inputs import Inputs
 
 
-@dataclass(frozen=True)
+@options
 class GuideOptions:
     """Which segments guide, and how the head is trained."""
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from igcam.core.options import options
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.base import Artefacts, Method, MethodOptions, Model, Refinement, Stage
 from igcam.methods.cam import ActivationMaps, open_cam_model
@@ -36,7 +37,7 @@ from igcam.supervision.pseudo_labels import restrict_to_tags
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class IgcamOptions(MethodOptions):
     """The options of every stage."""
 

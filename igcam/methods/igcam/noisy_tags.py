@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Fraction, options
 from igcam.influence import shuffled_weights
 from igcam.label_quality.suspicion import fit_noise_model
 from igcam.label_quality.tag_scores import AuditOptions, score_tags
@@ -18,23 +18,20 @@ from igcam.supervision.pseudo_labels import restrict_to_tags
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class NoisyTagOptions:
     """Whether tags may be wrong."""
 
-    weight: float = 0.0
+    weight: Fraction = 0.0
     """Weight of the odds that a tag is wrong, 0 to 1: 0 takes the tags as they are, 1 their full posterior."""
-    min_posterior: float = 0.1
+    min_posterior: Fraction = 0.1
     """Smallest posterior with which a class gets an activation map."""
-    disputed_weight: float = 0.1
+    disputed_weight: Fraction = 0.1
     """Weight of an image with a class of posterior 0.5; it rises to one as all posteriors approach 0 or 1."""
     scores: AuditOptions = field(default_factory=AuditOptions)
     """How classes are scored; its seed is added to that of the run."""
     shuffled: bool = False
     """Control: permute the posteriors at random, among tagged and among untagged classes."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, weight=(0, 1), min_posterior=(0, 1), disputed_weight=(0, 1))
 
 
 def tag_posterior(inputs: Inputs, options: NoisyTagOptions) -> Array:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import between, options
 from igcam.influence import WeightOptions, influence_weights, robust_scale, shuffled_weights
 from igcam.methods.classify import Classifier
 from igcam.methods.igcam.rounds import Guided, RoundOptions, learn
@@ -19,7 +19,7 @@ from igcam.refine.stack import resized
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class ReweightOptions:
     """Which weights come from influence, and how the new head is trained."""
 
@@ -31,13 +31,10 @@ class ReweightOptions:
     """From influence to weights."""
     shuffled: bool = False
     """Control: assign the weights of images at random."""
-    folds: int = 5
+    folds: Annotated[int, between(2)] = 5
     """Folds of the cross-fitted heads, whose held-out tag loss defines influence."""
     learn: RoundOptions = field(default_factory=lambda: RoundOptions(rounds=1))
     """The round in which a new head is trained with these weights."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, folds=(2, math.inf))
 
 
 def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, options: ReweightOptions) -> Guided:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Fraction, between, options
 from igcam.core.parallel import in_parallel
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import Curve, HeadOptions, predict_all, train_head
@@ -24,32 +24,28 @@ from igcam.supervision.tag_consistency import keep_every_tag
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class RoundOptions:
     """How many rounds there are, and how a head is trained in each."""
 
-    rounds: int = 2
+    rounds: Annotated[int, between(1, 100)] = 2
     """Largest number of rounds."""
-    converged: float = 0.97
+    converged: Fraction = 0.97
     """Rounds end when the masks of two of them have this mean IoU with each other; no ground truth is needed."""
-    mask_weight: float = 0.7
+    mask_weight: Annotated[float, between(0, 0.999)] = 0.7
     """Share of the total weight that the given masks have together, 0 to 1, if they are fewer; otherwise the pseudo
     labels of the other images outweigh a few masks."""
-    max_mask_weight: float = 150.0
+    max_mask_weight: Annotated[float, between(1)] = 150.0
     """Largest weight of a location of a given mask for that, relative to a pseudo label of full confidence."""
-    disagreement: float = 0.0
+    disagreement: Fraction = 0.0
     """Share of the confidence that a location loses where the round before predicted something else, 0 to 1."""
-    min_share: float = 0.0
+    min_share: Fraction = 0.0
     """Share of the locations of an image that each of its tags has in every round, 0 to 1, unless it is improbable
     everywhere."""
     pseudo_labels: PseudoLabelOptions = field(default_factory=PseudoLabelOptions)
     """How predictions become pseudo labels."""
     head: HeadOptions = field(default_factory=HeadOptions)
     """The head that is trained on them."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, rounds=(1, 100), converged=(0, 1), mask_weight=(0, 0.999), max_mask_weight=(1, math.inf))
-        check_ranges(self, disagreement=(0, 1), min_share=(0, 1))
 
 
 @dataclass(frozen=True)

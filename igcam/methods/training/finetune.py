@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.options import Count, NonNegative, ScaleRange, between, options
 from igcam.core.progress import Progress
 from igcam.data.images import load_image
 from igcam.data.transforms import AugmentOptions, PairedAugment
@@ -24,30 +23,24 @@ from igcam.models.localiser import Localiser
 from igcam.models.views import View
 
 
-@dataclass(frozen=True)
+@options
 class FinetuneOptions:
     """Schedule and augmentation."""
 
-    epochs: int = 20
+    epochs: Count = 20
     """Passes over the images."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Images an update."""
-    learning_rate: float = 1e-3
+    learning_rate: NonNegative = 1e-3
     """Peak of the one-cycle schedule of AdamW; a tenth of it or less suits pretrained weights."""
-    weight_decay: float = 0.05
+    weight_decay: NonNegative = 0.05
     """Decoupled weight decay."""
     pooling: str = "average"
     """From logit maps to image logits, see `igcam.models.pooling`; `top` needs fewer epochs for small objects."""
-    scale: tuple[float, float] = (0.8, 1.25)
+    scale: ScaleRange = (0.8, 1.25)
     """Range of the random size of the photo, as a multiple of the view's."""
-    colour: float = 0.2
+    colour: Annotated[float, between(0, 0.99)] = 0.2
     """Strength of random changes of brightness, contrast and saturation."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, epochs=(1, math.inf), batch_size=(1, math.inf), learning_rate=(0, math.inf))
-        check_ranges(self, weight_decay=(0, math.inf), colour=(0, 0.99))
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise IgcamError(f"scale must be 0 < low <= high, got {self.scale}")
 
 
 def finetune(

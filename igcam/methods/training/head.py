@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Count, Fraction, Natural, NonNegative, between, options
 from igcam.losses import guidance_loss
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.devices import OneDevice
@@ -26,39 +25,34 @@ from igcam.supervision.pseudo_labels import restrict_to_tags
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class HeadOptions:
     """Size and schedule of a segmentation head."""
 
-    hidden: int = 128
+    hidden: Count = 128
     """Width."""
-    dropout: float = 0.1
+    dropout: Fraction = 0.1
     """Share of channels dropped in training."""
-    epochs: int = 12
+    epochs: Count = 12
     """Passes over the images."""
-    min_steps: int = 150
+    min_steps: Natural = 150
     """Few images get more passes, until this number of updates is reached."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Images an update."""
-    learning_rate: float = 3e-3
+    learning_rate: NonNegative = 3e-3
     """Peak of the one-cycle schedule of AdamW."""
-    weight_decay: float = 1e-2
+    weight_decay: NonNegative = 1e-2
     """Decoupled weight decay."""
-    averaging: float = 0.0
+    averaging: Annotated[float, between(0, 0.9999)] = 0.0
     """Decay of an exponential moving average of the weights, which is kept in place of the last ones; 0 keeps the
     last."""
-    class_balance: float = 0.0
+    class_balance: Fraction = 0.0
     """Locations of a class have the weight of its frequency in all pseudo labels to the power of minus this; 0 weighs
     all alike."""
-    foreground_bias: float = 0.5
+    foreground_bias: Annotated[float, between(-20, 20)] = 0.5
     """Subtracted from the background's logit after training. Intersection over union asks for more locations than are
     objects with a probability above one half (Nowozin, CVPR 2014), and pseudo labels that a CRF has refined are too
     small. In rounds it is lowered by the share of images with annotated background, whose pseudo labels are not."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, hidden=(1, math.inf), dropout=(0, 1), epochs=(1, math.inf), min_steps=(0, math.inf))
-        check_ranges(self, batch_size=(1, math.inf), learning_rate=(0, math.inf), weight_decay=(0, math.inf))
-        check_ranges(self, averaging=(0, 0.9999), class_balance=(0, 1), foreground_bias=(-20, 20))
 
 
 def train_head(

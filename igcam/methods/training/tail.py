@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igcam.core.errors import check_ranges
+from igcam.core.options import Count, NonNegative, one_of, options
 from igcam.core.parallel import default_workers
 from igcam.core.progress import Progress
 from igcam.data.images import load_image
@@ -20,30 +20,27 @@ from igcam.methods.training.devices import open_accelerator
 from igcam.methods.training.loading import ExampleLoader
 from igcam.methods.training.loop import Batch, Curve, Loss, Plan, Training, scaled, train
 from igcam.models.bank import FeatureBank
+from igcam.models.pooling import POOLINGS
 from igcam.models.tail import TailNetwork
 from igcam.models.views import View
 
 
-@dataclass(frozen=True)
+@options
 class TailOptions:
     """Schedule of SGD with momentum 0.9, whose rates fall to zero as (1 - t)^0.9."""
 
-    epochs: int = 10
+    epochs: Count = 10
     """Passes over the images."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Images an update."""
-    learning_rate: float = 0.01
+    learning_rate: NonNegative = 0.01
     """Rate of the tail at the start."""
-    head_rate: float = 10.0
+    head_rate: NonNegative = 10.0
     """Rate of the head, as a multiple of it."""
-    weight_decay: float = 5e-4
+    weight_decay: NonNegative = 5e-4
     """L2 penalty."""
-    pooling: str = "average"
+    pooling: Annotated[str, one_of(POOLINGS)] = "average"
     """From logit maps to image logits, see `igcam.models.pooling`."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, epochs=(1, math.inf), batch_size=(1, math.inf), learning_rate=(0, math.inf))
-        check_ranges(self, head_rate=(0, math.inf), weight_decay=(0, math.inf))
 
 
 @dataclass(frozen=True)

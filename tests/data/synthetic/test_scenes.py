@@ -278,7 +278,7 @@ def test_every_creature_has_outlines_to_fill() -> None:
         ({"min_objects": 0}, "got 0 to 3"),
         ({"max_objects": 9}, "got 1 to 9"),
         ({"smallest": 0.7, "largest": 0.6}, "got 0.7 to 0.6"),
-        ({"largest": float("nan")}, "got 0.34 to nan"),
+        ({"largest": float("nan")}, "largest must be finite, got nan"),
         ({"bound_class": "owlet"}, "got owlet"),
         ({"classes": ("fox", "owl")}, "bound_class must be one of the classes or None, got frog"),
         ({"bound_background": "moon"}, "got moon"),

@@ -5,9 +5,10 @@ import pytest
 
 from igcam.refine.crf import CRF_PRESETS, CRFParameters
 from igcam.refine.pyramid import PyramidOptions
-from igcam.runs.drawing import RenderOptions, final_mask, render, render_options
+from igcam.methods.refinements import DenseCrf, Sharpen
+from igcam.runs.soft_masks import final_mask, masks as render
 
-ALL = RenderOptions(PyramidOptions(), CRFParameters(bilateral_colour=20))
+ALL = (Sharpen(PyramidOptions()), DenseCrf(CRFParameters(bilateral_colour=20)))
 
 
 def scene(height: int = 45, width: int = 62) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -25,7 +26,7 @@ def scene(height: int = 45, width: int = 62) -> tuple[np.ndarray, np.ndarray, np
 def test_masks_after_each_step_have_the_size_of_the_photo() -> None:
     image, scores, inside = scene()
     masks = dict(render(image, scores, ALL))
-    assert list(masks) == ["plain", "sharpen", "crf"]
+    assert list(masks) == ["", "sharpen", "crf"]
     for mask in masks.values():
         assert mask.shape == image.shape[:2]
         assert mask.dtype == np.uint8
@@ -45,9 +46,9 @@ def test_the_scale_of_the_scores_does_not_matter() -> None:
 @pytest.mark.parametrize("steps", [(), ("sharpen",), ("crf",), ("sharpen", "crf")])
 def test_only_what_is_asked_for_is_drawn(steps: tuple[str, ...]) -> None:
     image, scores, _ = scene()
-    options = RenderOptions(ALL.sharpen if "sharpen" in steps else None, ALL.crf if "crf" in steps else None)
+    options = [step for step in ALL if step.name in steps]
     annotated = list(render(image, scores, options))
-    assert [name for name, _ in annotated] == ["plain", *steps]
+    assert [name for name, _ in annotated] == ["", *steps]
     np.testing.assert_array_equal(final_mask(image, scores, options), annotated[-1][1])
 
 
@@ -55,8 +56,8 @@ def test_weak_classes_are_left_out_but_background_never_is() -> None:
     image, scores, _ = scene()
     scores[3] = 0.05
     scores[0] = 0
-    masks = dict(render(image, scores, RenderOptions()))
-    assert set(np.unique(masks["plain"])) <= {0, 2}
+    masks = dict(render(image, scores, ()))
+    assert set(np.unique(masks[""])) <= {0, 2}
     weak = np.zeros((3, 6, 6), np.float32)
     weak[1] = 0.01
     assert (final_mask(image, weak, ALL) == 1).all()
@@ -72,20 +73,12 @@ def test_photos_may_be_smaller_than_their_map(size: tuple[int, int]) -> None:
         assert set(np.unique(mask)) <= {0, 2}
 
 
-def test_names_of_stages_become_options() -> None:
-    pyramid = PyramidOptions(band=2)
-    assert render_options(("classify",), pyramid, "irn") == RenderOptions()
-    assert render_options(("classify", "sharpen", "crf"), pyramid, "seam") == RenderOptions(
-        pyramid, CRF_PRESETS["seam"]
-    )
-
-
 def test_widths_of_the_crf_follow_the_size_of_the_photo_where_asked() -> None:
     image, scores, _ = scene()  # 62 pixels wide
     noise = np.random.default_rng(0).integers(0, 40, image.shape).astype(np.uint8)
     image += noise
-    asked = RenderOptions(None, CRF_PRESETS["irn"], crf_side=500)
-    by_hand = RenderOptions(None, CRF_PRESETS["irn"].scaled(62 / 500))
+    asked = [DenseCrf("irn", 500)]
+    by_hand = [DenseCrf(CRF_PRESETS["irn"].scaled(62 / 500))]
     np.testing.assert_array_equal(final_mask(image, scores, asked), final_mask(image, scores, by_hand))
-    assert (final_mask(image, scores, asked) != final_mask(image, scores, RenderOptions(None, asked.crf))).any()
-    assert render_options(("crf",), PyramidOptions(), "irn", 500) == asked
+    assert (final_mask(image, scores, asked) != final_mask(image, scores, [DenseCrf("irn")])).any()
+    assert asked[0].facts["widths_for_longer_side"] == 500

@@ -1,15 +1,153 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, field, replace
 from pathlib import Path
+from typing import Annotated, Any
 
+import jsonschema
 import pytest
 
 from igcam.core.errors import IgcamError
+from igcam.core.options import Fraction, Tagged, between, from_plain, one_of, options, schema, to_plain, with_setting
 from igcam.methods.cam import CamOptions
+from igcam.methods.options import FitOptions
 from igcam.models.backbone import BackboneOptions
-from igcam.methods.options import FitOptions, from_plain, to_plain, with_setting
+
+
+class Maps(Tagged):
+    @classmethod
+    def kinds(cls) -> Mapping[str, type]:
+        return {"plain": Plain, "guided": Guided}
+
+
+@options
+class Plain(Maps):
+    """Maps as they are."""
+
+    power: Fraction = 1
+    """Exponent."""
+
+
+@options
+class Guided(Maps):
+    """Maps, guided."""
+
+    side: Annotated[int, between(8, 64, or_zero=True)] = 0
+    """Side of the grid."""
+    seeds: Maps | None = None
+    """Where they begin."""
+
+
+@options
+class Toy:
+    """A toy."""
+
+    maps: Maps = "guided"  # type: ignore[assignment]
+    """Its maps."""
+    plain: Plain = field(default_factory=lambda: Plain(0.5))
+    """Some that are always there."""
+    rule: Annotated[str, one_of(("all", "best"))] = "all"
+    """Which are kept."""
+    low: float = 0.0
+    """Least."""
+    weights: Path | None = None
+    """A file."""
+
+    def __post_init__(self) -> None:
+        if self.low > self.plain.power:
+            raise ValueError(f"low, plain.power: must rise, got {self.low}, {self.plain.power}")
+
+
+def test_options_are_frozen_values() -> None:
+    toy = Toy(Guided(8), Plain(1))
+    assert toy == Toy(maps=Guided(side=8), plain=Plain(1.0))
+    assert hash(toy) == hash(replace(Toy(), maps=Guided(8), plain=Plain()))
+    assert (type(toy.plain.power), type(Plain().power)) == (float, float)
+    assert Toy("plain").maps == Plain()
+    with pytest.raises(FrozenInstanceError):
+        toy.low = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"low": True}, "low must be a number, got True"),
+        ({"low": float("inf")}, "low must be finite, got inf"),
+        ({"low": 2}, "low, plain.power: must rise, got 2.0, 0.5"),
+        ({"rule": "some"}, "rule must be one of all, best, got 'some'"),
+        ({"weights": "x"}, "weights must be a Path, got 'x'"),
+        ({"maps": "guide"}, "maps must be one of plain, guided, got 'guide'; did you mean guided?"),
+        ({"maps": Toy()}, "maps must be one of plain, guided, got Toy("),
+        ({"plain": {"power": 1}}, "plain must be a Plain, got {'power': 1}"),
+        ({"rules": 1}, "there is no option rules; did you mean rule?"),
+        ({"low": "x", "rule": 3}, "rule must be text, got 3; low must be a number, got 'x'"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(IgcamError) as caught:
+        Toy(**values)
+    assert str(caught.value).startswith(message)
+    with pytest.raises(IgcamError, match="side must be 0 or 8 to 64, got 7"):
+        Guided(7)
+
+
+def test_a_field_of_several_kinds_names_its_kind_in_json() -> None:
+    toy = Toy(Guided(seeds=Guided(seeds=Plain(0.25))))
+    plain = json.loads(json.dumps(to_plain(toy)))
+    inner = {"name": "guided", "side": 0, "seeds": {"name": "plain", "power": 0.25}}
+    assert plain["maps"] == {"name": "guided", "side": 0, "seeds": inner}
+    assert from_plain(Toy, plain) == toy
+    assert from_plain(Toy, {"maps": "plain"}) == from_plain(Toy, {"maps": {"name": "plain"}}) == Toy(Plain())
+    for maps, message in (
+        ({"side": 8}, "maps must be one of plain, guided, got None"),
+        ({"name": "plain", "side": 8}, "there is no option maps.side; known are power"),
+        ({"name": "guided", "seeds": {"name": "plain", "power": 3}}, r"maps\.seeds\.power must be 0 to 1, got 3"),
+    ):
+        with pytest.raises(IgcamError, match=f"^run.json: {message}"):
+            from_plain(Toy, {"maps": maps}, "run.json")
+
+
+def test_a_name_stands_for_the_defaults_of_its_kind() -> None:
+    assert with_setting(Toy(Guided(8)), "maps=plain").maps == Plain()
+    assert with_setting(Toy(), "maps.seeds=plain", "maps.seeds.power=0.5").maps == Guided(seeds=Plain(0.5))
+    assert with_setting(Toy(), "guided.seeds=guided", "guided.seeds.side=9").maps == Guided(seeds=Guided(9))
+    assert with_setting(Toy(), 'maps={"name": "guided", "side": 9}', "maps.side=10").maps == Guided(10)
+    for setting, message in (
+        ("plain.side=8", "--set plain.side=8: there is no option plain.side; known are power"),
+        ("maps.seed=plain", "--set maps.seed=plain: there is no option maps.seed; did you mean maps.seeds?"),
+        ("guided.seeds.power=1", "--set guided.seeds.power=1: there is no option guided.seeds.power"),
+        ("maps=guide", "--set: maps must be one of plain, guided, got 'guide'; did you mean guided?"),
+    ):
+        with pytest.raises(IgcamError) as caught:
+            with_setting(Toy(), setting)
+        assert str(caught.value) == message
+
+
+def test_the_schema_describes_every_field() -> None:
+    found = schema(Toy)
+    jsonschema.Draft202012Validator.check_schema(found)
+    check = jsonschema.Draft202012Validator(found).is_valid
+    assert check(to_plain(Toy()))
+    assert check({"maps": "plain"})
+    assert check({"maps": {"name": "guided", "seeds": {"name": "plain", "power": 0.5}}})
+    for wrong in (
+        {"maps": "x"},
+        {"maps": {"name": "plain", "side": 8}},
+        {"rule": "x"},
+        {"plain": {"power": 2}},
+        {"x": 1},
+    ):
+        assert not check(wrong), wrong
+    assert found["properties"]["plain"]["default"] == {"power": 0.5}
+    assert found["properties"]["rule"] == {
+        "default": "all",
+        "description": "Which are kept.",
+        "enum": ["all", "best"],
+        "title": "Rule",
+        "type": "string",
+    }
 
 
 def test_options_make_the_round_trip_through_json() -> None:
@@ -67,7 +205,14 @@ def test_settings_that_must_fit_each_other_are_given_together() -> None:
     ("setting", "message"),
     [
         ("size", "--set size: must be NAME=VALUE"),
-        ("sizes=3", "--set sizes=3: there is no option sizes"),
+        ("sizes=3", "--set sizes=3: there is no option sizes; did you mean size?"),
+        (
+            "igcam.guide.lern.rounds=2",
+            (
+                "igcam.guide.lern.rounds=2",
+                "--set igcam.guide.lern.rounds=2: there is no option igcam.guide.lern; did you ",
+            ),
+        ),
         ("igcam.guide.epochs=3", "--set igcam.guide.epochs=3: there is no option igcam.guide.epochs"),
         ("size.x=3", "--set size.x=3: there is no option size.x"),
         ("=3", "--set =3: there is no option "),
@@ -97,12 +242,12 @@ def test_settings_that_must_fit_each_other_are_given_together() -> None:
         ("igcam.reweight.weights.low=-1", "--set: igcam.reweight.weights.low, high: must satisfy"),
         (
             "igcam.guide.learn.pseudo_labels.crf.iterations=-1",
-            "--set: igcam.guide.learn.pseudo_labels.crf.iterations: must be at least 0",
+            "--set: igcam.guide.learn.pseudo_labels.crf.iterations must be at least 0",
         ),
         ("igcam.sharpen.strides=[1,8]", "--set: igcam.sharpen.strides: must fall"),
-        ("igcam.sharpen.affinity.dilations=[]", "--set: igcam.sharpen.affinity.dilations: must be positive"),
+        ("igcam.sharpen.affinity.dilations=[]", "--set: igcam.sharpen.affinity.dilations must be one or more values"),
         ("cam.background.rule=best", "--set: cam.background.rule must be one of constant, otsu, power, got 'best'"),
-        ('igcam.guide.learn.head={"epoch": 3}', "--set: unknown igcam.guide.learn.head.epoch; known are hidden, "),
+        ('igcam.guide.learn.head={"epoch": 3}', "--set: there is no option igcam.guide.learn.head.epoch; did"),
         ("igcam.stages=classify", "--set: igcam.stages must be a list, got 'classify'"),
         ('igcam.stages=["guide"]', "--set: stages must be some of classify, guide, "),
         ('igcam.stages=["classify","guide","guide"]', "--set: stages must be some of "),
@@ -117,7 +262,7 @@ def test_what_does_not_fit_is_told_in_one_line(setting: str, message: str) -> No
 
 
 def test_an_unknown_field_of_a_file_is_told_with_the_file() -> None:
-    with pytest.raises(IgcamError, match=r"run\.json: unknown igcam\.speed; known are classify, "):
+    with pytest.raises(IgcamError, match=r"run\.json: there is no option igcam\.speed; known are classify, "):
         from_plain(FitOptions, {"igcam": {"speed": 3}}, "run.json")
 
 

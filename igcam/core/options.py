@@ -1,0 +1,330 @@
+"""Options: frozen dataclasses whose fields are checked, their JSON form, and changing one by its dotted name.
+
+`options` declares a class; the text below a field describes it, and its type says what it may hold:
+`epochs: Count = 20`, `colour: Annotated[float, between(0, 0.99)] = 0.2`. What fields must satisfy together is checked
+in `__post_init__`, which raises a ValueError that names them. The user gets an `IgcamError` in one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_args
+
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import CoreSchema, core_schema
+
+from igcam.core.errors import IgcamError
+
+Options = TypeVar("Options")
+JsonHandler = Callable[[CoreSchema], dict[str, Any]]
+CONFIG = ConfigDict(
+    extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+)
+MESSAGES = {
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "dataclass_type": "must be an object",
+    "dataclass_exact_type": "must be a {class_name}",
+    "is_instance_of": "must be a {class}",
+    "finite_number": "must be finite",
+    "greater_than": "must be above {gt:g}",
+    "literal_error": "must be {expected}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "too_long": "must have {max_length} values, got {actual_length}",
+    "too_short": "must be one or more values, got none",
+    "value_error": "{error}",
+}
+"""Messages for pydantic's types of errors; those that do not end so get ", got VALUE"."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field, Field))
+def options(kind: type[Options]) -> type[Options]:
+    """Make a class a frozen dataclass that raises IgcamError for values that do not fit its fields: a decorator.
+
+    No bool is taken for a number, and no list for a tuple but from JSON; numbers are finite.
+    """
+    made: Any = pydantic_dataclass(frozen=True, config=CONFIG)(kind)
+    check = made.__init__
+
+    @functools.wraps(check)
+    def checked(self: Any, *args: Any, **values: Any) -> None:
+        try:
+            check(self, *args, **values)
+        except ValidationError as error:
+            raise IgcamError(_in_one_line(made, error, values)) from None
+
+    made.__init__ = checked
+    found: type[Options] = made
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """What a value must satisfy beside its type: `Annotated[TYPE, Rule(...)]`."""
+
+    holds: Callable[[Any], bool]
+    words: str
+    """What must be, for the message."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """The same in JSON schema."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: JsonHandler) -> dict[str, Any]:
+        return handler(schema) | dict(self.schema)
+
+    def _check(self, value: Any) -> Any:
+        if not self.holds(value):
+            raise ValueError(f"must be {self.words}, got {value!r}")
+        return value
+
+
+def between(low: float, high: float = math.inf, *, or_zero: bool = False) -> Rule:
+    """Restrict a number to a closed range, and to zero if that is asked."""
+    words = f"at least {low:g}" if high == math.inf else f"{low:.10g} to {high:.10g}"
+    bounds = {"minimum": 0 if or_zero else low} | ({} if high == math.inf else {"maximum": high})
+    return Rule(lambda value: low <= value <= high or (or_zero and value == 0), "0 or " * or_zero + words, bounds)
+
+
+def one_of(names: Collection[str]) -> Rule:
+    """Restrict a text to some names."""
+    return Rule(lambda value: value in names, f"one of {', '.join(names)}", {"enum": list(names)})
+
+
+Count = Annotated[int, between(1)]
+Fraction = Annotated[float, between(0, 1)]
+Natural = Annotated[int, between(0)]
+NonNegative = Annotated[float, between(0)]
+Positive = Annotated[float, Field(gt=0)]
+Positives = Annotated[tuple[Positive, ...], Field(min_length=1)]
+ScaleRange = Annotated[tuple[float, float], Rule(lambda pair: 0 < pair[0] <= pair[1], "0 < low <= high")]
+Seed = Annotated[int, between(0, 2**32 - 1)]
+
+
+class Tagged:
+    """Base of classes of options of which a field may hold any, in JSON as {"name": NAME, ...}.
+
+    The type of such a field is a direct subclass, whose `kinds` tells what it may hold: subclasses of itself that are
+    options. The field takes an instance, or a name for the defaults of its kind.
+    """
+
+    @classmethod
+    def kinds(cls) -> Mapping[str, type]:
+        """Return the classes of options by name; it is asked at each use, so that kinds may be added at any time."""
+        raise NotImplementedError
+
+    @classmethod
+    def kind(cls, name: object) -> type:
+        """Return the class of a name, or raise ValueError."""
+        kinds = cls.kinds()
+        if not isinstance(name, str) or name not in kinds:
+            near = difflib.get_close_matches(str(name), kinds, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"must be one of {', '.join(kinds)}, got {name!r}{hint}")
+        return kinds[name]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if is_dataclass(cls):
+            return handler(source)
+        written = core_schema.plain_serializer_function_ser_schema(cls._write)
+        return core_schema.no_info_plain_validator_function(cls._read, serialization=written)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: JsonHandler) -> dict[str, Any]:
+        return handler(schema) if is_dataclass(cls) else {"kinds": cls.__name__}
+
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if type(value) in cls.kinds().values():
+            return value
+        given = dict(value) if isinstance(value, Mapping) else {"name": value}
+        return TypeAdapter(cls.kind(given.pop("name", None))).validate_json(json.dumps(given))
+
+    @classmethod
+    def _write(cls, value: Any) -> dict[str, Any]:
+        name = next(name for name, kind in cls.kinds().items() if kind is type(value))
+        return {"name": name, **to_plain(value)}
+
+
+def to_plain(options: Any) -> dict[str, Any]:
+    """Return nested options as JSON knows them."""
+    plain: dict[str, Any] = TypeAdapter(type(options)).dump_python(options, mode="json")
+    return plain
+
+
+def from_plain(kind: type[Options], plain: Mapping[str, Any], source: str = "options") -> Options:
+    """Undo `to_plain`; fields that are not given keep their defaults.
+
+    Args:
+        kind: Class of the options.
+        plain: Their JSON form.
+        source: Where it is from, for messages.
+
+    Raises:
+        IgcamError: A name is unknown, or a value does not fit its field.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(plain))
+    except ValidationError as error:
+        raise IgcamError(f"{source}: {_in_one_line(kind, error, plain)}") from None
+    except IgcamError as error:
+        raise IgcamError(f"{source}: {error}") from None
+
+
+def with_setting(
+    options: Options, *settings: str, new_name: Callable[[str], str | None] = lambda name: None
+) -> Options:
+    """Return options with fields changed.
+
+    Args:
+        options: What is to be changed.
+        settings: Each as `igcam.guide.learn.head.epochs=20`, its value in JSON or text that is taken as it is. Fields
+            that must fit each other are given together. The options in a field of several kinds go by its name or by
+            that of their kind; a name in place of them stands for the defaults, which later settings may change.
+        new_name: Tells what an option of earlier versions is called now, for messages.
+
+    Raises:
+        IgcamError: There is no such option, or the value does not fit it.
+    """
+    plain = to_plain(options)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise IgcamError(f"--set {setting}: must be NAME=VALUE")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        try:
+            _assign(type(options), plain, name.split("."), value)
+        except ValueError as error:
+            now = new_name(name)
+            reason = f"there is no option {name}; it is called {now} now" if now else error
+            raise IgcamError(f"--set {setting}: {reason}") from None
+    return from_plain(type(options), plain, "--set")
+
+
+def schema(kind: type) -> dict[str, Any]:
+    """Return the JSON schema of options, with the descriptions and defaults of all fields."""
+    found = _schema(kind)
+    definitions = found.setdefault("$defs", {})
+    for base in Tagged.__subclasses__():
+        if f'"kinds": "{base.__name__}"' in json.dumps(found):
+            forms: list[dict[str, Any]] = [{"enum": list(base.kinds())}]
+            for name, inner in base.kinds().items():
+                form = _schema(inner)
+                definitions |= form.pop("$defs", {})
+                forms.append(
+                    form | {"properties": {"name": {"const": name}, **form["properties"]}, "required": ["name"]}
+                )
+            definitions[base.__name__] = {"anyOf": forms}
+    text = json.dumps(found)
+    for name in definitions:
+        text = text.replace(f'"kinds": "{name}"', f'"$ref": "#/$defs/{name}"')
+    whole: dict[str, Any] = json.loads(text)
+    return whole
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    return TypeAdapter(kind).json_schema(schema_generator=_WithDefaults)
+
+
+class _WithDefaults(GenerateJsonSchema):
+    def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
+        """Return the default, made by its factory if it has one."""
+        factory: Any = schema.get("default_factory")
+        return factory() if factory else super().get_default_value(schema)
+
+
+def _assign(kind: Any, plain: dict[str, Any], path: Sequence[str], value: Any, before: str = "") -> None:
+    name, *rest = path
+    known = kind.__pydantic_fields__
+    if name not in known:
+        # Options of one of several kinds go by the name of their kind too.
+        tagged = (item for item in known if _is_tagged(kind, item) and (plain.get(item) or {}).get("name") == name)
+        name = next(tagged, name)
+    if name not in known:
+        raise ValueError(f"there is no option {before}{name}{_nearest(name, known, before)}")
+    if not rest:
+        if isinstance(value, str) and _is_tagged(kind, name):
+            value = {"name": value, **to_plain(_held(kind, name).kind(value)())}
+        plain[name] = value
+        return
+    inner = _inner(kind, name, plain.get(name))
+    if inner is None:
+        raise ValueError(f"there is no option {before}{'.'.join(path)}")
+    _assign(inner, plain[name], rest, value, f"{before}{path[0]}.")
+
+
+def _held(kind: Any, name: str) -> Any:
+    """Return the class of options that a field holds, or the base of them; None if it holds no options."""
+    hint = kind.__pydantic_fields__[name].annotation
+    held = (item for item in (hint, *get_args(hint)) if isinstance(item, type))
+    return next((item for item in held if is_dataclass(item) or issubclass(item, Tagged)), None)
+
+
+def _is_tagged(kind: Any, name: str) -> bool:
+    held = _held(kind, name)
+    return held is not None and not is_dataclass(held)
+
+
+def _inner(kind: Any, name: str, value: Any) -> Any:
+    """Return the class of the options that this value of a field is the JSON form of; None if it is of none."""
+    held = _held(kind, name)
+    if not isinstance(value, Mapping):
+        return None
+    return held.kind(value.get("name")) if _is_tagged(kind, name) else held
+
+
+def _nearest(name: str, known: Collection[str], before: str) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {before}{near[0]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _in_one_line(kind: Any, error: ValidationError, plain: Mapping[str, Any]) -> str:
+    """Return what pydantic found, each value by its dotted name."""
+    found: dict[str, str] = {}
+    for item in error.errors(include_url=False):
+        place = list(item["loc"])
+        if place and isinstance(place[0], int):
+            place[0] = [*kind.__pydantic_fields__, *map(str, range(place[0] + 1))][place[0]]
+        names = [part for part in place if isinstance(part, str)]
+        name = ".".join(names)
+        if item["type"].startswith("unexpected"):
+            found[name] = _unknown(kind, names, plain)
+            continue
+        # Of missing items all are told, so that the last one counts them.
+        count = place[-1] + 1 if place and isinstance(place[-1], int) else 0
+        rule = _rule(item["type"], item["input"], {**item.get("ctx", {}), "default": item["msg"]}, count)
+        found[name] = f"{name} {rule}" if rule.startswith("must ") else ".".join([*names, rule])
+    return "; ".join(found.values())
+
+
+def _rule(error: str, value: Any, context: Mapping[str, Any], count: int) -> str:
+    if error == "missing":
+        return f"must have {count} values, got {len(value)}" if count else "must be given"
+    if error == "tuple_type" and isinstance(value, list):
+        error = "is_instance_of"
+        context = {"class": "tuple"}
+    rule = MESSAGES.get(error, "must fit: {default}").format(**context)
+    return rule if error == "value_error" or ", got " in rule else f"{rule}, got {value!r}"
+
+
+def _unknown(kind: Any, names: Sequence[str], plain: Mapping[str, Any]) -> str:
+    *parents, last = names
+    for parent in parents:
+        kind, plain = _inner(kind, parent, plain[parent]), plain[parent]
+    return f"there is no option {'.'.join(names)}" + _nearest(last, kind.__pydantic_fields__, ".".join([*parents, ""]))
