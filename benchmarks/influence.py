@@ -124,7 +124,7 @@ class Animals:
         opened = RunFolder.open(run)
         self.dataset = read_dataset_file(opened.file("samples.json"))
         self.tags = self.dataset.tag_matrix().astype(np.float64)
-        self.pooled = RunArtefacts(opened).array("features/pooled").astype(np.float64)
+        self.pooled = RunArtefacts(opened).load_array("features/pooled").astype(np.float64)
         self._bank = Labeller.open(opened, bank).bank
         self._maps: dict[int, NDArray[np.float16]] = {}
 

@@ -181,7 +181,7 @@ def objectness(
     The options of object scores were mainly chosen on the even photos.
     """
     step = max(1, every // EVERY)
-    maps = RunArtefacts(folder).array("cam/maps")[:, 1:]
+    maps = RunArtefacts(folder).load_array("cam/maps")[:, 1:]
     tallies: dict[str, Confusion] = {}
     for index, sample in list(enumerate(dataset))[::step]:  # type: ignore[arg-type]
         activation, level, image = maps[index].astype(np.float32), feature(sample.image), load_image(sample.image)

@@ -77,7 +77,7 @@ def one_method(animals: Animals, method: str, seed: int, values: Values) -> None
 
 def oracle(run: RunFolder, dataset: Dataset) -> float:
     """Return the mIoU in percent of the constant background that the true masks prefer."""
-    maps = RunArtefacts(run).array(run.options.entry.maps)[:, 1:].astype(np.float32)
+    maps = RunArtefacts(run).load_array(run.options.entry.maps)[:, 1:].astype(np.float32)
     return max(constant_background(maps, dataset, level)[0] for level in LEVELS)
 
 

@@ -106,7 +106,7 @@ def stage_scores(run: RunFolder, stage: str) -> tuple[float, float]:
 
 def oracle_threshold(run: RunFolder, dataset: Dataset) -> tuple[float, float]:
     """Return the scores of the constant background that the true masks prefer, of 0.05, 0.10, ... 0.50."""
-    maps = RunArtefacts(run).array("cam/maps")[:, 1:].astype(np.float32)
+    maps = RunArtefacts(run).load_array("cam/maps")[:, 1:].astype(np.float32)
     return max(constant_background(maps, dataset, 0.05 * step) for step in range(1, 11))
 
 
@@ -116,7 +116,7 @@ def short_probe(run: RunFolder, dataset: Dataset, bank: Path, steps: int = 100) 
     This repeats the first measurement of this project, 41.7 mIoU, which was made so and counted on a grid of
     96 x 96 pixels. It lacked the dilation that the network needs at stride 16, which is worth two points.
     """
-    pooled = torch.from_numpy(np.array(RunArtefacts(run).array("features/pooled")))
+    pooled = torch.from_numpy(np.array(RunArtefacts(run).load_array("features/pooled")))
     tags = torch.from_numpy(dataset.tag_matrix())
     torch.manual_seed(0)
     head = torch.nn.Linear(pooled.shape[1], tags.shape[1])

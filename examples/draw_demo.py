@@ -21,7 +21,7 @@ from igcam.runs.folder import RunFolder
 def draw(run: RunFolder, output: Path, pictures: int = 4) -> None:
     """Write a sheet of the first images of a run that have a true mask."""
     dataset = read_dataset_file(run.file("samples.json"))
-    maps, labels = (RunArtefacts(run).array(name) for name in ("cam/maps", "guide/pseudo_labels"))
+    maps, labels = (RunArtefacts(run).load_array(name) for name in ("cam/maps", "guide/pseudo_labels"))
     rows = []
     for index, sample in enumerate(dataset.samples[:pictures]):
         photo = load_image(sample.image)

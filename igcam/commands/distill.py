@@ -177,7 +177,7 @@ class _Distillation:
         if self.options.regime == "frozen":
             artefacts = RunArtefacts(self.run)
             if not artefacts.has("tagger/tagger"):
-                pooled = np.asarray(artefacts.array("features/pooled"))
+                pooled = np.asarray(artefacts.load_array("features/pooled"))
                 return ImagePrior(fit_tagger(pooled, self.dataset.tag_matrix(), self.options.seed), weight)
             objects = self.run.options.object_prior_weight if artefacts.has("objects/tagger") else 0.0
             return open_image_prior(artefacts, weight, objects)
@@ -277,4 +277,4 @@ def _digest(masks: list[Path], run: RunFolder) -> str:
 def _confidence(run: RunFolder) -> NDArray[np.float16] | None:
     """Return the confidence of the last stage that has one, (N, h, w), mapped; None for a plain CAM."""
     stages = [stage.name for stage in run.options.stages if "confidence" in stage.leaves]
-    return RunArtefacts(run).array(f"{stages[-1]}/confidence") if stages else None
+    return RunArtefacts(run).load_array(f"{stages[-1]}/confidence") if stages else None

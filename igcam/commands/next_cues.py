@@ -82,7 +82,7 @@ def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
     artefacts = RunArtefacts(run)
     for stage in reversed(run.options.stages):
         if stage.scores and artefacts.has(f"{stage.name}/{stage.scores}"):
-            return map_uncertainty(artefacts.array(f"{stage.name}/{stage.scores}"))
+            return map_uncertainty(artefacts.load_array(f"{stage.name}/{stage.scores}"))
     raise IgcamError(f"{run.path}: has no maps of any stage yet; run igcam fit again")
 
 

@@ -309,7 +309,8 @@ def _in_one_line(kind: Any, error: ValidationError, plain: Mapping[str, Any]) ->
         # Of missing items all are told, so that the last one counts them.
         count = place[-1] + 1 if place and isinstance(place[-1], int) else 0
         rule = _rule(item["type"], item["input"], {**item.get("ctx", {}), "default": item["msg"]}, count)
-        found[name] = f"{name} {rule}" if rule.startswith("must ") else ".".join([*names, rule])
+        if count or name not in found:
+            found[name] = f"{name} {rule}" if rule.startswith("must ") else ".".join([*names, rule])
     return "; ".join(found.values())
 
 

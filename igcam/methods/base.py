@@ -44,7 +44,7 @@ class Artefacts(Protocol):
         """Tell whether it is there."""
         ...
 
-    def array(self, artefact: str) -> NDArray[Any]:
+    def load_array(self, artefact: str) -> NDArray[Any]:
         """Return an array, memory-mapped, read-only."""
         ...
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from igcam.core.progress import Progress, no_progress
+from igcam.models.devices import usual_device
 from igcam.models.tensors import floats
 from igcam.models.views import mean_over_views
 
@@ -74,3 +80,23 @@ def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tens
     """
     views = [features] if mirrored is None else [features, mirrored]
     return torch.softmax(mean_over_views([head(view) for view in views], [False, True][: len(views)]), dim=1)
+
+
+def predict_all(
+    head: SegmentationHead, features: NDArray[np.float16], batch_size: int = 32, progress: Progress = no_progress
+) -> NDArray[np.float32]:
+    """Return the probabilities of many images, float32 (N, C + 1, h, w), on a GPU where there is one.
+
+    Args:
+        head: In evaluation mode.
+        features: float16 (V, N, channels, h, w), plain and, in the second view, mirrored; may be mapped from a file.
+        batch_size: Images a forward pass.
+        progress: Called after each of them.
+    """
+    parts, device, count = [], usual_device(), features.shape[1]
+    head = copy.deepcopy(head).to(device)
+    for start in range(0, count, batch_size):
+        batch = [torch.from_numpy(view[start : start + batch_size]).to(device).float() for view in features[:2]]
+        parts.append(predict_probability(head, *batch).cpu().numpy())
+        progress("predict", min(start + batch_size, count), count)
+    return np.concatenate(parts)

@@ -58,7 +58,7 @@ def gallery_arrays(run: Path, images: int, classes: int) -> Mapping[str, NDArray
     for key, artefact in chosen.items():
         leading = (images,) if key == "confidence" else (images, classes + 1)
         if artefact is not None and artefacts.has(artefact):
-            array = found[key] = artefacts.array(artefact)
+            array = found[key] = artefacts.load_array(artefact)
             *outer, height, width = array.shape if array.ndim > 2 else (0, 0)
             if tuple(outer) != leading or not height * width or array.dtype.kind != "f":
                 wanted = " x ".join([*map(str, leading), "h", "w"])

@@ -47,7 +47,7 @@ class RunArtefacts:
         """Tell whether it is there."""
         return self.file(artefact).is_file()
 
-    def array(self, artefact: str) -> NDArray[Any]:
+    def load_array(self, artefact: str) -> NDArray[Any]:
         """Return an array, memory-mapped, read-only.
 
         Raises:

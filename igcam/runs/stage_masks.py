@@ -28,11 +28,11 @@ def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None
     """
     run, options = work.run, work.options
     scored = [stage for stage in options.stages if stage.scores]
-    maps = {stage.name: work.array(f"{stage.name}/{stage.scores}") for stage in scored}
+    maps = {stage.name: work.load_array(f"{stage.name}/{stage.scores}") for stage in scored}
     refinements = options.refinements
     if all(run.is_done(stage) for stage in ("masks", *(stage.name for stage in refinements))):
         return
-    reduced = work.array("features/reduced")
+    reduced = work.load_array("features/reduced")
     cues = annotated_images(dataset)
     spent = dict.fromkeys(options.mask_stages, 0.0)
     begun = time.perf_counter()

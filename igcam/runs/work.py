@@ -55,9 +55,9 @@ class RunWork(RunArtefacts):
         """Let a stage work: until the next begins, only what it declares can be read."""
         self._stage = stage
 
-    def array(self, artefact: str) -> NDArray[Any]:
+    def load_array(self, artefact: str) -> NDArray[Any]:
         """Return an array, memory-mapped, read-only."""
-        return super().array(self._declared(artefact))
+        return super().load_array(self._declared(artefact))
 
     def load(self, artefact: str, parse: Callable[[dict[str, Tensor]], Loaded]) -> Loaded:
         """Return what `parse` makes of tensors."""
@@ -86,8 +86,8 @@ class RunWork(RunArtefacts):
         bank, images, level = self.bank, self.images, self.options.grouping_level
         return Inputs(
             tags=self.tags,
-            pooled=np.asarray(super().array("features/pooled")),
-            reduced=super().array("features/reduced"),
+            pooled=np.asarray(super().load_array("features/pooled")),
+            reduced=super().load_array("features/reduced"),
             last_level=lambda index: mean_level(bank, images[index]),
             grouping=lambda index: mean_level(bank, images[index], level),
             image=lambda index, size: View(size).apply(load_image(images[index])),

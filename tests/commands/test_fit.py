@@ -107,7 +107,7 @@ def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: P
     cues = {sample.name: [MaskCue(source=sample.truth)] for sample in few.samples[:4] if sample.truth is not None}
     cues[names[0]].append(BoxCue(label=few.samples[0].tags[0] + 1, left=0, top=0, right=9, bottom=9))
     run = fit(few.with_cues(cues), tmp_path / "run", tiny_options(trained), bank=bank)
-    labels, confidence = (RunArtefacts(run).array(f"guide/{name}") for name in ("pseudo_labels", "confidence"))
+    labels, confidence = (RunArtefacts(run).load_array(f"guide/{name}") for name in ("pseudo_labels", "confidence"))
     for index, sample in enumerate(few.samples[:4]):
         expected = annotated_images(few.with_cues(cues))[index].at(8, 8)
         np.testing.assert_allclose(labels[index], expected.probability, atol=1e-3)

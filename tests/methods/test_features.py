@@ -44,7 +44,7 @@ def test_pooled_and_reduced_features_are_those_of_the_network(
     tiny_run: RunFolder, backbone: Backbone, tiny_data: Dataset
 ) -> None:
     artefacts = RunArtefacts(tiny_run)
-    pooled, reduced = artefacts.array("features/pooled"), artefacts.array("features/reduced")
+    pooled, reduced = artefacts.load_array("features/pooled"), artefacts.load_array("features/reduced")
     reduction = artefacts.load("features/reduction", Reduction.from_tensors)
     assert isinstance(reduced, np.memmap)
     assert reduction.channels == 16

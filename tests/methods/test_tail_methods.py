@@ -43,7 +43,7 @@ class TailSuite:
         views, flips = [bank.read_batch(images, view) for view in bank.views], [False, True]
         tags = tiny_data.tag_matrix()[:3]
         scores, deep = model.to(torch.device("cpu")).scores(views, flips, tags)
-        np.testing.assert_allclose(scores, artefacts.array(options.entry.maps)[:3].astype(np.float32), atol=2e-3)
+        np.testing.assert_allclose(scores, artefacts.load_array(options.entry.maps)[:3].astype(np.float32), atol=2e-3)
         assert not scores[:, 1:][tags == 0].any()
         assert scores.max() <= 1
         assert deep.shape == (3, model.reduction.depth, *scores.shape[2:])

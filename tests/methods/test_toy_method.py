@@ -52,7 +52,7 @@ class Prototypes(AllImages):
     data = ("tags",)
 
     def run(self, work: Work) -> Mapping[str, object]:
-        pooled, tags = work.array("features/pooled"), work.tags
+        pooled, tags = work.load_array("features/pooled"), work.tags
         work.leave("prototypes/means", {"means": torch.from_numpy(tags.T @ pooled / tags.sum(axis=0)[:, None])})
         return {"curve": [{"epoch": 1, "loss": 0.5}]}
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from igcam.core.options import Fraction, between, options
 from igcam.core.parallel import in_parallel
 from igcam.methods.inputs import Inputs
-from igcam.methods.training.head import Curve, HeadOptions, predict_all, train_head
-from igcam.models.segmentation_head import SegmentationHead
+from igcam.methods.training.head import Curve, HeadOptions, train_head
+from igcam.models.segmentation_head import SegmentationHead, predict_all
 from igcam.refine.selection import mutual_iou
 from igcam.supervision.conditioning import constrain_prediction
 from igcam.supervision.mask_targets import mask_weight_factor
-from igcam.supervision.pseudo_labels import PseudoLabelOptions, update_pseudo_label
+from igcam.supervision.pseudo_labels import PseudoLabelOptions, restrict_to_tags, update_pseudo_label
 from igcam.supervision.tag_consistency import keep_every_tag
 
 Array = NDArray[np.float32]
@@ -103,7 +103,7 @@ def learn(
         sums = (float(confidence[masked].sum()), float(confidence[~masked].sum()))
         confidence[masked] *= mask_weight_factor(*sums, options.mask_weight, options.max_mask_weight)
         head, losses = train_head(inputs, indices, targets, confidence, head_options)
-        predicted = predict_all(inputs, head, indices)
+        predicted = restrict_to_tags(predict_all(head, inputs.reduced, progress=inputs.progress), inputs.allowed)
         for index in map(int, np.flatnonzero(~masked)) if options.min_share else ():
             predicted[index] = keep_every_tag(predicted[index], inputs.tags[index], options.min_share)
         for index, constraint in constraints.items():

@@ -65,7 +65,7 @@ class NoisyTags(AllImages):
 
 def inputs_with_posterior(work: Work) -> Inputs:
     """Return the inputs after the stage `noisy_tags`."""
-    posterior = np.asarray(work.array("noisy_tags/posterior"))
+    posterior = np.asarray(work.load_array("noisy_tags/posterior"))
     weight = work.options.chosen.noisy_tags.disputed_weight
     return replace(work.inputs, posterior=posterior, image_confidence=agreement(posterior, weight))
 
@@ -133,7 +133,7 @@ class Reweight(_Guiding):
         """Go on from the probabilities of the guide stage, or from activation maps where it is off."""
         inputs, maps = self._inputs(work), self._maps
         if maps == "guide/maps":
-            base = work.array(maps).astype(np.float32)
+            base = work.load_array(maps).astype(np.float32)
         else:
             resized = (inputs.at_map_size(item) for item in activations(work, maps))
             base = np.stack([from_activation(item, item.max(axis=0)) for item in resized])
@@ -156,14 +156,14 @@ class ObjectPrior(AllImages):
     def run(self, work: Work) -> Mapping[str, object]:
         """Fit the head to the objects of the last stage's probabilities."""
         inputs = self._inputs(work)
-        means, classes = object_features(inputs, work.array(self.reads[0]).astype(np.float32))
+        means, classes = object_features(inputs, work.load_array(self.reads[0]).astype(np.float32))
         work.leave("objects/tagger", fit_tagger(means, classes, inputs.seed).state_dict())
         return {}
 
 
 def activations(work: Work, maps: str) -> Array:
     """Return activation maps without their background score, float32 (N, C, h, w)."""
-    return np.asarray(work.array(maps)[:, 1:].astype(np.float32))
+    return np.asarray(work.load_array(maps)[:, 1:].astype(np.float32))
 
 
 def _proposals(work: Work, options: GuideOptions) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -17,10 +16,8 @@ from igcam.losses import guidance_loss
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.devices import OneDevice
 from igcam.methods.training.loop import Batch, Curve, Plan, Training, one_cycle, train
-from igcam.models.devices import usual_device
-from igcam.models.segmentation_head import SegmentationHead, predict_probability
+from igcam.models.segmentation_head import SegmentationHead
 from igcam.supervision.mask_targets import class_weights
-from igcam.supervision.pseudo_labels import restrict_to_tags
 
 Array = NDArray[np.float32]
 
@@ -130,20 +127,3 @@ def balance(targets: NDArray[np.floating], confidence: Array, indices: NDArray[n
         return np.ones_like(confidence)
     shares = np.einsum("nkhw,nhw->k", np.asarray(targets[indices], np.float32), confidence[indices])
     return np.einsum("nkhw,k->nhw", np.asarray(targets, np.float32), class_weights(shares, power))
-
-
-def predict_all(inputs: Inputs, head: SegmentationHead, indices: NDArray[np.int64], batch_size: int = 32) -> Array:
-    """Return probabilities, float32 (n, C + 1, h, w), of images whose tags are known.
-
-    Untagged classes are zero; where tags are noisy, every class is weighted by its tag posterior.
-    """
-    parts = []
-    device = usual_device()
-    head = copy.deepcopy(head).to(device)
-    for start in range(0, len(indices), batch_size):
-        chosen = indices[start : start + batch_size]
-        views = [torch.from_numpy(view[chosen]).to(device).float() for view in inputs.reduced]
-        probability = predict_probability(head, *views[:2]).cpu().numpy()
-        parts.append(restrict_to_tags(probability, inputs.allowed[chosen]))
-        inputs.progress("predict", min(start + batch_size, len(indices)), len(indices))
-    return np.concatenate(parts)
