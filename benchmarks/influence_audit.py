@@ -63,10 +63,9 @@ def losses(logits: Array, tags: Array) -> Array:
 def rivals(readings: list[Reading], tags: Array, seed: int) -> dict[str, Array]:
     """Return the suspicion (n, C) of every method, higher is more suspicious, from the same predictions.
 
-    `loss` and `cleanlab` have those of heads that have learnt the tags as they are, `loss-again` those of our last
-    reading.
+    `loss` and `cleanlab` use heads trained on the given tags, `loss-again` those of our last reading.
     """
-    first, last = readings[0].evidence.logits, readings[-1].evidence.logits
+    first, last = readings[0].scores.logits, readings[-1].scores.logits
     scores = {
         "ours": joint_suspicion(readings).log_odds,
         "ours-once": readings[0].suspicion.log_odds,

@@ -25,7 +25,7 @@ from igcam.data.synthetic.simulate import SimulatedKind, SimulateOptions, simula
 from igcam.data.true_objects import TrueObject
 from igcam.reporting import mask_overlay, overlay_sheet
 from igcam.reporting.overlay import class_colours
-from igcam.supervision import AnnotatedImage
+from igcam.supervision.constraints import AnnotatedImage
 
 SIZE, GRID = 288, 24
 """Sides of the scenes and of the grid of locations."""

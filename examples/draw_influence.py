@@ -41,9 +41,9 @@ def main() -> None:
     maps *= 10 / np.sqrt((maps.mean(axis=(2, 3)) ** 2).sum(axis=1).mean())
     average = maps.mean(axis=(2, 3))
     readings = read_tags(average, tags, maps.__getitem__)
-    evidence, found = readings[0].evidence, joint_suspicion(readings)
+    scores, found = readings[0].scores, joint_suspicion(readings)
     fitted = cross_fit(average, tags, PENALTY)
-    locations = evidence.logits if evidence.locations is None else evidence.locations
+    locations = scores.logits if scores.locations is None else scores.locations
     clear = [float(np.median(column[tag == 1])) for column, tag in zip(locations.T, tags.T, strict=True)]
     rows, names = [], []
     for kind, given in (("wrong", 1), ("missing", 0)):
@@ -82,7 +82,7 @@ def colours(image: Picture) -> Array:
 
 
 def draw(scene: Scene, feature: Array, fitted: CrossFit, image: int, c: int, clear: float) -> list[Picture | None]:
-    """Return the photo, the evidence of heads that have not seen it, and its spatial influence."""
+    """Return the photo, its activation map by an out-of-fold head, and its spatial influence."""
     head = fitted.heads[fitted.fold[image]]
     seen = np.tensordot(head.weight[c], feature, 1) + head.bias[c]
     influence = fitted.spatial(image, feature)[c]
