@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import copy_file
 from igcam.core.version import __version__
 from igcam.data.cue import MaskCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
-from igcam.core.errors import IgcamError
-from igcam.core.files import copy_file
-from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.methods.base import Refinement
 from igcam.methods.options import FitOptions, plain
+from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.runs.folder import RunFolder
 
 _NETWORK = {"finetune", "features"}
