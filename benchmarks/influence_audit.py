@@ -19,7 +19,7 @@ from igcam.data.formats.folder import read_folder
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.scenes import SceneOptions, write_scenes
-from igcam.label_quality.readings import Reading, joint_suspicion, read_tags
+from igcam.label_quality.suspicion import AuditPass, audit_passes, mean_suspicion
 from igcam.label_quality.tag_scores import AuditOptions
 from igcam.methods.training.finetune import finetune
 from igcam.models.backbone import build_backbone
@@ -60,15 +60,16 @@ def losses(logits: Array, tags: Array) -> Array:
     return np.logaddexp(0, logits) - tags * logits
 
 
-def rivals(readings: list[Reading], tags: Array, seed: int) -> dict[str, Array]:
+def rivals(passes: list[AuditPass], tags: Array, seed: int) -> dict[str, Array]:
     """Return the suspicion (n, C) of every method, higher is more suspicious, from the same predictions.
 
-    `loss` and `cleanlab` use heads trained on the given tags, `loss-again` those of our last reading.
+    `loss` and `cleanlab` have those of heads that have learnt the tags as they are, `loss-again` those of our last
+    pass.
     """
-    first, last = readings[0].scores.logits, readings[-1].scores.logits
+    first, last = passes[0].scores.logits, passes[-1].scores.logits
     scores = {
-        "ours": joint_suspicion(readings).log_odds,
-        "ours-once": readings[0].suspicion.log_odds,
+        "ours": mean_suspicion(passes).log_odds,
+        "ours-once": passes[0].suspicion.log_odds,
         "loss": losses(first, tags),
         "loss-again": losses(last, tags),
         "random": np.random.default_rng(seed).uniform(size=tags.shape),
@@ -107,8 +108,8 @@ def audit_rows(
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             changed = planted(tags, rate, seed)
             pooled, feature_map = features(changed, f"{rate}-{seed}")
-            readings = read_tags(pooled, changed, feature_map, AuditOptions(seed=seed))
-            for method, score in rivals(readings, changed, seed).items():
+            passes = audit_passes(pooled, changed, feature_map, AuditOptions(seed=seed))
+            for method, score in rivals(passes, changed, seed).items():
                 values.setdefault(method, []).append(found(score, changed != tags))
         count = round(rate * tags.sum() / 100)
         for method, pairs in values.items():

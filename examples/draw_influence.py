@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from igcam.data.images import save_jpeg
 from igcam.data.synthetic.scenes import Scene, SceneOptions, make_scene
-from igcam.label_quality.readings import joint_suspicion, read_tags
-from igcam.label_quality.suspicion import Suspicion
+from igcam.label_quality.suspicion import Suspicion, audit_passes, mean_suspicion
 from igcam.models.linear_head import CrossFit, cross_fit
 from igcam.reporting import heat_overlay, overlay_sheet, signed_overlay
 
@@ -40,11 +39,10 @@ def main() -> None:
     maps = np.stack([colours(scene.image) for scene in scenes])
     maps *= 10 / np.sqrt((maps.mean(axis=(2, 3)) ** 2).sum(axis=1).mean())
     average = maps.mean(axis=(2, 3))
-    readings = read_tags(average, tags, maps.__getitem__)
-    scores, found = readings[0].scores, joint_suspicion(readings)
+    passes = audit_passes(average, tags, maps.__getitem__)
+    found = mean_suspicion(passes)
     fitted = cross_fit(average, tags, PENALTY)
-    locations = scores.logits if scores.locations is None else scores.locations
-    clear = [float(np.median(column[tag == 1])) for column, tag in zip(locations.T, tags.T, strict=True)]
+    clear = passes[0].scores.typical(tags)
     rows, names = [], []
     for kind, given in (("wrong", 1), ("missing", 0)):
         order = np.argsort(-np.where(tags == given, found.log_odds, -np.inf), axis=None)[:3]
@@ -82,7 +80,7 @@ def colours(image: Picture) -> Array:
 
 
 def draw(scene: Scene, feature: Array, fitted: CrossFit, image: int, c: int, clear: float) -> list[Picture | None]:
-    """Return the photo, its activation map by an out-of-fold head, and its spatial influence."""
+    """Return the photo, the scores of heads that have not seen it, and its spatial influence."""
     head = fitted.heads[fitted.fold[image]]
     seen = np.tensordot(head.weight[c], feature, 1) + head.bias[c]
     influence = fitted.spatial(image, feature)[c]
