@@ -29,9 +29,8 @@ from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.models.image_prior import add_prior
 from igcam.refine.stack import best_class, resized
-from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.artefacts import RunArtefacts, open_model
 from igcam.runs.folder import RunFolder
-from igcam.runs.trained import open_model
 from igcam.runs.work import RunWork
 from igcam.supervision.pseudo_labels import restrict_to_tags
 

@@ -122,7 +122,7 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     workers = cores_each(animals.arguments.jobs)
     distill(part, options, out=folder / "segmenter", bank=animals.arguments.bank, workers=workers, progress=progress())
     held_out = held_out_of(animals.train, animals.arguments.quick)
-    values = {}
+    values: dict[str, float] = {}
     for share in SHARES:
         predictor = opened(part, folder / "segmenter")
         predictor.predictor.segmenter.prior.share = share  # type: ignore[attr-defined]

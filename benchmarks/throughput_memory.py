@@ -46,7 +46,7 @@ def memory_rows(pictures: int) -> list[Row]:
 
 def note_peaks(name: str, folder: str, count: int, file: str) -> None:
     """Label or predict noise with a tiny run, and write the peak of memory in MB after a tenth of it and at its end."""
-    sys.path.insert(0, str(HERE.parent / "tests"))
+    sys.path.insert(0, str(HERE.parent / "tests" / "suites"))
     from tiny_runs import COUNT, SCENES, tiny_dataset, tiny_options
 
     # As the command line does.

@@ -33,10 +33,9 @@ from igcam.methods.network import open_backbone
 from igcam.methods.options import FitOptions
 from igcam.models.bank import FeatureBank
 from igcam.models.devices import usual_device
-from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.artefacts import RunArtefacts, open_model
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard
-from igcam.runs.trained import open_model
 
 Array = NDArray[np.float32]
 

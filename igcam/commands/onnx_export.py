@@ -18,10 +18,9 @@ from igcam.commands.predicting.models import chosen_model
 from igcam.core.errors import IgcamError
 from igcam.core.files import write_bytes
 from igcam.methods.network import open_backbone
-from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.artefacts import RunArtefacts, open_model
 from igcam.runs.folder import RunFolder
 from igcam.runs.segmenter_file import read_segmenter
-from igcam.runs.trained import open_model
 
 TOLERANCE = 1e-4
 """Maximum difference between the logits of the file and those of torch, as a share of the largest; else no file."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_array, read_tensors, write_array, write_tensors
+from igcam.methods.base import Model, Refinement
 from igcam.runs.folder import RunFolder
 
 Loaded = TypeVar("Loaded")
@@ -82,3 +83,19 @@ class RunArtefacts:
     def _path(self, artefact: str, suffix: str) -> Path:
         stage, _, name = artefact.partition("/")
         return self.run.file("stages", stage, name + suffix)
+
+
+def open_model(run: RunFolder) -> Model:
+    """Load what a run has trained, by the method of the run.
+
+    Raises:
+        IgcamError: The run is not finished, or its files are damaged or do not fit each other.
+    """
+    options = run.options
+    steps = [stage.name for stage in options.stages if not isinstance(stage, Refinement)]
+    unfinished = [name for name in steps if not run.is_done(name)]
+    # Runs of version 0.1.0 keep activation maps with the classifier.
+    unfinished = [name for name in unfinished if not (name == "cam" and run.is_done("classify"))]
+    if unfinished:
+        raise IgcamError(f"{run.path}: is not finished: no {', '.join(unfinished)}; run igcam fit again")
+    return options.entry.model(RunArtefacts(run), options.chosen, options, len(run.classes))

@@ -8,20 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import copy_file
 from igcam.core.version import __version__
 from igcam.data.cue import MaskCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
+<<<<<<< HEAD
 from igcam.core.errors import IgcamError
 from igcam.core.files import copy_file
 from igcam.core.options import to_plain
 from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.methods.base import Refinement
 from igcam.methods.options import FitOptions
+=======
+from igcam.methods.base import Refinement
+from igcam.methods.options import FitOptions, plain
+from igcam.runs.dataset_file import dataset_to_plain, read_samples
+>>>>>>> h-adapt
 from igcam.runs.folder import RunFolder
 
 _NETWORK = {"finetune", "features"}
-"""Stages that all others depend on."""
+"""Stages that all later ones depend on."""
 
 
 def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> None:
@@ -49,11 +57,12 @@ def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: 
     held = _decisions(earlier.options, read_samples(earlier.file("samples.json")))
     files = _files(run.options, dataset)
     reused: set[str] = set()
+    network: set[str] = set()
     for stage in run.options.stages:
         if isinstance(stage, Refinement):
             continue
-        needed = {artefact.partition("/")[0] for artefact in stage.reads} | (set(asked) & _NETWORK)
-        changed = sorted(needed - reused - {stage.name} - (_NETWORK if stage.name in _NETWORK else set()))
+        changed = sorted(({artefact.partition("/")[0] for artefact in stage.reads} | network) - reused)
+        network |= {stage.name} & _NETWORK
         made_of = [file for kind in stage.data for file in files[kind]]
         hindrance = f"other {', '.join(changed)}" if changed else ""
         hindrance = hindrance or _hindrance(earlier, stage.name, asked[stage.name], held.get(stage.name), made_of)
@@ -76,13 +85,19 @@ def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: 
 
 
 def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return by stage what decides on it beside what it reads; `samples` as in samples.json."""
+    """Return by stage what decides on it: names of what it reads, data and options; `samples` as in samples.json."""
     images, tags, cues = ([row.get(key) for row in samples["samples"]] for key in ("image", "tags", "cues_digest"))
     facts = {"photos": {"images": images}, "tags": {"classes": samples["classes"], "tags": tags}}
     facts["cues"] = {"cues": cues}
     return {
+<<<<<<< HEAD
         stage.name: {name: value for kind in stage.data for name, value in facts[kind].items()}
         | _named(_plain(stage.options))
+=======
+        stage.name: {"inputs": list(stage.reads)}
+        | {name: value for kind in stage.data for name, value in facts[kind].items()}
+        | _named(plain(stage.options))
+>>>>>>> h-adapt
         for stage in options.stages
     }
 

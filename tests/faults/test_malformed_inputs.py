@@ -258,6 +258,8 @@ def test_commands_on_maps(igcam: Command, folder: Path) -> None:
 
 RUN_JSON = ("run.json", "samples.json", "metrics.json", "environment.json", "images.json")
 STAGE_FILES = ("guide/stage.json", "guide/metrics.json")
+CHECKPOINTS = ("finetune/backbone", "features/reduction", "tagger/tagger", "reweight/head", "objects/tagger")
+"""What `label` reads of a run."""
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +294,7 @@ def test_commands_on_the_json_of_a_run(
         path.write_bytes(sound)
 
 
-@pytest.mark.parametrize("name", ["classify/head", "features/reduction", "reweight/head", "finetune/backbone"])
+@pytest.mark.parametrize("name", CHECKPOINTS)
 def test_commands_on_the_checkpoints_of_a_run(
     igcam: Command, run_copy: Path, scenes: Path, tmp_path: Path, name: str
 ) -> None:

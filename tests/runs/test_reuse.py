@@ -55,6 +55,8 @@ CASES: dict[str, tuple[Callable[[Dataset], Dataset], tuple[str, ...], tuple[str,
     "weights of influence": (lambda dataset: dataset, ("igcam.reweight.images=false",), STAGES[:5]),
     "noisy tags": (lambda dataset: dataset, ("igcam.noisy_tags.weight=1",), STAGES[:3]),
     "cues": (with_marks, (), STAGES[:4]),
+    "no influence": (lambda dataset: dataset, ('without=["reweight", "sharpen", "crf"]',), STAGES[:5]),
+    "no guidance": (lambda dataset: dataset, ('without=["guide", "sharpen", "crf"]',), STAGES[:4]),
     "proposals": (lambda dataset: dataset, ("igcam.guide.objectness.proposals=[]",), STAGES[:4]),
     "tags": (other_tags, (), STAGES[:1]),
     "a photo less": (lambda dataset: Dataset(dataset.classes, dataset.samples[:-1]), (), ()),
@@ -74,6 +76,16 @@ def test_unchanged_stages_are_reused_and_the_outcome_is_that_of_a_whole_run(
     whole = fit(dataset, tmp_path / "whole", chosen)
     assert contents(run.path, *ARRAYS) == contents(whole.path, *ARRAYS)
     assert read_json(run.file("metrics.json")).keys() == read_json(whole.file("metrics.json")).keys()
+
+
+def test_stages_that_read_something_else_are_not_reused(
+    tiny_data: Dataset, options: FitOptions, first: RunFolder, tmp_path: Path
+) -> None:
+    noisy = fit(tiny_data, tmp_path / "noisy", with_setting(options, "igcam.noisy_tags.weight=1"), earlier=first.path)
+    run = fit(tiny_data, tmp_path / "run", options, earlier=noisy.path)
+    assert reused(run) == STAGES[:3]
+    assert f"guide: not reused from {noisy.path}: other inputs" in run.file("log.txt").read_text()
+    assert contents(run.path, *ARRAYS) == contents(first.path, *ARRAYS)
 
 
 def test_a_run_stays_whole_when_the_earlier_one_is_deleted(

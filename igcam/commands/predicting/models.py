@@ -22,10 +22,9 @@ from igcam.models.devices import usual_device
 from igcam.models.segmenter import Segmenter
 from igcam.models.views import View, filled_up, mean_over_views, pixels_of_views
 from igcam.refine.stack import resized
-from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.artefacts import RunArtefacts, open_model
 from igcam.runs.folder import RunFolder
 from igcam.runs.segmenter_file import DESCRIPTION, read_segmenter
-from igcam.runs.trained import open_model
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
