@@ -14,18 +14,12 @@ from igcam.core.version import __version__
 from igcam.data.cue import MaskCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
-<<<<<<< HEAD
 from igcam.core.errors import IgcamError
 from igcam.core.files import copy_file
 from igcam.core.options import to_plain
 from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.methods.base import Refinement
 from igcam.methods.options import FitOptions
-=======
-from igcam.methods.base import Refinement
-from igcam.methods.options import FitOptions, plain
-from igcam.runs.dataset_file import dataset_to_plain, read_samples
->>>>>>> h-adapt
 from igcam.runs.folder import RunFolder
 
 _NETWORK = {"finetune", "features"}
@@ -90,14 +84,9 @@ def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> dict[str, dic
     facts = {"photos": {"images": images}, "tags": {"classes": samples["classes"], "tags": tags}}
     facts["cues"] = {"cues": cues}
     return {
-<<<<<<< HEAD
-        stage.name: {name: value for kind in stage.data for name, value in facts[kind].items()}
-        | _named(_plain(stage.options))
-=======
         stage.name: {"inputs": list(stage.reads)}
         | {name: value for kind in stage.data for name, value in facts[kind].items()}
-        | _named(plain(stage.options))
->>>>>>> h-adapt
+        | _named(_plain(stage.options))
         for stage in options.stages
     }
 
