@@ -18,11 +18,12 @@ def demo(
 ) -> None:
     """Run everything on built-in pictures, in minutes on two cores, and compare the stages with full supervision."""
     from igcam.commands.demo import demo as run_demo
-    from igcam.reporting import write_report
+    from igcam.reporting.page import write_report
 
     console = Console()
 
+    def after_seed(run: Path) -> None:
+        console.print(f"report: {write_report(run)}", highlight=False, soft_wrap=True)
+
     with progress_bars(console) as progress:
-        run_demo(out, seeds=seeds, images=images, console=console, progress=progress)
-    reports = [write_report(out / f"seed-{seed}" / "igcam") for seed in range(seeds)]
-    console.print(f"report: {reports[0]}", highlight=False, soft_wrap=True)
+        run_demo(out, seeds=seeds, images=images, console=console, progress=progress, after_seed=after_seed)

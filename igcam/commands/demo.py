@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from igcam.commands.evaluate import evaluate
 from igcam.commands.fit import fit
-from igcam.commands.label import label
+from igcam.commands.label import LABEL, label
 from igcam.core.files import read_json
 from igcam.core.progress import Progress
 from igcam.data.formats.folder import read_folder
@@ -78,7 +79,15 @@ def demo_options(seed: int) -> FitOptions:
     )
 
 
-def demo(out: str | Path, *, seeds: int = 3, images: int = 300, console: Console, progress: Progress) -> Path:
+def demo(
+    out: str | Path,
+    *,
+    seeds: int = 3,
+    images: int = 300,
+    console: Console,
+    progress: Progress,
+    after_seed: Callable[[Path], object] = lambda run: None,
+) -> Path:
     """Run the demonstration, print its table, and write OUT/summary.json.
 
     Args:
@@ -87,6 +96,7 @@ def demo(out: str | Path, *, seeds: int = 3, images: int = 300, console: Console
         images: Training pictures.
         console: Where the table goes.
         progress: Called with what is being done, the number done and the number to do.
+        after_seed: Called with the IG-CAM run of each seed, such as to write its report.
 
     Returns:
         The summary.
@@ -97,8 +107,11 @@ def demo(out: str | Path, *, seeds: int = 3, images: int = 300, console: Console
     for seed in range(seeds):
         for name, result in _one_seed(out / f"seed-{seed}", seed, images, progress).items():
             values[name].append(result)
+        after_seed(out / f"seed-{seed}" / "igcam")
         console.print(f"seed {seed}: done after {time.perf_counter() - start:.0f} s", highlight=False)
-    _print(values, console)
+        # The first table stands early; what the other seeds say joins it at the end.
+        if seed in (0, seeds - 1):
+            _print(values, console)
     summary = out / "summary.json"
     _write_summary(summary, values, out / "seed-0" / "igcam", images, time.perf_counter() - start)
     console.print(f"masks: {out / 'seed-0' / 'igcam' / 'masks'}", highlight=False, soft_wrap=True)
@@ -116,16 +129,26 @@ def _one_seed(folder: Path, seed: int, images: int, progress: Progress) -> dict[
     trained = run.file("stages", "finetune", "backbone.safetensors")
     frozen = replace(options, regime="frozen", backbone=replace(options.backbone, weights=trained))
     few = dataset.with_cues(simulate_cues(dataset, "mask", share=MASK_SHARE, seed=seed))
-    mixed = fit(few, folder / "masks5", frozen, bank=bank, split="built-in scenes", progress=progress)
-    results["masks5"] = _means(mixed, options.mask_stages[-1])
+    mixed = fit(_blind(few), folder / "masks5", frozen, bank=bank, split="built-in scenes", progress=progress)
+    results["masks5"] = _scores(mixed.file("masks"), dataset)
     every = dataset.with_cues(simulate_cues(dataset, "mask", seed=seed))
-    full = replace(frozen, without=("reweight",))
-    taught = fit(every, folder / "full", full, bank=bank, split="built-in scenes", progress=progress)
-    # What the head says of these pictures; the run's own masks are those that it was given.
-    label(dataset, taught, folder / "full" / "predicted", bank=bank, progress=progress)
-    result = evaluate(folder / "full" / "predicted", dataset)
-    results["full"] = {"miou": 100 * result.scores.miou, "boundary_iou": 100 * result.boundary.miou}
+    # Its own masks are those that it was given, so that they need no refinement.
+    full = replace(frozen, without=("reweight", "sharpen", "crf"))
+    taught = fit(_blind(every), folder / "full", full, bank=bank, split="built-in scenes", progress=progress)
+    refined = replace(LABEL, stages=("sharpen", "crf"))
+    label(dataset, taught, folder / "full" / "predicted", refined, bank=bank, progress=progress)
+    results["full"] = _scores(folder / "full" / "predicted", dataset)
     return results
+
+
+def _blind(dataset: Dataset) -> Dataset:
+    """Return the data set without its truth, so that only the last masks are scored."""
+    return Dataset(dataset.classes, tuple(replace(sample, truth=None) for sample in dataset))
+
+
+def _scores(masks: Path, dataset: Dataset) -> dict[str, float]:
+    result = evaluate(masks, dataset)
+    return {"miou": 100 * result.scores.miou, "boundary_iou": 100 * result.boundary.miou}
 
 
 def _means(run: RunFolder, stage: str) -> dict[str, float]:
