@@ -38,6 +38,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = arguments(__doc__)
     parser.add_argument("--methods", default=",".join(METHODS), help="names with commas between")
+    parser.add_argument("--set", action="append", default=[], help="METHOD.OPTION=VALUE, to try others than defaults")
     add_first_seed(parser)
     call(run, parser.parse_args())
 
@@ -59,14 +60,17 @@ def run(given: argparse.Namespace) -> None:
 def one_method(animals: Animals, method: str, seed: int, values: Values) -> None:
     """Fit a method, and IG-CAM guided by its maps, and add their numbers."""
     add, options = adder(values, seed), animals.options(seed)
-    seeds = animals.learn(method, animals.train, replace(options, method=method))
+    settings = [setting for setting in animals.arguments.set if setting.startswith(f"{method}.")]
+    seeds = animals.learn(method, animals.train, with_setting(replace(options, method=method), *settings))
     add(f"{method}/seed/train", *scored(seeds.file("masks"), animals.train))
     values.setdefault(f"{method}/seed-oracle/train/miou", []).append(oracle(seeds, animals.train))
     values.setdefault(f"{method}/minutes", []).append(float(seeds.facts(method)["seconds"]) / 60)
     guided = fit(
         animals.train,
         animals.folder(f"seed-{seed}") / f"igcam-{method}",
-        with_setting(options, f"igcam.maps={method}"),
+        with_setting(
+            options, f"igcam.maps={method}", *(setting.replace(method, "igcam.maps", 1) for setting in settings)
+        ),
         bank=animals.arguments.bank,
         earlier=seeds.path,
         split="voc-animals train",
