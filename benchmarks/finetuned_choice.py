@@ -19,7 +19,7 @@ from animals import Animals, arguments, call, print_rows, progress, scored
 from finetuned import FINETUNED, cores_each, in_processes, opened, run_path
 
 from igcam.commands.distill import distill
-from igcam.commands.predicting.segmenter import SegmenterPredictor
+from igcam.commands.predicting.models import SegmenterPredictor
 from igcam.core.files import read_json, write_json
 from igcam.data.sample import Dataset
 from igcam.metrics.results import Row, write_results
