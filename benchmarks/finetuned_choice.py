@@ -19,6 +19,7 @@ from animals import Animals, arguments, call, print_rows, progress, scored
 from finetuned import FINETUNED, cores_each, in_processes, opened, run_path
 
 from igcam.commands.distill import distill
+from igcam.commands.predicting.models import SegmenterPredictor
 from igcam.core.files import read_json, write_json
 from igcam.data.sample import Dataset
 from igcam.metrics.results import Row, write_results
@@ -102,8 +103,8 @@ def part_of_run(animals: Animals, mode: str) -> RunFolder:
     write_json(part.file("samples.json"), dataset_to_plain(dataset.subset(np.array(dataset.names)[kept].tolist())))
     whole, own = RunArtefacts(source), RunArtefacts(part)
     confidence = [f"{stage.name}/confidence" for stage in source.options.stages if "confidence" in stage.leaves][-1]
-    own.leave(confidence, whole.array(confidence)[kept])
-    tagger = fit_tagger(whole.array("features/pooled")[kept], dataset.tag_matrix()[kept], 0)
+    own.leave(confidence, whole.load_array(confidence)[kept])
+    tagger = fit_tagger(whole.load_array("features/pooled")[kept], dataset.tag_matrix()[kept], 0)
     own.leave("tagger/tagger", tagger.state_dict())
     part.path.joinpath("masks").symlink_to(source.file("masks").resolve())
     write_json(part.done_file("masks"), {})
@@ -124,9 +125,10 @@ def one_candidate(animals: Animals, name: str, mode: str) -> None:
     held_out = held_out_of(animals.train, animals.arguments.quick)
     values: dict[str, float] = {}
     for share in SHARES:
-        predictor = opened(part, folder / "segmenter")
-        predictor.predictor.segmenter.prior.share = share  # type: ignore[attr-defined]
-        predictor.predict(held_out, folder / f"share-{share}")
+        predictor = SegmenterPredictor.open(folder / "segmenter")
+        if predictor.segmenter.prior is not None:
+            predictor.segmenter.prior.share = share
+        opened(part, predictor).predict(held_out, folder / f"share-{share}")
         miou, boundary = scored(folder / f"share-{share}", held_out)
         values |= {f"{name}/{mode}/share-{share}/miou": miou, f"{name}/{mode}/share-{share}/boundary-iou": boundary}
     write_json(file, values)

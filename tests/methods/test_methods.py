@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import ClassVar
 
 from method_suite import MethodSuite
@@ -29,5 +30,6 @@ class TestIgcam(MethodSuite):
 
 
 def test_every_method_has_its_suite() -> None:
+    importlib.import_module("test_tail_methods")
     own = {name for name, method in methods().items() if type(method).__module__.startswith("igcam.")}
     assert {suite.method for suite in MethodSuite.__subclasses__()} == own

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from igcam.commands.fit import fit
 from igcam.core.files import read_json
+from igcam.core.options import options
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset
 from igcam.methods.base import AllImages, Artefacts, EachImage, Method, MethodOptions, Refinement, Soft, Stage, Work
@@ -31,7 +32,7 @@ from igcam.runs.folder import RunFolder
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@options
 class ToyOptions(MethodOptions):
     """One number that decides on the maps, and one on what is drawn of them."""
 
@@ -219,7 +220,7 @@ def test_a_stage_reads_only_what_it_declares(
 ) -> None:
     class Sneaky(Toy):
         name = "sneaky"
-        options = type("SneakyOptions", (ToyOptions,), {})
+        options = options(type("SneakyOptions", (ToyOptions,), {}))
 
         def stages(self, chosen: ToyOptions, run: FitOptions) -> Sequence[Stage]:
             stage = Similarity(chosen.background)
@@ -234,8 +235,6 @@ def test_a_stage_reads_only_what_it_declares(
 def test_it_can_guide_igcam(tiny_data: Dataset, trained: Path, tmp_path: Path) -> None:
     options = tiny_options(trained)
     plain = fit(tiny_data, tmp_path / "plain", options, split="scenes")
-    from dataclasses import replace
-
     guided = replace(options, method=replace(options.chosen, maps=ToyOptions()))
     run = fit(tiny_data, tmp_path / "toy", guided, earlier=plain.path, split="scenes")
     assert list(read_json(run.file("metrics.json"))["stages"])[:3] == ["cam", "similarity", "guide"]

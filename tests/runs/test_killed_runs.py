@@ -17,7 +17,7 @@ MOMENTS: list[Moment] = [
     ("before", "features/reduced.npy", 1),
     ("seen", "stages/features/stage.json", 1),
     ("before", "classify/stage.json", 1),
-    ("progress", "refine the targets", 9),
+    ("progress", "update the pseudo labels", 9),
     ("before", "guide/stage.json", 1),
     ("after", "reweight/pseudo_labels.npy", 1),
     ("progress", "draw masks", 3),

@@ -8,10 +8,10 @@ from tiny_runs import contents, tiny_options
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
+from igcam.core.options import with_setting
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
-from igcam.core.options import with_setting
 from igcam.runs.dataset_file import dataset_to_plain, read_dataset_file
 from igcam.runs.folder import RunFolder
 

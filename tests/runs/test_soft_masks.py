@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from igcam.methods.refinements import DenseCrf, Sharpen
 from igcam.refine.crf import CRF_PRESETS, CRFParameters
 from igcam.refine.pyramid import PyramidOptions
-from igcam.methods.refinements import DenseCrf, Sharpen
-from igcam.runs.soft_masks import final_mask, masks as render
+from igcam.runs.soft_masks import final_mask
+from igcam.runs.soft_masks import masks as render
 
 ALL = (Sharpen(PyramidOptions()), DenseCrf(CRFParameters(bilateral_colour=20)))
 
