@@ -15,13 +15,15 @@ from tiny_runs import tiny_options
 from igcam.commands.fit import fit
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json
+from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.methods.cam_tail import CamTailOptions
 from igcam.methods.hfpl import HfplOptions
+from igcam.methods.network import open_backbone
 from igcam.methods.options import FitOptions
 from igcam.methods.training.tail import TailOptions
 from igcam.models.backbone import BackboneOptions
-from igcam.models.views import mean_over_views
+from igcam.models.views import View, mean_over_views, to_pixels
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 
@@ -34,13 +36,11 @@ class TailSuite:
     def test_predictions_with_tags_are_the_maps_of_the_run(self, run: RunFolder, tiny_data: Dataset) -> None:
         artefacts, options = RunArtefacts(run), run.options
         model = options.entry.model(artefacts, options.chosen, options, len(run.classes))
-        from igcam.methods.features import views_of
-        from igcam.methods.network import open_backbone
-        from igcam.models.bank import FeatureBank
-
-        bank = FeatureBank(run.file("bank"), open_backbone(artefacts, options), views_of(64, True))
-        images = [sample.image for sample in tiny_data.samples[:3]]
-        views, flips = [bank.read_batch(images, view) for view in bank.views], [False, True]
+        backbone = open_backbone(artefacts, options)
+        squares = np.stack([View(64).apply(load_image(sample.image)) for sample in tiny_data.samples[:3]])
+        with torch.inference_mode():
+            views = [backbone(to_pixels(one, torch.device("cpu"))) for one in (squares, squares[:, :, ::-1].copy())]
+        flips = [False, True]
         tags = tiny_data.tag_matrix()[:3]
         scores, deep = model.to(torch.device("cpu")).scores(views, flips, tags)
         np.testing.assert_allclose(scores, artefacts.load_array(options.entry.maps)[:3].astype(np.float32), atol=2e-3)
