@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from igcam.core.errors import IgcamError
 
@@ -43,6 +43,20 @@ def checked_tags(name: str, tags: ArrayLike, count: int, classes: int | None = N
     if bad.any():
         raise ValueError(f"{name}: values must lie in [0, 1], got {array[bad][0]}")
     return array
+
+
+def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> NDArray[np.int64]:
+    """Return labels as int64 (count,).
+
+    Raises:
+        ValueError: Wrong shape, not integers, or outside 0..classes - 1.
+    """
+    array = np.asarray(labels)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: must be integers ({count},), got {array.dtype} {array.shape}")
+    if array.min() < 0 or array.max() >= classes:
+        raise ValueError(f"{name}: must lie in 0..C - 1 with C = {classes}, got {array.min()}..{array.max()}")
+    return array.astype(np.int64)
 
 
 def checked_weight(name: str, weight: ArrayLike | None, count: int, classes: int) -> np.ndarray:

@@ -223,18 +223,6 @@ class HeadInfluence:
         """
         return -self.sample_weight * influence / (len(influence) * (1 - self.leverage()))
 
-    def grad_dot(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
-        """Return -grad_c V . grad_c l_i, float64 (n, C): the effect on V of one small gradient step on image i.
-
-        Without the inverse Hessian this is not influence, and it ranks images differently.
-
-        Source: Pruthi et al., "Estimating Training Data Influence by Tracing Gradient Descent", NeurIPS 2020,
-        with one checkpoint (TracIn).
-        """
-        rows, pulls = self._validation(features, tags, sample_weight)
-        vectors = self.space.into(pulls.T @ rows / len(rows))
-        return -self.residual * (self.space.rows @ vectors.T)
-
     def _quadratic(self) -> np.ndarray:
         """Return x_i^T H_c^-1 x_i, float64 (n, C)."""
         squares = np.empty_like(self.residual)
@@ -267,9 +255,8 @@ class HeadInfluence:
 def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: HeadVector) -> np.ndarray:
     """Split the influence of an image, for a head on average-pooled features, over its locations.
 
-    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes
-    equally at every location. The sum over locations is the image's influence I_c(i, V); positive locations
-    raise V.
+    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes equally at
+    every location. The sum over locations is the image's influence I_c(i, V); positive locations raise V.
 
     Args:
         feature_map: (D, h, w), the features before pooling, scaled and centred like the pooled features.

@@ -11,7 +11,14 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 
 from igcam.core.errors import IgcamError
-from igcam.influence.design import checked_features, checked_head, checked_l2, row_space, with_constant
+from igcam.influence.design import (
+    checked_features,
+    checked_head,
+    checked_l2,
+    checked_labels,
+    row_space,
+    with_constant,
+)
 from igcam.influence.head import HeadVector
 
 Array = NDArray[np.float64]
@@ -189,20 +196,6 @@ class SoftmaxInfluence:
         rows = with_constant(checked_features("validation features", features, width - 1))
         labels = checked_labels("validation labels", labels, len(rows), classes)
         return rows, softmax(rows @ self._theta.T, axis=1) - np.eye(classes)[labels]
-
-
-def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> NDArray[np.int64]:
-    """Return labels as int64 (count,).
-
-    Raises:
-        ValueError: Wrong shape, not integers, or outside 0..classes - 1.
-    """
-    array = np.asarray(labels)
-    if array.shape != (count,) or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: must be integers ({count},), got {array.dtype} {array.shape}")
-    if array.min() < 0 or array.max() >= classes:
-        raise ValueError(f"{name}: must lie in 0..C - 1 with C = {classes}, got {array.min()}..{array.max()}")
-    return array.astype(np.int64)
 
 
 def _gradients(pulls: Array, rows: Array) -> Array:

@@ -116,9 +116,8 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute the feature maps of a batch.
 
-        For networks that cut the image into patches (ViT, Swin, ConvNeXt) the image is resized up to the next
-        multiple of `multiple`, so that the maps cover exactly the image. A transformer's last norm is applied
-        to its maps.
+        For networks that cut the image into patches (ViT, Swin, ConvNeXt) the image is resized up to the next multiple
+        of `multiple`, so that the maps cover exactly the image. A transformer's last norm is applied to its maps.
 
         Args:
             images: float (N, 3, H, W), RGB in [0, 1].

@@ -7,8 +7,9 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import digest, write_json, write_tensors
+from igcam.core.files import CHECKSUM, digest, write_json, write_tensors
 from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.data.images import load_image
 from igcam.models.backbone import images_a_pass, passes
-from igcam.models.bank_file import has_nan, layout
 from igcam.models.views import View, filled_up, pixels_of_views, to_pixels
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class FeatureBank:
     key, so that whatever changes the features changes the file. Damaged files are computed again. Values
     beyond the range of half precision (65504) are clamped to it. Several processes may share a folder.
 
-        FOLDER/<16 hex digits of the key>/key.json
-        FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
+        FOLDER/<16 hex digits of the key>/key.json FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
     """
 
     def __init__(self, folder: str | Path, backbone: Backbone | Encoder, views: Sequence[View] = (View(),)) -> None:
@@ -86,12 +85,7 @@ class FeatureBank:
         _raise(failures)
         return tasks
 
-    def fill(
-        self,
-        paths: Sequence[str | Path],
-        batch_size: int = 8,
-        progress: Progress | None = None,
-    ) -> int:
+    def fill(self, paths: Sequence[str | Path], batch_size: int = 8, progress: Progress | None = None) -> int:
         """Compute what is missing.
 
         Each thread takes a batch from the files to the features on disk, on its share of the cores; memory holds a
@@ -305,3 +299,27 @@ def decoded(batch: list[Task]) -> list[tuple[Task, NDArray[np.uint8] | IgcamErro
         image = images[path]
         result.append(((path, view), image if isinstance(image, IgcamError) else view.apply(image)))
     return result
+
+
+def layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:
+    """Parse a file's header into shapes, offset of the first value and checksum; None if it is not whole."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            total = file.stat().st_size
+            if length > total - 8:
+                return None
+            header: dict[str, Any] = json.loads(stream.read(length))
+        checksum = int(header.pop("__metadata__")[CHECKSUM])
+        shapes = [tuple(header[name]["shape"]) for name in sorted(header)]
+        whole = 8 + length + sum(2 * prod(shape) for shape in shapes) == total
+        half = all(level["dtype"] == "F16" for level in header.values())
+        return (shapes, 8 + length, checksum) if whole and half and shapes else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def has_nan(level: Tensor) -> bool:
+    """Tell whether half-precision values are not all numbers, in one thread: those of torch are at the network."""
+    bits: NDArray[np.uint16] = level.numpy().view(np.uint16)
+    return bool(bits.size) and int((bits & 0x7FFF).max()) > 0x7C00

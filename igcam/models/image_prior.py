@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from igcam.models.linear_head import fit_linear_head
-from igcam.models.penalty import best_penalty
-from igcam.models.power_normalisation import power_normalised, signed_sqrt
+from igcam.models.linear_head import best_penalty, fit_linear_head, power_normalised, signed_sqrt
 from igcam.models.tensors import weight_and_bias
 
 PENALTIES = (0.01, 0.003, 0.001)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax, softmax
+from torch import Tensor
 
 from igcam.core.errors import IgcamError
-from igcam.influence.design import checked_features, checked_l2, checked_tags, checked_weight, row_space
+from igcam.core.progress import Progress, no_progress
+from igcam.influence.design import (
+    checked_features,
+    checked_l2,
+    checked_labels,
+    checked_tags,
+    checked_weight,
+    row_space,
+)
 from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.floating]
 MAX_NEWTON_STEPS = 100
 MAX_CG_STEPS = 1000
 MAX_HALVINGS = 50
@@ -43,11 +57,10 @@ def fit_linear_head(
 ) -> LinearHead:
     """Fit a linear head to the unique optimum of its tag loss, each class separately.
 
-    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, where l is the logistic loss of one tag and theta_c
-    holds the weight and the bias. The bias is penalised like a weight, so that a class without positives has a
-    finite optimum too; the influence functions use the same J. Newton steps for all classes at once, solved by
-    conjugate gradients preconditioned with the features' second moments; in n dimensions where D >= n.
-    Deterministic.
+    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, where l is the logistic loss of one tag and theta_c holds the
+    weight and the bias. The bias is penalised like a weight, so that a class without positives has a finite optimum
+    too; the influence functions use the same J. Newton steps for all classes at once, solved by conjugate gradients
+    preconditioned with the features' second moments; in n dimensions where D >= n. Deterministic.
 
     Args:
         features: (n, D), any float type; computed in float64. Their scale sets the scale of l2.
@@ -245,3 +258,122 @@ def cross_fit(
         residuals[k, on] = trained.residual
         directions.append(trained.solve(gradient))
     return CrossFit(fold, _out_of_fold(features, fold, heads), influence, residuals, tuple(directions), tuple(heads))
+
+
+def best_penalty(
+    features: Array, tags: Floats, penalties: Sequence[float], folds: int, seed: int, progress: Progress = no_progress
+) -> float:
+    """Return the penalty with the lowest out-of-fold tag loss; the first one if there is only one, or only one image.
+
+    Args:
+        features: (n, D), scaled.
+        tags: (n, C), 0 or 1, or soft tags in between.
+        penalties: To choose from.
+        folds: Number of folds, reduced to n where it is larger.
+        seed: Of the folds.
+        progress: Called with what is being done, the number done and the number to do.
+    """
+    folds = min(folds, len(features))
+    if len(penalties) < 2 or folds < 2:
+        return penalties[0]
+    features = rotated(features)
+    losses = []
+    for step, penalty in enumerate(penalties):
+        losses.append(tag_loss(cross_fitted_logits(features, tags, penalty, folds, seed), tags))
+        progress("choose the penalty", step + 1, len(penalties))
+    return penalties[int(np.argmin(losses))]
+
+
+def rotated(features: Array) -> Array:
+    """Return features (n, D) with the same inner products in n columns if D > n, so that no fit has to rotate them."""
+    if features.shape[1] <= len(features):
+        return features
+    _, triangle = np.linalg.qr(features.T)
+    return np.ascontiguousarray(triangle.T)
+
+
+def tag_loss(logits: Floats, tags: Floats) -> float:
+    """Return the mean binary cross-entropy of raw logits (N, C) and tags (N, C)."""
+    return float((np.logaddexp(0, logits) - tags * logits).mean())
+
+
+class PowerNormalised(NamedTuple):
+    """Power-normalised features, and what maps other features to them."""
+
+    features: NDArray[np.float64]
+    """float64 (n, D): (root - mean) * scale, with a mean square norm of one hundred."""
+    mean: NDArray[np.float64]
+    """float64 (D,): mean of the roots."""
+    scale: float
+    """Factor of the centred roots."""
+
+
+def power_normalised(features: ArrayLike) -> PowerNormalised:
+    """Return the signed square roots of pooled features (n, D), centred and scaled."""
+    roots = signed_sqrt(torch.as_tensor(np.asarray(features, np.float64))).numpy()
+    mean = roots.mean(axis=0)
+    centred = roots - mean
+    scale = feature_scale(centred)
+    return PowerNormalised(centred * scale, mean, scale)
+
+
+def signed_sqrt(features: Tensor) -> Tensor:
+    """Return sign(f) sqrt(|f|).
+
+    Source: Perronnin et al., ECCV 2010.
+    """
+    return features.sign() * features.abs().sqrt()
+
+
+def fit_softmax_head(
+    features: ArrayLike, labels: ArrayLike, classes: int, l2: float, tolerance: float = 1e-8
+) -> LinearHead:
+    """Minimise 1/n sum_i cross-entropy_i + l2/2 |Theta|^2 over weights and biases of all classes.
+
+    The bias is penalised like a weight, as in `fit_linear_head`, so the optimum is unique. Trust-region Newton
+    method with conjugate gradients, in n dimensions where D >= n. Deterministic.
+
+    Args:
+        features: (n, D), any float type; computed in float64.
+        labels: Integers (n,), 0 to classes - 1.
+        classes: Number of classes C, at least 2.
+        l2: Penalty, positive.
+        tolerance: Largest norm of the gradient at the end.
+
+    Raises:
+        ValueError: Wrong shapes or values of arrays.
+        IgcamError: l2 is not positive, or too small for the tolerance to be reached.
+    """
+    features = checked_features("features", features)
+    if classes < 2:
+        raise ValueError(f"classes: must be at least 2, got {classes}")
+    labels = checked_labels("labels", labels, len(features), classes)
+    l2 = checked_l2(l2)
+    space = row_space(features)
+    rows, count, truth = space.rows, len(features), np.eye(classes)[labels]
+
+    def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        theta = vector.reshape(classes, -1)
+        logits = rows @ theta.T
+        value = -(truth * log_softmax(logits, axis=1)).sum() / count + l2 / 2 * (vector**2).sum()
+        gradient = (softmax(logits, axis=1) - truth).T @ rows / count + l2 * theta
+        return float(value), gradient.ravel()
+
+    def product(vector: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        shares = softmax(rows @ vector.reshape(classes, -1).T, axis=1)
+        moved = rows @ direction.reshape(classes, -1).T
+        pulls = shares * (moved - (shares * moved).sum(axis=1, keepdims=True))
+        return (pulls.T @ rows / count).ravel() + l2 * direction
+
+    start = np.zeros(classes * rows.shape[1])
+    found = minimize(
+        objective, start, jac=True, hessp=product, method="trust-ncg", options={"gtol": tolerance, "maxiter": 500}
+    )
+    norm = float(np.linalg.norm(found.jac))
+    if not norm <= 10 * tolerance:
+        raise IgcamError(
+            f"l2: {l2:g} is too small for these features: after {found.nit} steps the gradient norm is {norm:.1e}, "
+            f"wanted {tolerance:g}"
+        )
+    theta = space.out_of(found.x.reshape(classes, -1))
+    return LinearHead(theta[:, :-1].copy(), theta[:, -1].copy(), l2, norm, int(found.nit))

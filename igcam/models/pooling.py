@@ -65,12 +65,7 @@ def top_share(maps: Tensor, share: float = 0.1) -> Tensor:
     return torch.topk(flat, count, dim=2, sorted=False).values.mean(dim=2)
 
 
-POOLINGS: dict[str, Pooling] = {
-    "average": average,
-    "max": maximum,
-    "log-sum-exp": log_sum_exp,
-    "top": top_share,
-}
+POOLINGS: dict[str, Pooling] = {"average": average, "max": maximum, "log-sum-exp": log_sum_exp, "top": top_share}
 """Poolings by name."""
 
 

@@ -2,9 +2,9 @@
 
 from igcam.core.parallel import in_parallel
 from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
-from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
+from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary
 from igcam.refine.lattice import PermutohedralLattice
-from igcam.refine.propagation import by_rows, symmetrically, walk
+from igcam.refine.propagation import by_rows, walk
 from igcam.refine.pyramid import DenseLevelOptions, Level, PyramidOptions, dense_level, sharpen
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "DenseAffinityOptions",
     "dense_affinity",
     "by_rows",
-    "symmetrically",
     "walk",
     "DenseLevelOptions",
     "dense_level",
@@ -24,7 +23,6 @@ __all__ = [
     "CRF_PRESETS",
     "dense_crf",
     "dense_crf_from_unary",
-    "unary_from_labels",
     "PermutohedralLattice",
     "in_parallel",
 ]

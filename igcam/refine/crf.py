@@ -140,29 +140,6 @@ def _messages(kernels: list[Kernel], marginal: Array) -> Array:
     return message
 
 
-def unary_from_labels(labels: NDArray[np.integer], classes: int, certainty: float = 0.7) -> Array:
-    """Turn a mask into unary energies: its class has probability `certainty`, the others share the rest.
-
-    Args:
-        labels: Integers (H, W), 0..classes - 1; pixels of any other value are undecided.
-        classes: Number of classes K, background included, at least 2.
-        certainty: Probability of the mask's class, in 0..1 exclusive; IRN takes 0.7.
-
-    Returns:
-        float32 (K, H, W).
-
-    Raises:
-        ValueError: An argument is out of these ranges.
-    """
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels: must be integers (H, W), got {labels.dtype} {labels.shape}")
-    if classes < 2 or not 0 < certainty < 1:
-        raise ValueError(f"certainty: must lie between 0 and 1 for at least 2 classes, got {certainty}, {classes}")
-    is_class = labels == np.arange(classes, dtype=np.int64)[:, None, None]
-    energy = np.where(is_class, -np.log(certainty), -np.log((1 - certainty) / (classes - 1)))
-    return np.where(is_class.any(axis=0), energy, np.log(classes)).astype(np.float32)
-
-
 def _kernels(image: NDArray[np.uint8], parameters: CRFParameters) -> list[Kernel]:
     """Return the kernels that count, each with its weight."""
     height, width = image.shape[:2]

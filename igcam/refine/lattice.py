@@ -57,11 +57,6 @@ class PermutohedralLattice:
         """Number of points."""
         return len(self._vertex_of)
 
-    @property
-    def vertices(self) -> int:
-        """Number of lattice vertices in use."""
-        return self._before.shape[1] - 1
-
     def filter(self, values: Array) -> Array:
         """Filter values at the points, float32 (N,) or (L, N), into an array of the same shape.
 

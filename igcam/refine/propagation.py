@@ -27,30 +27,10 @@ def by_rows(affinity: Affinity, *, in_place: bool = False) -> Affinity:
     return scipy.sparse.csr_array(scipy.sparse.diags_array(factor) @ affinity)
 
 
-def symmetrically(affinity: Affinity) -> Affinity:
-    """Divide by the roots of the sums of row and column: `D^(-1/2) W D^(-1/2)`, as manifold ranking does.
-
-    A symmetric affinity stays so, and its largest eigenvalue is one.
-
-    Args:
-        affinity: (n, n), at least 0, dense or sparse.
-
-    Source:
-        Zhou et al., "Ranking on data manifolds", 2003.
-    """
-    return _scaled(affinity, np.sqrt(_inverse(affinity.sum(axis=1))), np.sqrt(_inverse(affinity.sum(axis=0))))
-
-
 def _inverse(sums: NDArray[np.float32]) -> NDArray[np.float32]:
     total = np.asarray(sums, np.float32).ravel()
     # The inverse of what is smaller is infinite: such a row counts as empty.
     return np.divide(1, total, out=np.zeros_like(total), where=total >= np.finfo(np.float32).tiny)
-
-
-def _scaled(affinity: Affinity, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Affinity:
-    if isinstance(affinity, np.ndarray):
-        return affinity * rows[:, None] * columns
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(rows) @ affinity @ scipy.sparse.diags_array(columns))
 
 
 def walk(
@@ -64,10 +44,9 @@ def walk(
 ) -> NDArray[np.float32]:
     """Replace the scores of every node by the mean over its neighbours, `steps` times.
 
-    Every step is `p <- (1 - restart) T p + restart * seeds` on the nodes that are not clamped. With rows of T
-    that sum to one, scores stay within the range of the seeds and constant maps stay constant. Competition
-    raises the scores of a node to that power after each step and scales them back to their sum over the K
-    rows, so that the best gains.
+    Every step is `p <- (1 - restart) T p + restart * seeds` on the nodes that are not clamped. With rows of T that sum
+    to one, scores stay within the range of the seeds and constant maps stay constant. Competition raises the scores of
+    a node to that power after each step and scales them back to their sum over the K rows, so that the best gains.
 
     Args:
         transition: (n, n), sparse or dense, or (m, n) with the rows of the m nodes that are not clamped, in order.

@@ -178,7 +178,5 @@ def _box_region(box: BoxCue, height: int, width: int, rows: int, columns: int) -
         return slice(first, max(first + 1, min(last, count)))
 
     return BoxRegion(
-        int(box.label or 0),
-        touched(box.top, box.bottom, height, rows),
-        touched(box.left, box.right, width, columns),
+        int(box.label or 0), touched(box.top, box.bottom, height, rows), touched(box.left, box.right, width, columns)
     )
