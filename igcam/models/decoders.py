@@ -25,23 +25,23 @@ Levels = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class DecoderKind:
-    """What is special to a decoder."""
+    """Parameters of a decoder."""
 
     components: tuple[int, ...]
-    """Channels that each level of the network is reduced to before it, shallow to deep; as many as it has levels."""
+    """Channels that each level of the network is reduced to, shallow to deep, one per level."""
     joined: int
-    """So many of the deepest levels are joined to one."""
+    """Number of deepest levels that are concatenated."""
     build: Callable[[list[int], int, float], nn.Module]
-    """Called with the channels of the maps, those of images and of stride 2 first, the width, and the dropout."""
+    """Called with the channels of the maps (first those of the image and of stride 2), the width and the dropout."""
 
 
 class _DeepLabV3Plus(DeepLabV3PlusDecoder):
     def __init__(self, channels: list[int], width: int, dropout: float) -> None:
-        # Rates of the paper for output stride 16; those for stride 8 reach beyond small maps.
+        # Rates of the paper for output stride 16; those for stride 8 exceed small maps.
         super().__init__(channels, 4, width, (6, 12, 18), 16, True, dropout)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Bring the coarse map to the fine one, however many times finer that is; cells are areas."""
+        """Resize the coarse map to the fine one, by any factor."""
         fine = self.block1(features[2])
         coarse = resized_to(self.aspp(features[-1]), *fine.shape[2:])
         fused: Tensor = self.block2(torch.cat([coarse, fine], dim=1))
@@ -60,7 +60,7 @@ class _FPN(FPNDecoder):
         """Resize the maps so that each is exactly twice as fine as the next one; the deepest is halved at most."""
         maps = features[-4:]
         pairs = zip(maps[0].shape[2:], maps[-1].shape[2:], strict=True)
-        # Rounded up without a negative number, which ONNX would divide otherwise.
+        # Rounded up without negative numbers, which ONNX divides differently.
         height, width = (max((finest + 7) // 8, (deepest + 1) // 2) for finest, deepest in pairs)
         sized = [
             resized_to(level, ratio * height, ratio * width) for level, ratio in zip(maps, (8, 4, 2, 1), strict=True)
@@ -84,16 +84,14 @@ NeurIPS 2021."""
 
 
 class Decoder(ClassLogits):
-    """From levels of a network to raw logits.
-
-    Batch norms are shared among processes, see `SharedBatchNorm`.
+    """From levels of a network to raw logits; batch norms are `SharedBatchNorm`.
 
     Args:
         name: A key of `DECODERS`.
         channels: Of the levels, as many as the decoder takes.
         classes: Number of classes C, without background.
         width: Channels within; a multiple of 32.
-        dropout: Share dropped in training.
+        dropout: Dropout rate in training.
 
     Raises:
         ValueError: The number of levels or the width does not fit.
@@ -121,11 +119,11 @@ class Decoder(ClassLogits):
     def forward(self, levels: Levels) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), background first, on the grid of the shallowest level.
 
-        The grid can be a few cells larger, where the levels do not divide each other.
+        The grid can be a few locations larger where the levels do not divide each other.
         """
         alone = len(self.kind.components) - self.kind.joined
         maps = [*levels[:alone], stack_levels(levels[alone:])]
-        # These decoders look for maps of stride 4 and more behind the image and a map of stride 2.
+        # These decoders expect the image and a map of stride 2 before the maps of stride 4 and more.
         height, width = maps[0].shape[2:]
         image = maps[0].new_zeros(()).expand(1, 3, 4 * height, 4 * width)
         logits: Tensor = self.leave(self.inner([image, maps[0][:, :0], *maps]))
@@ -135,8 +133,8 @@ class Decoder(ClassLogits):
 def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
     """Return the stages of a network that a decoder takes, ascending.
 
-    Of a pyramid these are the last ones, for `deeplabv3plus` the first of stride 4 and the last two; of a network
-    whose stages are all of one stride, such as a plain transformer, stages at even distances.
+    Of a pyramid the last ones, for `deeplabv3plus` the first of stride 4 and the last two; of a network whose stages
+    all have one stride, such as a plain transformer, stages at even distances.
 
     Args:
         name: A key of `DECODERS`.
@@ -156,16 +154,12 @@ def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
 
 
 def resized_to(level: Tensor, height: int, width: int) -> Tensor:
-    """Resize (N, K, h, w) bilinearly; without a look at its size, so that an exported network takes every size."""
+    """Resize (N, K, h, w) bilinearly, by operations that export for every size."""
     return F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
 
 
 class BinnedMean(nn.Module):
-    """What `nn.AdaptiveAvgPool2d(bins)` gives, by operations that ONNX has for every size.
-
-    Args:
-        bins: Rows and columns that come out.
-    """
+    """`nn.AdaptiveAvgPool2d(bins)` by operations that ONNX has for every size."""
 
     def __init__(self, bins: int) -> None:
         super().__init__()
@@ -177,7 +171,7 @@ class BinnedMean(nn.Module):
         return rows @ feature @ columns.T
 
     def _weights(self, feature: Tensor, axis: int) -> Tensor:
-        """Return what each place counts in each bin, (bins, h) or (bins, w): a bin is rounded outwards."""
+        """Return the weight of each location in each bin, (bins, h) or (bins, w); bins are rounded outwards."""
         side = feature.shape[axis]
         location = torch.arange(side, device=feature.device)
         first = torch.arange(self.bins, device=feature.device)[:, None]
@@ -189,7 +183,7 @@ class BinnedMean(nn.Module):
 
 
 def _replace(module: Any) -> None:
-    """Put batch norms that processes share in place of torch's, and pools that ONNX has."""
+    """Replace batch norms by shared ones, and pools by ones that ONNX has."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, SharedBatchNorm(child.num_features))

@@ -1,4 +1,4 @@
-"""A multi-label linear head fitted to the optimum of a convex loss, and its out-of-fold use."""
+"""Linear heads fitted to the optimum of a convex loss, their penalty, and their out-of-fold use."""
 
 from __future__ import annotations
 
@@ -41,11 +41,10 @@ class LinearHead:
     bias: Array
     """float64 (C,)."""
     l2: float
-    """Penalty on weight and bias that it was fitted with."""
+    """Its penalty on weight and bias."""
     gradient_norm: float
-    """Largest norm of the gradient of J_c over the classes; the error of theta_c is at most gradient_norm / l2."""
+    """Largest norm of the gradient of J_c over the classes; theta_c is within gradient_norm / l2 of the optimum."""
     newton_steps: int
-    """Newton steps taken."""
 
     def logits(self, features: ArrayLike) -> Array:
         """Return raw logits, float64 (n, C), of features (n, D)."""
@@ -57,25 +56,23 @@ def fit_linear_head(
 ) -> LinearHead:
     """Fit a linear head to the unique optimum of its tag loss, each class separately.
 
-    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, where l is the logistic loss of one tag and theta_c holds the
-    weight and the bias. The bias is penalised like a weight, so that a class without positives has a finite optimum
-    too; the influence functions use the same J. Newton steps for all classes at once, solved by conjugate gradients
-    preconditioned with the features' second moments; in n dimensions where D >= n. Deterministic.
+    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, with l the logistic loss of one tag and theta_c = (weight,
+    bias). The penalty includes the bias, so that a class without positives has a finite optimum; the influence
+    functions use the same J. Newton steps for all classes at once, solved by conjugate gradients preconditioned with
+    the second moments of the features; in n dimensions where D >= n. Deterministic.
 
     Args:
         features: (n, D), any float type; computed in float64. Their scale sets the scale of l2.
-        tags: (n, C), 0 or 1, or soft tags in between.
+        tags: (n, C) in 0..1; soft tags are allowed.
         l2: Penalty, positive.
         sample_weight: None, (n,) or (n, C), at least 0; not normalised, n stays the number of rows.
-        tolerance: Largest norm of the gradient of J_c at the end, for every class.
+        tolerance: Largest allowed norm of the gradient of J_c.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.
         IgcamError: l2 is not positive, or too small for the tolerance to be reached.
     """
-    features = checked_features("features", features)
-    tags = checked_tags("tags", tags, len(features))
-    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+    features, tags, sample_weight = _checked(features, tags, sample_weight)
     l2 = checked_l2(l2)
     space = row_space(features)
     coordinates, norm, steps = _minimise(space.rows, tags, sample_weight, l2, tolerance)
@@ -86,6 +83,12 @@ def fit_linear_head(
         )
     theta = space.out_of(coordinates.T)
     return LinearHead(theta[:, :-1].copy(), theta[:, -1].copy(), l2, norm, steps)
+
+
+def _checked(features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array, Array]:
+    features = checked_features("features", features)
+    tags = checked_tags("tags", tags, len(features))
+    return features, tags, checked_weight("sample_weight", sample_weight, *tags.shape)
 
 
 def _minimise(rows: Array, tags: Array, sample_weight: Array, l2: float, tolerance: float) -> tuple[Array, float, int]:
@@ -129,10 +132,10 @@ def _minimise(rows: Array, tags: Array, sample_weight: Array, l2: float, toleran
 def _newton_direction(
     rows: Array, curvature: Array, l2: float, axes: Array, diagonal: Array, gradient: Array, gap: Array
 ) -> Array:
-    """Solve H_c d_c = -gradient_c for all classes, (R, C), until each residual's norm is below its gap (C,).
+    """Solve H_c d_c = -gradient_c for all classes, (R, C), until the norm of each residual is below its gap (C,).
 
-    Conjugate gradients; the preconditioner is the Hessian with the mean curvature for all rows, which is diagonal
-    in the axes of the second moments.
+    Conjugate gradients; the preconditioner is the Hessian with the mean curvature for all rows, which is diagonal in
+    the axes of the second moments.
     """
     solution = np.zeros_like(gradient)
     residual = -gradient
@@ -156,7 +159,7 @@ def _newton_direction(
 
 
 def feature_scale(features: Array) -> float:
-    """Return the factor that gives float64 features (n, D) a mean square norm of one hundred, as penalties expect."""
+    """Return the factor that gives features (n, D) the mean square norm of one hundred that penalties assume."""
     return 10 / max(float(np.sqrt((features**2).sum(axis=1).mean())), 1e-12)
 
 
@@ -165,15 +168,12 @@ def cross_fitted_heads(
 ) -> tuple[NDArray[np.int64], list[LinearHead]]:
     """Return the fold of every image, int64 (n,), and for each fold a head fitted to the images outside it.
 
-    Folds are random and of equal size; the other arguments are those of `fit_linear_head`.
+    Folds are random and of equal size; other arguments and errors as for `fit_linear_head`.
 
     Raises:
-        ValueError: Wrong shapes or values of arrays.
-        IgcamError: folds is below 2 or above n, or as for `fit_linear_head`.
+        IgcamError: folds is below 2 or above n.
     """
-    features = checked_features("features", features)
-    tags = checked_tags("tags", tags, len(features))
-    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+    features, tags, sample_weight = _checked(features, tags, sample_weight)
     count = len(features)
     if not 2 <= folds <= count:
         raise IgcamError(f"folds: must lie between 2 and the number of images, {count}, got {folds}")
@@ -200,13 +200,13 @@ class CrossFit:
     """Heads fitted without one fold each, and the influence of their training images on that fold."""
 
     fold: NDArray[np.int64]
-    """int64 (n,): the fold in which an image is held out."""
+    """int64 (n,): the fold that an image is held out in."""
     logits: Array
     """float64 (n, C): out-of-fold logits."""
     influence: Array
-    """float64 (n, C): influence on the held-out tag loss, mean over the folds that trained on the image."""
+    """float64 (n, C): influence on the held-out tag loss, mean over the folds that the image was trained in."""
     residuals: Array
-    """float64 (folds, n, C): probability - tag by each fold's head; zero for the images that it held out."""
+    """float64 (folds, n, C): probability - tag by the head of each fold; zero for its held-out images."""
     directions: tuple[HeadVector, ...]
     """H_c^-1 grad V_c of each fold."""
     heads: tuple[LinearHead, ...]
@@ -215,15 +215,15 @@ class CrossFit:
     def spatial(self, index: int, feature_map: ArrayLike) -> Array:
         """Split influence[index] over the locations of its feature map (D, h, w): float64 (C, h, w).
 
-        The map's mean over locations must equal the features that were fitted.
+        The mean of the map over locations must equal the fitted features.
         """
         pull = self.pull(index)
         return spatial_influence(feature_map, np.ones(len(pull.bias)), pull)
 
     def pull(self, index: int) -> HeadVector:
-        """Return the mean over the image's folds of (p_ic - y_ic) H_c^-1 grad V_c.
+        """Return the mean over the folds of the image of (p_ic - y_ic) H_c^-1 grad V_c.
 
-        influence[index] is minus its inner product with the image's features and the constant one.
+        influence[index] is minus its inner product with the features of the image and the constant one.
         """
         shares = self.residuals[:, index] / (len(self.directions) - 1)
         weight = sum(share[:, None] * d.weight for share, d in zip(shares, self.directions, strict=True))
@@ -239,14 +239,12 @@ def cross_fit(
     seed: int = 0,
     sample_weight: ArrayLike | None = None,
 ) -> CrossFit:
-    """Fit a head without each fold, and compute the influence of its training images on the fold's tag loss.
+    """Fit a head without each fold, and compute the influence of its training images on the tag loss of the fold.
 
-    Needs no masks. Images of the held-out fold have equal weights; sample weights only enter the fits. Arguments and
-    errors as for `cross_fitted_heads`.
+    Held-out images have equal weights; sample weights only enter the fits. Arguments and errors as for
+    `cross_fitted_heads`.
     """
-    features = checked_features("features", features)
-    tags = checked_tags("tags", tags, len(features))
-    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+    features, tags, sample_weight = _checked(features, tags, sample_weight)
     fold, heads = cross_fitted_heads(features, tags, l2, folds, seed, sample_weight)
     influence, residuals = np.zeros(tags.shape), np.zeros((folds, *tags.shape))
     directions = []
@@ -267,11 +265,11 @@ def best_penalty(
 
     Args:
         features: (n, D), scaled.
-        tags: (n, C), 0 or 1, or soft tags in between.
-        penalties: To choose from.
-        folds: Number of folds, reduced to n where it is larger.
+        tags: (n, C) in 0..1; soft tags are allowed.
+        penalties: Candidates.
+        folds: Number of folds, at most n are used.
         seed: Of the folds.
-        progress: Called with what is being done, the number done and the number to do.
+        progress: Called with the task, the number done and the total.
     """
     folds = min(folds, len(features))
     if len(penalties) < 2 or folds < 2:
@@ -285,7 +283,7 @@ def best_penalty(
 
 
 def rotated(features: Array) -> Array:
-    """Return features (n, D) with the same inner products in n columns if D > n, so that no fit has to rotate them."""
+    """Return features (n, D) with the same inner products in n columns if D > n, so that fits need no rotation."""
     if features.shape[1] <= len(features):
         return features
     _, triangle = np.linalg.qr(features.T)
@@ -298,18 +296,18 @@ def tag_loss(logits: Floats, tags: Floats) -> float:
 
 
 class PowerNormalised(NamedTuple):
-    """Power-normalised features, and what maps other features to them."""
+    """Power-normalised features, and the map of other features to them."""
 
     features: NDArray[np.float64]
     """float64 (n, D): (root - mean) * scale, with a mean square norm of one hundred."""
     mean: NDArray[np.float64]
-    """float64 (D,): mean of the roots."""
+    """float64 (D,): mean of the signed square roots."""
     scale: float
     """Factor of the centred roots."""
 
 
 def power_normalised(features: ArrayLike) -> PowerNormalised:
-    """Return the signed square roots of pooled features (n, D), centred and scaled."""
+    """Return the signed square roots of pooled features (n, D), centred and scaled: no strong feature dominates."""
     roots = signed_sqrt(torch.as_tensor(np.asarray(features, np.float64))).numpy()
     mean = roots.mean(axis=0)
     centred = roots - mean
@@ -330,15 +328,15 @@ def fit_softmax_head(
 ) -> LinearHead:
     """Minimise 1/n sum_i cross-entropy_i + l2/2 |Theta|^2 over weights and biases of all classes.
 
-    The bias is penalised like a weight, as in `fit_linear_head`, so the optimum is unique. Trust-region Newton
-    method with conjugate gradients, in n dimensions where D >= n. Deterministic.
+    As in `fit_linear_head`, the penalty includes the bias and D >= n is solved in n dimensions. Trust-region Newton
+    method with conjugate gradients. Deterministic.
 
     Args:
         features: (n, D), any float type; computed in float64.
         labels: Integers (n,), 0 to classes - 1.
         classes: Number of classes C, at least 2.
         l2: Penalty, positive.
-        tolerance: Largest norm of the gradient at the end.
+        tolerance: Largest allowed norm of the gradient.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.

@@ -1,4 +1,4 @@
-"""The segmentation head on stored features: a 3x3 context, background as a class of its own."""
+"""The segmentation head on stored features: 3x3 context, background as a class of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ClassLogits(nn.Module):
 
     @torch.no_grad()
     def favour_classes(self, amount: float) -> None:
-        """Subtract an amount from the bias of the background's logit."""
+        """Subtract an amount from the bias of the background logit."""
         if self.leave.bias is not None:
             self.leave.bias[0] -= amount
 
@@ -53,7 +53,7 @@ class SegmentationHead(ClassLogits):
 
         Raises:
             KeyError: A tensor is missing.
-            ValueError: One is not of such a head.
+            ValueError: One is not that of such a head.
             RuntimeError: They do not fit each other.
         """
         hidden, channels = floats(tensors, "enter.weight", 4).shape[:2]
@@ -71,7 +71,7 @@ class SegmentationHead(ClassLogits):
 
 @torch.inference_mode()
 def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tensor | None = None) -> Tensor:
-    """Return softmax probabilities (N, C + 1, h, w), logits averaged with those of the mirrored image.
+    """Return softmax probabilities (N, C + 1, h, w), of logits averaged with those of the mirrored image.
 
     Args:
         head: In evaluation mode.
@@ -89,8 +89,8 @@ def predict_all(
 
     Args:
         head: In evaluation mode.
-        features: float16 (V, N, channels, h, w), plain and, in the second view, mirrored; may be mapped from a file.
-        batch_size: Images a forward pass.
+        features: float16 (V, N, channels, h, w), plain and, in the second view, mirrored; may be memory-mapped.
+        batch_size: Images per forward pass.
         progress: Called after each of them.
     """
     parts, device, count = [], usual_device(), features.shape[1]

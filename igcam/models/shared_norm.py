@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are those of all processes together, on any device."""
+"""Batch norm with statistics over all processes, on any device."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        # What is here went into the sum of every process.
+        # The input entered the sum of every process.
         total = gradient.contiguous().clone()
         torch.distributed.all_reduce(total)
         return total
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """`nn.BatchNorm2d`, but for two things in training.
+    """`nn.BatchNorm2d` with two differences in training.
 
-    Several processes normalise by the mean and variance over all their images, as one process that had them all would;
-    torch's own `nn.SyncBatchNorm` needs GPUs. And a batch of a single value a channel, which has no variance, is
-    normalised by the running statistics in place of an error: a single image with a map of one place, behind global
-    pooling.
+    Several processes normalise by the mean and variance over all their images, as a single process would; torch's own
+    `nn.SyncBatchNorm` needs GPUs. A batch with a single value per channel, as behind global pooling, has no variance
+    and is normalised by the running statistics.
 
     Source: Ioffe and Szegedy, ICML 2015.
     """

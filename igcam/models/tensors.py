@@ -1,4 +1,4 @@
-"""Checks of tensors that come from a file."""
+"""Checks of tensors read from a file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 def floats(tensors: dict[str, Tensor], name: str, dimensions: int) -> Tensor:
-    """Return a tensor of floats.
+    """Return a float tensor.
 
     Raises:
-        KeyError: There is none of this name.
-        ValueError: It has no values, is not of floats or has another number of dimensions.
+        KeyError: It is missing.
+        ValueError: It is empty, not float or has another number of dimensions.
     """
     tensor = tensors[name]
     if not tensor.is_floating_point() or tensor.ndim != dimensions or tensor.numel() == 0:
@@ -23,7 +23,7 @@ def weight_and_bias(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
     Raises:
         KeyError: One is missing.
-        ValueError: They are not of a linear head.
+        ValueError: They are not those of a linear head.
     """
     weight, bias = floats(tensors, "weight", 2), floats(tensors, "bias", 1)
     if len(weight) != len(bias):

@@ -49,13 +49,12 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def load_weights(network: Any, path: str | Path) -> None:
     """Load a local file into a timm network that was built without its classifier.
 
-    Names may be timm's or any that timm itself converts (DINO, CLIP, ...); position embeddings are resampled
-    by timm. Weights of the classifier are ignored. Where the file's metadata has `stride` = `v1...`, the
-    network's strides are moved first, see `use_v1_strides`.
+    Names may be those of timm or any that timm converts (DINO, CLIP, ...); timm resamples position embeddings. Weights
+    of the classifier are ignored. Where the metadata of the file has `stride` = `v1...`, the strides of the network are
+    moved first, see `use_v1_strides`.
 
     Raises:
-        IgcamError: The file cannot be read, or is not of this network: tensors are missing, left over, or of
-            another shape (up to five are named).
+        IgcamError: The file cannot be read, or tensors are missing, left over, or of another shape (five are named).
     """
     tensors, metadata = read_weights(path)
     if metadata.get("stride", "").startswith("v1") and not use_v1_strides(network):
@@ -86,15 +85,14 @@ def load_weights(network: Any, path: str | Path) -> None:
 def use_v1_strides(network: nn.Module) -> bool:
     """Move the stride of 2 from the 3x3 to the first 1x1 convolution of layer2.0, layer3.0 and layer4.0.
 
-    Networks of the original kind ("v1") were trained so. Where the output stride has turned the stride into a
-    dilation, the 3x3 convolution is dilated instead: in a v1 network it comes after the stride, so that it
-    sees the grid of the layer's later blocks.
+    The original ("v1") networks were trained so. Where the output stride has turned the stride into a dilation, the 3x3
+    convolution is dilated instead: in a v1 network it follows the stride and sees the grid of the later blocks.
 
     Returns:
-        Whether the network is one of bottleneck blocks; another is left as it is.
+        Whether the network has bottleneck blocks; another is left unchanged.
 
-    Source: He et al., CVPR 2016, table 1 (the stride sits in conv3_1, conv4_1, conv5_1); the dilation follows
-    Yu and Koltun, ICLR 2016: every output of the dense network is one of the strided network, shifted.
+    Source: He et al., CVPR 2016, table 1 (the stride sits in conv3_1, conv4_1, conv5_1); the dilation follows Yu and
+    Koltun, ICLR 2016: every output of the dense network is one of the strided network, shifted.
     """
     blocks = _strided_blocks(network)
     if not blocks or not all(isinstance(block, Bottleneck) for block in blocks):
@@ -116,9 +114,7 @@ def has_v1_strides(network: nn.Module) -> bool:
 
 
 def download(build: Callable[[], nn.Module], name: str) -> nn.Module:
-    """Call `build`, which lets timm fetch the weights of `name`; one line says when that fails.
-
-    Without a network, weights that are already in the hub's cache are used.
+    """Call `build`, which lets timm fetch the weights of `name`, or read them from the hub's cache when offline.
 
     Raises:
         IgcamError: There are no such weights, or no network and nothing cached.
@@ -135,7 +131,7 @@ def download(build: Callable[[], nn.Module], name: str) -> nn.Module:
 
 @contextmanager
 def _offline_if_unreachable() -> Iterator[None]:
-    """Spare the user the hub's retries, of most of a minute, where there is no network."""
+    """Avoid the retries of the hub, up to a minute, where there is no network."""
     constants = huggingface_hub.constants
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
@@ -157,7 +153,7 @@ def _reachable(address: str) -> bool:
 
 
 def _timm_names(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Convert the names and shapes of a published file to those of timm's network, as timm does itself."""
+    """Convert the names and shapes of a published file as timm does."""
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     with torch.no_grad():
         return tensors if convert is None else dict(convert(tensors, network))
