@@ -1,4 +1,4 @@
-"""What fitting a linear head and its influence share: checked inputs, and the training rows in few dimensions."""
+"""Checked inputs of linear heads, and their training rows in few dimensions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ def checked_features(name: str, features: ArrayLike, width: int | None = None, k
         ValueError: Not two-dimensional, empty, of a width other than `width`, or not finite.
     """
     array = np.asarray(features)
-    if not (keep and array.dtype.kind == "f"):
-        array = array.astype(np.float64, copy=False)
+    array = array if keep and array.dtype.kind == "f" else array.astype(np.float64, copy=False)
     if array.ndim != 2 or 0 in array.shape or (width is not None and array.shape[1] != width):
         rule = "(n, D)" if width is None else f"(n, {width})"
         raise ValueError(f"{name}: shape must be {rule} with n and D at least 1, got {array.shape}")
@@ -79,7 +78,7 @@ def checked_l2(l2: float) -> float:
     """Return l2 as a float.
 
     Raises:
-        IgcamError: Not positive and finite, so that the optimum would not be unique or would not exist.
+        IgcamError: It is not positive and finite: there would be no unique optimum.
     """
     if not 0 < l2 < np.inf:
         raise IgcamError(f"l2: must be positive and finite, got {l2}")
@@ -87,7 +86,7 @@ def checked_l2(l2: float) -> float:
 
 
 def checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -> np.ndarray:
-    """Return weight (C, D) and bias (C,) of a head, or of a gradient by them, as float64 (C, D + 1).
+    """Return weight (C, D) and bias (C,) of a head, or of a gradient, as float64 (C, D + 1).
 
     Raises:
         ValueError: Wrong shapes, or values that are not finite.
@@ -102,7 +101,7 @@ def checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -
 
 
 def with_constant(features: np.ndarray) -> np.ndarray:
-    """Append a column of ones, which carries the bias: (n, D) -> float64 (n, D + 1)."""
+    """Append a column of ones for the bias: (n, D) -> float64 (n, D + 1)."""
     rows = np.ones((len(features), features.shape[1] + 1))
     rows[:, :-1] = features
     return rows
@@ -113,8 +112,8 @@ class RowSpace:
     """The training rows in coordinates of the space that they span.
 
     With P = D + 1 > n, gradients of the training losses span at most n directions; all others only see the l2 term.
-    Rotating to those n directions (QR) is exact and leaves n x n problems: the dual form, without the cancellation
-    of Woodbury's identity.
+    Rotating to those n directions (QR) is exact and leaves n x n problems: the dual form, without the cancellation of
+    Woodbury's identity.
     """
 
     rows: np.ndarray

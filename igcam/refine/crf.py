@@ -19,9 +19,9 @@ Kernel = tuple[float, PermutohedralLattice]
 
 @options
 class CRFParameters:
-    """Weights and widths of the two kernels; widths are standard deviations.
+    """Weights and widths (standard deviations) of the two kernels.
 
-    The kernel over position removes specks; the one over position and colour moves edges to those of the image.
+    The position kernel removes specks; the position and colour kernel moves edges to those of the image.
     """
 
     gaussian_width: Positive = 3.0
@@ -37,11 +37,10 @@ class CRFParameters:
     iterations: Natural = 10
     """Mean-field updates."""
     converged: NonNegative = 0.0
-    """Updates end early once no probability changes by more than this; 0 does all of them, for comparison with other
-    code."""
+    """Updates end early once no probability changes by more than this; 0 does all of them."""
 
     def scaled(self, factor: float) -> CRFParameters:
-        """Return the parameters for an image resized by `factor`: both widths in pixels change with it."""
+        """Return the parameters for an image resized by `factor`, which scales both widths in pixels."""
         values = asdict(self)
         for name in ("gaussian_width", "bilateral_width"):
             values[name] *= factor
@@ -63,8 +62,8 @@ CRF_PRESETS: Mapping[str, CRFParameters] = MappingProxyType(
         "hfpl": CRFParameters(3, 3, 32, 13, 10),
     }
 )
-"""Parameters that published code uses, read in it: PSA has those of seam, CLIP-ES of deeplab, WeCLIP of afa,
-and DuPL, SeCo and PFSR those of toco for their final masks."""
+"""Parameters of published code; PSA has those of seam, CLIP-ES of deeplab, WeCLIP of afa, DuPL, SeCo and PFSR of
+toco."""
 
 
 def dense_crf(
@@ -83,9 +82,8 @@ def dense_crf(
         image: uint8 (H, W, 3).
         probability: Float (K, H, W) in 0..1; need not sum to one.
         parameters: Defaults to `CRFParameters()`, the parameters of IRN.
-        floor: Smallest probability that is told from 0.
-        compatibility: Float (K, K), the cost of label k beside label l, symmetric; None is that of Potts, 1 for
-            two different labels and 0 for the same.
+        floor: Smaller probabilities are raised to this.
+        compatibility: Float (K, K), symmetric, the cost of label k beside label l; None is the Potts model.
 
     Returns:
         float32 (K, H, W) in 0..1, summing to one over the classes.
@@ -93,9 +91,8 @@ def dense_crf(
     Raises:
         ValueError: A shape, a dtype or a value is out of these ranges.
 
-    Source:
-        Kraehenbuehl and Koltun, "Efficient inference in fully connected CRFs with Gaussian edge potentials",
-        2011; kernels normalised symmetrically as in the authors' later code.
+    Source: Kraehenbuehl and Koltun, "Efficient inference in fully connected CRFs with Gaussian edge potentials", 2011;
+    kernels normalised symmetrically as in the authors' later code.
     """
     _check_stack(image, probability, "probability")
     low, high = float(probability.min()), float(probability.max())
@@ -112,7 +109,7 @@ def dense_crf_from_unary(
     *,
     compatibility: NDArray[np.floating] | None = None,
 ) -> Array:
-    """Do the same from unary energies, float (K, H, W): negative logs of probabilities up to a constant."""
+    """As `dense_crf`, from unary energies, float (K, H, W): negative log probabilities up to a constant."""
     _check_stack(image, unary, "unary")
     parameters = parameters or CRFParameters()
     classes, height, width = unary.shape
@@ -141,7 +138,7 @@ def _messages(kernels: list[Kernel], marginal: Array) -> Array:
 
 
 def _kernels(image: NDArray[np.uint8], parameters: CRFParameters) -> list[Kernel]:
-    """Return the kernels that count, each with its weight."""
+    """Return the kernels of positive weight, each with its weight."""
     height, width = image.shape[:2]
     kernels = []
     if parameters.gaussian_weight > 0:
@@ -167,7 +164,7 @@ def _positions(height: int, width: int) -> Array:
 
 
 def _softmax(energy: Array, log_unary: Array, classes: int) -> Array:
-    """Add both, blocks (B, N, W), and normalise over the classes, in place of the first."""
+    """Add blocks (B, N, W) and normalise over the classes, in place of the first."""
     from igcam.refine.kernels import add_and_shift, divide_by_sum
 
     add_and_shift(energy, log_unary, classes)

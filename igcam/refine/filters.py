@@ -1,4 +1,4 @@
-"""The guided filter: a map becomes a local linear function of the photo's colours."""
+"""The guided filter: a map becomes a locally linear function of the colours of the photo."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ def guided_filter(
     Raises:
         ValueError: A shape, a dtype or a value is out of these ranges.
 
-    Source:
-        He, Sun and Tang, "Guided image filtering", ECCV 2010.
+    Source: He, Sun and Tang, "Guided image filtering", ECCV 2010.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
