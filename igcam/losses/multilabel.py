@@ -1,4 +1,4 @@
-"""Multi-label loss: one logistic loss a class."""
+"""Multi-label loss: one logistic loss per class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segments of even colour at several scales, by the graph-based method."""
+"""Segments of even colour at several scales, by graph-based segmentation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class ColourSegmentOptions:
     """Scales of the segmentation, and which segments are kept."""
 
     scales: Positives = (50.0, 100.0, 200.0, 400.0, 800.0)
-    """The larger, the larger are the segments."""
+    """Larger scales give larger segments."""
     smoothing: NonNegative = 0.8
     """Standard deviation of the Gaussian before, in pixels."""
     side: Annotated[int, between(8, 4096)] = 160
-    """The photo's longer side is brought to at most this many pixels."""
+    """The photo is shrunk until its longer side has at most this many pixels."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
 
@@ -31,15 +31,9 @@ class ColourSegmentOptions:
 def colour_segments(
     image: Image, feature: NDArray[np.floating] | None = None, options: ColourSegmentOptions | None = None
 ) -> Segments:
-    """Cut a photo into segments of even colour, coarse scales first; a `Proposer`.
+    """Cut a photo, uint8 (H, W, 3), into segments of even colour, coarse scales first; a `Proposer`.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        feature: Not used.
-        options: Defaults to `ColourSegmentOptions()`.
-
-    Source:
-        Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation", IJCV 2004.
+    Source: Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation", IJCV 2004.
     """
     options = options or ColourSegmentOptions()
     small = smaller(image, options.side)

@@ -1,4 +1,4 @@
-"""Hierarchical grouping: neighbouring regions merge two by two, and every node of the tree is a proposal."""
+"""Hierarchical grouping: neighbouring regions merge in pairs, and every node of the tree is a proposal."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[t
     """Merge the most similar pair of neighbours again and again, until no two regions may be merged.
 
     Args:
-        likeness: float32 (R, R), symmetric; -inf for pairs that are no neighbours and on the diagonal.
-        merge: Called with (first, second) when these merge; first then stands for both. Returns the likeness of the
-            new region to all R, which only counts where it is a neighbour.
+        likeness: float32 (R, R), symmetric; -inf for pairs that are not neighbours and on the diagonal.
+        merge: Called with (first, second) when these merge into first. Returns the likeness of the new region to all R,
+            which only counts where it is a neighbour.
 
     Returns:
         (first, second, likeness) of every merge, in order; at most R - 1.
@@ -46,7 +46,7 @@ def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[t
 
 
 def nodes(labels: NDArray[np.integer], merges: list[tuple[int, int, float]]) -> Masks:
-    """Return what each merge made, bool (M, rows, columns), from region numbers 0..R-1 of (rows, columns)."""
+    """Return the region of each merge, bool (M, rows, columns), from region numbers 0..R-1 of (rows, columns)."""
     members = np.eye(int(labels.max()) + 1, dtype=bool)
     made = np.zeros((len(merges), *labels.shape), bool)
     for index, (first, second, _) in enumerate(merges):
@@ -84,7 +84,7 @@ def feature_hierarchy(
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        feature: Float (D, h, w), which must be there; segments are of its size.
+        feature: Float (D, h, w), required; segments are of its size.
         options: Defaults to `FeatureHierarchyOptions()`.
 
     Raises:
@@ -114,9 +114,9 @@ proposal_kind("feature-hierarchy-finer")(finer(feature_hierarchy))
 
 
 BINS = 25
-"""Of a colour channel's histogram."""
+"""Bins of the histogram of a colour channel."""
 ORIENTATIONS, STRENGTHS = 8, 10
-"""Of a texture channel's histogram."""
+"""Bins of the histogram of a texture channel."""
 
 
 @options
@@ -124,9 +124,9 @@ class SelectiveSearchOptions:
     """Initial regions, and which segments are kept."""
 
     scales: Positives = (50.0, 150.0)
-    """Of the graph-based segments to begin with; one tree each."""
+    """Of the initial graph-based segments; one tree per scale."""
     side: Annotated[int, between(8, 4096)] = 160
-    """The photo's longer side is brought to at most this many pixels."""
+    """The photo is shrunk until its longer side has at most this many pixels."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
 
@@ -135,17 +135,11 @@ class SelectiveSearchOptions:
 def selective_search(
     image: Image, feature: NDArray[np.floating] | None = None, options: SelectiveSearchOptions | None = None
 ) -> Segments:
-    """Return the nodes of trees of merged regions, large ones first; a `Proposer`.
+    """Return the nodes of trees of merged regions of a photo, uint8 (H, W, 3), large ones first; a `Proposer`.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        feature: Not used.
-        options: Defaults to `SelectiveSearchOptions()`.
-
-    Source:
-        Uijlings, van de Sande, Gevers and Smeulders, "Selective search for object recognition", IJCV 2013,
-        section 3.2, with the sum of all four similarities; here the masks themselves are proposals, and
-        texture is counted by the gradient's direction and strength.
+    Source: Uijlings, van de Sande, Gevers and Smeulders, "Selective search for object recognition", IJCV 2013, section
+    3.2, with the sum of all four similarities; here the masks themselves are proposals, and texture is counted by the
+    direction and strength of the gradient.
     """
     options = options or SelectiveSearchOptions()
     small = smaller(image, options.side)
@@ -214,7 +208,7 @@ def _texture_bins(image: Image) -> NDArray[np.int64]:
     smooth = cv2.GaussianBlur(image.astype(np.float32) / 255, (0, 0), 1.0)
     across, down = (cv2.Scharr(smooth, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     angle = np.arctan2(down, across) / (2 * np.pi) % 1
-    # Gradients of photos are rarely above a tenth of the largest possible one: bins grow with their root.
+    # Gradients of photos are rarely above a tenth of the maximum: bins grow with their square root.
     strength = np.sqrt(np.clip(np.hypot(across, down) / 16, 0, 1))
     oriented = (angle * ORIENTATIONS).astype(np.int64).clip(0, ORIENTATIONS - 1)
     return oriented * STRENGTHS + (strength * STRENGTHS).astype(np.int64).clip(0, STRENGTHS - 1)

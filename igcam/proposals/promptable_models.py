@@ -42,16 +42,9 @@ def load_point_and_box_segmenter(
 def load_concept_segmenter(
     model: str | Path, device: str = "cpu", dtype: str = "float32", threshold: float = 0.3
 ) -> ConceptSegmenter:
-    """Load SAM 3.
+    """Load SAM 3; arguments and errors as for `load_point_and_box_segmenter`.
 
-    Args:
-        model: A folder in the layout of transformers, or a name on its hub.
-        device: As torch names them.
-        dtype: float32, float16 or bfloat16.
-        threshold: Certainty below which an answer is dropped.
-
-    Raises:
-        IgcamError: As above.
+    Answers whose certainty is below `threshold` are dropped.
     """
     kind, transformers = _kind(model)
     if kind != "sam3":
@@ -63,7 +56,7 @@ def load_concept_segmenter(
 
 
 class _PointsAndBoxes:
-    """SAM and SAM 2: one pass over the image, then a light one for each kind of prompts."""
+    """SAM and SAM 2: one pass over the image, then a light one for each kind of prompt."""
 
     def __init__(self, network: Any, processor: Any) -> None:
         self.network, self.processor = network, processor
@@ -121,7 +114,7 @@ def _kind(model: str | Path) -> tuple[str, Any]:
         kind = str(transformers.AutoConfig.from_pretrained(str(model), **_where(model)).model_type)
     except (OSError, ValueError) as error:
         raise IgcamError(f"{model}: cannot be loaded: {str(error).splitlines()[0]}") from error
-    # Published SAM 2 and SAM 3 weights say that they are of the video model, whose image part is ours.
+    # Published SAM 2 and SAM 3 weights are named after the video model, of which we take the image part.
     return kind.removesuffix("_video"), transformers
 
 

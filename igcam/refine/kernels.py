@@ -214,9 +214,7 @@ def _slot(key: np.int64, capacity: int) -> np.int64:
 
 
 def _filter_of(size: int, width: int) -> Callable[..., None]:
-    """Return the filter of `width` values per point with `size` vertices; constants make the loops several times
-    faster.
-    """
+    """Return the filter of `width` values per point with `size` vertices, both compile-time constants for speed."""
 
     @njit(cache=True, nogil=True)
     def filter_onto(

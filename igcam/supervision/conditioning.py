@@ -1,4 +1,4 @@
-"""Cue constraints applied: activation maps and predictions are brought into agreement with the cues of their image."""
+"""Cue constraints applied to activation maps and predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from igcam.supervision.constraints import BoxRegion, CueConstraint, Mark, constr
 
 Array = NDArray[np.float32]
 LocationAffinity = Callable[[DenseAffinityOptions], Array]
-"""Options -> float32 (h * w, h * w): the affinity between all locations of an image; called only where it is needed."""
+"""Options -> float32 (h * w, h * w): the affinity between all locations of an image, on demand."""
 
 
 @options
@@ -27,7 +27,7 @@ class MarkOptions:
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=12, radius=4))
     """The affinity along which they propagate."""
     restart: Annotated[float, between(0.001, 1)] = 0.3
-    """Probability that a walk ends after a step: the lower, the farther the marks propagate."""
+    """Probability that a walk ends after a step: the lower, the farther marks propagate."""
     walk_weight: Fraction = 0.3
     """Weight of the walk probabilities against the maps in the shares of the classes, 0 to 1."""
     level: Annotated[float, between(0, 0.99)] = 0.3
@@ -83,14 +83,15 @@ def constrain_prediction(
 def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxRegion]) -> Array:
     """Scale the activation map of a boxed class to a maximum of one in each of its boxes, and clear it outside.
 
-    Without this the strongest object of an image hides the others.
+    Without this the strongest object of an image hides the others. Classes without a box keep their map; where boxes of
+    a class overlap, the larger value counts.
 
     Args:
         activation: Float (C, h, w) in 0..1.
-        boxes: On the same grid; classes without a box keep their map.
+        boxes: On the same grid.
 
     Returns:
-        float32 (C, h, w); the larger value where boxes of a class overlap.
+        float32 (C, h, w).
     """
     result = np.array(activation, np.float32)
     for label in {box.label for box in boxes}:
@@ -107,7 +108,8 @@ def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxRegion]) -
 def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], minimum: float = 0.6) -> Array:
     """Raise the class of each box until every row and column of the box has a location that is probably foreground.
 
-    The logits of a whole row or column are raised by the same amount, so that the best locations win.
+    The logits of a whole row or column are raised by the same amount, so that the best locations win; the other classes
+    lose in proportion.
 
     Args:
         probability: Float (K, h, w), summing to one over the classes.
@@ -115,11 +117,10 @@ def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], m
         minimum: Probability that the best location of every row and column reaches, in 0..1.
 
     Returns:
-        float32 (K, h, w), summing to one; the other classes lose in proportion.
+        float32 (K, h, w), summing to one.
 
-    Source:
-        Every row and column of a tight box meets its object: the projections of Tian et al. (BoxInst), CVPR 2021,
-        equation 2, there a loss, here a change of the pseudo label.
+    Source: The projections of Tian et al. (BoxInst), CVPR 2021, equation 2: there a loss, here a change of the pseudo
+    label.
     """
     result = np.array(probability, np.float32)
     for box in boxes:
@@ -138,8 +139,8 @@ def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], m
 def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restart: float) -> Array:
     """Return the probability that a random walk from each location ends on a mark of each class.
 
-    The walk moves along the affinity and ends after every step with probability `restart`. The classes compete for
-    the same locations, so that the border between two objects lies where the affinity drops.
+    The walk moves along the affinity and ends after every step with probability `restart`. The classes compete for the
+    same locations, so that the border between two objects lies where the affinity drops.
 
     Args:
         affinity: float32 (n, n) between the locations, at least 0.
@@ -150,8 +151,7 @@ def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restar
     Returns:
         float32 (K, n) in 0..1, zero for classes without a mark.
 
-    Source:
-        Grady, "Random walks for image segmentation", IEEE TPAMI 2006, with restart in place of absorbing seeds.
+    Source: Grady, "Random walks for image segmentation", IEEE TPAMI 2006, with restart in place of absorbing seeds.
     """
     seeds = np.zeros((labels, len(affinity)), np.float32)
     for mark in marks:
@@ -160,11 +160,11 @@ def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restar
 
 
 def share_by_walk(probability: NDArray[np.floating], walk: Array, weight: float) -> Array:
-    """Divide the probability of the marked classes among them by their walk probabilities.
+    """Divide the probability of the marked classes, background included, among them by their walk probabilities.
 
-    The new share of a class is the weighted geometric mean of its old share and its walk probability. The background
-    takes part if it is marked. The walk probabilities of a class are first scaled to its sum in the map: a scribble
-    covers more of an object than of the background, which says nothing about their size.
+    The new share of a class is the weighted geometric mean of its old share and its walk probability. The walk
+    probabilities of a class are first scaled to its sum in the map, as the size of a mark says nothing about that of
+    the object. With fewer than two marked classes nothing changes.
 
     Args:
         probability: Float (K, h, w), summing to one.
@@ -172,7 +172,7 @@ def share_by_walk(probability: NDArray[np.floating], walk: Array, weight: float)
         weight: Weight of the walk probabilities, 0 to 1.
 
     Returns:
-        float32 (K, h, w), summing to one; unchanged if fewer than two classes are marked.
+        float32 (K, h, w), summing to one.
     """
     result = np.array(probability, np.float32)
     marked = np.flatnonzero(walk.max(axis=1) > 0)

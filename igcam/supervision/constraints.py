@@ -1,4 +1,4 @@
-"""Cue constraints: what the cues of one image say about its locations on a grid of any size."""
+"""Cue constraints: the cues of one image on a grid of any size."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CueConstraint:
     confidence: Array
     """float32 (h, w) in 0..1: confidence of the annotation; 1 fixes the location to `probability`."""
     allowed: Array
-    """float32 (K, h, w) in 0..1: the largest share that each class can have; 1 for the background."""
+    """float32 (K, h, w) in 0..1: the largest probability of each class; 1 for the background."""
     boxes: tuple[BoxRegion, ...] = ()
     """The boxes, in the order given."""
     marks: tuple[Mark, ...] = ()
@@ -57,9 +57,9 @@ class CueConstraint:
     """Whether a mask of the whole image is among the cues."""
 
     def of(self, labels: NDArray[np.integer]) -> CueConstraint:
-        """Return the constraint for some of the classes, ids (K',) with the background first.
+        """Return the constraint for some of the classes, ids (K',) with the background first, without boxes and marks.
 
-        Annotations of other classes lose their confidence. Boxes and marks are left out.
+        Annotations of other classes lose their confidence.
         """
         kept = self.probability[labels].sum(axis=0)
         shares = self.probability[labels] / np.where(kept > 0, kept, 1)
@@ -70,8 +70,8 @@ class CueConstraint:
 class AnnotatedImage:
     """The cues of one image, ready for grids of any size.
 
-    Masks are correct; points and scribbles are certain where they lie. Boxes are tight, and if a class has one, each
-    of its objects in the image has one: the class does not occur outside its boxes.
+    Masks are correct; points and scribbles are certain where they lie. Boxes are tight, and a class with a box does not
+    occur outside its boxes.
     """
 
     cues: tuple[Cue, ...]
@@ -129,7 +129,7 @@ class AnnotatedImage:
 
 
 def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
-    """Return the cues of the images that have some, by their index in the data set."""
+    """Return the images with cues, by their index in the data set."""
     return {
         index: AnnotatedImage(sample.cues, *image_size(sample.image), len(dataset.classes))
         for index, sample in enumerate(dataset)
@@ -140,12 +140,14 @@ def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
 def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
     """Set annotated locations to their annotation, and remove classes where they are not allowed.
 
+    The other classes gain in proportion, or the background if there are none.
+
     Args:
         probability: Float (K, h, w), summing to one over the classes.
         constraint: On the same grid.
 
     Returns:
-        float32 (K, h, w), summing to one: the other classes gain in proportion, or the background if there are none.
+        float32 (K, h, w), summing to one.
     """
     kept = np.minimum(np.asarray(probability, np.float32), constraint.allowed)
     total = kept.sum(axis=0)
@@ -155,7 +157,7 @@ def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> A
 
 
 def replace_by_mask(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
-    """Return the mask where it is known at all, and the probabilities (K, h, w) elsewhere; float32 (K, h, w)."""
+    """Return the mask where it is annotated, and the probabilities (K, h, w) elsewhere; float32 (K, h, w)."""
     return np.where(constraint.confidence > 0, constraint.probability, np.asarray(probability, np.float32))
 
 
@@ -169,7 +171,7 @@ def _shares(region: NDArray[np.bool_], height: int, width: int) -> Array:
 
 
 def _box_region(box: BoxCue, height: int, width: int, rows: int, columns: int) -> BoxRegion:
-    """Return the locations that a box covers by at least a tenth of their side; the nearest one at least."""
+    """Return the locations that a box covers by at least a tenth of their side; at least the nearest one."""
 
     def touched(low: float, high: float, size: int, count: int) -> slice:
         scale = count / size

@@ -1,4 +1,4 @@
-"""Training targets from masks, and the weights that keep few masks and rare classes from being outweighed."""
+"""Training targets from masks, and weights that balance few masks and rare classes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def mask_target(mask: NDArray[np.uint8], classes: int, height: int, width: int) 
     Args:
         mask: uint8 (H, W) with ids 0..C and 255 for unknown.
         classes: Number of classes C, without background.
-        height: Rows of the grid.
-        width: Its columns.
+        height: Rows h of the grid.
+        width: Columns w of the grid.
 
     Returns:
         Target, float32 (C + 1, h, w), summing to one, all background where nothing is known; and the share of known
@@ -47,7 +47,7 @@ def class_weights(shares: NDArray[np.floating], power: float) -> Array:
 
     Args:
         shares: Float (K,), at least 0: total confidence of each class, of any sum.
-        power: 0 weights all classes alike, 1 gives every class the same total.
+        power: 0 weights all classes equally, 1 gives every class the same total.
     """
     total = float(shares.sum())
     if total == 0:
@@ -64,7 +64,7 @@ def mask_weight_factor(masked: float, others: float, share: float, maximum: floa
     Args:
         masked: Total weight of the locations of given masks.
         others: Total weight of all other locations.
-        share: Share that the masks are to have of both together, 0 to below 1.
+        share: Wanted share of the masks, 0 to below 1.
         maximum: Largest factor.
     """
     wanted = share / (1 - share) * others

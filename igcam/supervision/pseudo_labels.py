@@ -1,4 +1,4 @@
-"""Pseudo labels: from activation maps and object scores, or from the predictions of the round before."""
+"""Pseudo labels: from activation maps and object scores, or from predictions of the previous round."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def from_activation(
     Args:
         activation: Float (C, h, w) in 0..1, zero for untagged classes.
         objectness: Float (h, w) in 0..1: object scores.
-        propagated: Float (C, h, w), at least 0: activations propagated along an affinity, which tell the class even
+        propagated: Float (C, h, w), at least 0: activations propagated along an affinity, which give the class even
             where no map is active; None takes the activations themselves.
         level: Where foreground and background are equally probable.
         slope: Steepness of the sigmoid.
@@ -84,15 +84,15 @@ def update_pseudo_label(
 ) -> tuple[Array, Array]:
     """Turn the prediction for one image into its next pseudo label.
 
-    The prediction is brought into agreement with the cues, snapped to the edges of the photo by a dense CRF, and
-    brought into agreement again. Where a mask of the whole image is given, the mask is the label.
+    The prediction is constrained by the cues, snapped to the edges of the photo by a dense CRF, and constrained again.
+    A given mask of the whole image is the label itself.
 
     Args:
         probability: float32 (K, h, w), summing to one over the classes.
-        annotated: The cues of the image, if it has some.
+        annotated: The cues of the image; None without cues.
         photo: Called with the side of the CRF.
         affinity: Called if the cues have marks.
-        options: See there.
+        options: Of the CRF, the marks and the confidence.
 
     Returns:
         Pseudo label, float32 (K, h, w), summing to one; and its confidence, float32 (h, w) in 0..1.
@@ -141,7 +141,7 @@ def snap(
 
 
 def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:
-    """Assign the foreground of an image to the classes that it is tagged with.
+    """Assign the foreground of an image to its tagged classes.
 
     Foreground stays foreground: an animal that looks like a dog, in an image tagged `cow` alone, is a cow rather than
     background. With p_0 for the background, p_c for the classes and t_c for their tags,
@@ -161,7 +161,7 @@ def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floatin
     weight = np.asarray(tags, np.float32)[..., None, None]
     classes = probability[..., 1:, :, :] * weight
     total = classes.sum(axis=-3, keepdims=True)
-    # Where untagged classes have all the probability, the tagged ones get equal shares.
+    # Where untagged classes have all the probability, the tagged ones share equally.
     alike = weight / np.maximum(weight.sum(axis=-3, keepdims=True), np.float32(1e-12))
     shares = np.where(total > 0, classes / np.where(total > 0, total, 1), alike)
     background = probability[..., :1, :, :]
@@ -176,14 +176,14 @@ def keep_every_tag(
 ) -> Array:
     """Raise each tagged class until it is the most probable one in a minimum fraction of the locations.
 
-    The odds of the class are multiplied by the smallest factor, the same at all locations, that reaches the
-    fraction. Classes that have their fraction already are left unchanged.
+    The odds of the class are multiplied by the smallest factor, the same at all locations, that reaches the fraction;
+    classes that have it already are unchanged.
 
     Args:
         probability: Float (K, h, w), background first, summing to one.
         tags: (K - 1,), 0 or 1.
         minimum: Fraction of the locations that each tagged class is to win, 0 to 1.
-        maximum: Largest factor; a class that needs a larger one is left unchanged.
+        maximum: Largest factor; a class that needs a larger one is unchanged.
 
     Returns:
         float32 (K, h, w), summing to one.
