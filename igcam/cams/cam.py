@@ -8,12 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def class_activation_maps(
-    feature: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    relu: bool = True,
-) -> Tensor:
+def class_activation_maps(feature: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = True) -> Tensor:
     """Apply a linear head at each location: Z_c(u) = w_c . f(u) + b_c, then ReLU.
 
     Args:

@@ -11,14 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 
 from igcam.core.errors import IgcamError
-from igcam.influence.design import (
-    checked_features,
-    checked_head,
-    checked_l2,
-    checked_labels,
-    row_space,
-    with_constant,
-)
+from igcam.influence.design import checked_features, checked_head, checked_l2, checked_labels, row_space, with_constant
 from igcam.influence.head import HeadVector
 
 Array = NDArray[np.float64]

@@ -42,10 +42,7 @@ def robust_scale(influence: ArrayLike) -> float:
 
 
 def influence_weights(
-    influence: ArrayLike,
-    options: WeightOptions | None = None,
-    *,
-    scale: float | None = None,
+    influence: ArrayLike, options: WeightOptions | None = None, *, scale: float | None = None
 ) -> np.ndarray:
     """Turn influence of any shape into weights of the same shape with mean one.
 

@@ -117,14 +117,10 @@ class Backbone(nn.Module):
         return tuple(torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts, strict=True))
 
     def trunk(self, images: Tensor, level: int = -1) -> Tensor:
-        """Compute the activations at one stage, from which `tail` goes on.
-
-        Args:
-            images: float (N, 3, H, W), RGB in [0, 1].
-            level: A stage as in `BackboneOptions.levels`; an inner one needs a ResNet.
+        """Compute the activations at one stage of images, float (N, 3, H, W), from which `tail` goes on.
 
         Raises:
-            IgcamError: The network cannot be split at this stage.
+            IgcamError: The network cannot be split at this stage, inside of which only ResNets can.
         """
         return self._intermediates(images, (self._split(level),))[0]
 

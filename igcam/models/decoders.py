@@ -131,14 +131,10 @@ class Decoder(ClassLogits):
 
 
 def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
-    """Return the stages of a network that a decoder takes, ascending.
+    """Return the stages that a decoder takes of a network, ascending, by the strides of all stages, shallow to deep.
 
     Of a pyramid the last ones, for `deeplabv3plus` the first of stride 4 and the last two; of a network whose stages
     all have one stride, such as a plain transformer, stages at even distances.
-
-    Args:
-        name: A key of `DECODERS`.
-        strides: Of all stages, shallow to deep.
 
     Raises:
         IgcamError: The network has too few stages.

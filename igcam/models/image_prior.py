@@ -62,23 +62,16 @@ def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: i
 
 
 def add_prior(logits: Tensor, prior: Tensor, weight: float) -> Tensor:
-    """Add the class logits of the whole photo to those of its locations.
+    """Add the class logits of the whole photo to those of its locations; the background's logit stays.
 
-    With location logits z (background z_0), photo logits e and the weight s,
+    With location logits z, float (N, C + 1, h, w) with the background z_0, photo logits e, float (N, C), and the weight
+    s >= 0,
 
         z'_c = z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k) + s log sigmoid(e_c),   k = 1..C.
 
     The first part, see `shift_classes`, moves the class of an object but not objectness; the last is the log
     probability that the photo has the class at all. Adding s e_c alone would also turn background into the classes of
     the photo.
-
-    Args:
-        logits: float (N, C + 1, h, w), background first; its logit stays as it is.
-        prior: float (N, C), raw logits of the photo.
-        weight: Weight s, at least 0.
-
-    Returns:
-        float (N, C + 1, h, w).
     """
     prior = prior[:, :, None, None]
     joined = shift_classes(logits, prior, weight)
@@ -88,13 +81,8 @@ def add_prior(logits: Tensor, prior: Tensor, weight: float) -> Tensor:
 def shift_classes(logits: Tensor, prior: Tensor, weight: float) -> Tensor:
     """Add a prior to the class logits, and keep the odds of object against background at each location.
 
-    Args:
-        logits: float (N, C + 1, h, w), background first.
-        prior: float (N, C, h, w), or (N, C, 1, 1) of the whole photo.
-        weight: Weight s of the prior e, at least 0.
-
-    Returns:
-        float (N, C + 1, h, w): z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k), k = 1..C.
+    Logits z are float (N, C + 1, h, w), background first; the prior e is float (N, C, h, w), or (N, C, 1, 1) of the
+    photo, its weight s at least 0. Returns z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k), k = 1..C.
     """
     objects = logits[:, 1:]
     moved = objects + weight * prior
@@ -144,12 +132,8 @@ class ImagePrior(nn.Module):
 def object_means(features: Tensor, objects: Tensor) -> Tensor:
     """Return for every location the mean feature of similar object locations, float (N, h * w, D).
 
-    A location is weighted by the cosine of its feature with that of the location, cut off at zero, times its object
-    probability.
-
-    Args:
-        features: float (N, D, h, w).
-        objects: float (N, h, w) in 0..1, object probability.
+    Features are float (N, D, h, w), object probabilities float (N, h, w). A location is weighted by the cosine of the
+    two features, cut off at zero, times its object probability.
     """
     locations = features.flatten(2).transpose(1, 2)
     unit = F.normalize(locations, dim=2)

@@ -15,14 +15,7 @@ from torch import Tensor
 
 from igcam.core.errors import IgcamError
 from igcam.core.progress import Progress, no_progress
-from igcam.influence.design import (
-    checked_features,
-    checked_l2,
-    checked_labels,
-    checked_tags,
-    checked_weight,
-    row_space,
-)
+from igcam.influence.design import checked_features, checked_l2, checked_labels, checked_tags, checked_weight, row_space
 from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 
 Array = NDArray[np.float64]
@@ -263,13 +256,7 @@ def best_penalty(
 ) -> float:
     """Return the penalty with the lowest out-of-fold tag loss; the first one if there is only one, or only one image.
 
-    Args:
-        features: (n, D), scaled.
-        tags: (n, C) in 0..1; soft tags are allowed.
-        penalties: Candidates.
-        folds: Number of folds, at most n are used.
-        seed: Of the folds.
-        progress: Called with the task, the number done and the total.
+    Features (n, D) are scaled, tags (n, C) in 0..1; at most n folds are used, drawn by the seed.
     """
     folds = min(folds, len(features))
     if len(penalties) < 2 or folds < 2:

@@ -24,14 +24,7 @@ class Reduction:
     """float32 (D, k) per level; the projected values of a level have a mean square of one."""
 
     def __call__(self, levels: Sequence[Tensor]) -> Tensor:
-        """Reduce feature maps, and concatenate them at the resolution of the finest.
-
-        Args:
-            levels: One float (N, D, h, w) per level.
-
-        Returns:
-            float32 (N, sum of k, h, w).
-        """
+        """Reduce levels, float (N, D, h, w) each, and concatenate them on the finest: float32 (N, sum of k, h, w)."""
         reduced = []
         for level, mean, projection in zip(levels, self.means, self.projections, strict=True):
             # The mean is subtracted after the product, without a copy of the level.

@@ -35,7 +35,7 @@ class SegmentationHead(ClassLogits):
         channels: Channels of the features.
         classes: Number of classes C, without background.
         hidden: Width.
-        dropout: Share of channels dropped in training, before the first and the last convolution.
+        dropout: Dropout rate of channels, before the first and the last convolution.
     """
 
     def __init__(self, channels: int, classes: int, hidden: int = 128, dropout: float = 0.1) -> None:
@@ -71,12 +71,9 @@ class SegmentationHead(ClassLogits):
 
 @torch.inference_mode()
 def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tensor | None = None) -> Tensor:
-    """Return softmax probabilities (N, C + 1, h, w), of logits averaged with those of the mirrored image.
+    """Return probabilities (N, C + 1, h, w) of features (N, channels, h, w), by a head in evaluation mode.
 
-    Args:
-        head: In evaluation mode.
-        features: float (N, channels, h, w).
-        mirrored: Features of the mirrored image, not mirrored back; None without that view.
+    Logits are averaged with those of the mirrored image, whose features are not mirrored back, if these are given.
     """
     views = [features] if mirrored is None else [features, mirrored]
     return torch.softmax(mean_over_views([head(view) for view in views], [False, True][: len(views)]), dim=1)

@@ -122,17 +122,14 @@ class Segmenter(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return raw logits of images as in `predict`."""
+        """Return the raw logits of `predict`."""
         return self.predict(images)[0]
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return raw logits and the reduced last level, float (N, D', h', w').
+        """Return raw logits of images, float (N, 3, H, W), RGB in [0, 1], and their reduced last level.
 
-        Args:
-            images: float (N, 3, H, W), RGB in [0, 1].
-
-        Returns:
-            Logits, float (N, C + 1, h, w), background first, on a grid that covers the whole image; and the level.
+        Logits are float (N, C + 1, h, w), background first, on a grid that covers the whole image; the level is float
+        (N, D', h', w').
         """
         levels = self.encoder.backbone(images)
         reduced = self.encoder.project(levels)

@@ -42,13 +42,10 @@ def colour_segments(
 
 
 def graph_labels(image: Image, scale: float, smoothing: float = 0.8, minimum: int = 20) -> NDArray[np.int32]:
-    """Return region numbers 0..R-1, int32 (H, W), of a photo cut in CIE Lab.
+    """Return region numbers 0..R-1, int32 (H, W), of a photo, uint8 (H, W, 3), cut in CIE Lab.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        scale: Preference for large regions; not a size.
-        smoothing: Standard deviation of the Gaussian before, in pixels.
-        minimum: Pixels of the smallest region.
+    A larger scale prefers larger regions; `smoothing` is the standard deviation of the Gaussian before, in pixels, and
+    `minimum` the pixels of the smallest region.
     """
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
     cutter = cv2.ximgproc.segmentation.createGraphSegmentation(smoothing, scale, minimum)

@@ -80,12 +80,9 @@ class FeatureHierarchyOptions:
 def feature_hierarchy(
     image: Image, feature: NDArray[np.floating] | None, options: FeatureHierarchyOptions | None = None
 ) -> Segments:
-    """Return the nodes of one tree of merged locations, the last merged first; a `Proposer`.
+    """Return the nodes of one tree of merged locations, the last merged first.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        feature: Float (D, h, w), required; segments are of its size.
-        options: Defaults to `FeatureHierarchyOptions()`.
+    A `Proposer` that needs a feature (D, h, w); segments are of its size.
 
     Raises:
         ValueError: There is no feature.

@@ -70,19 +70,14 @@ def object_score_of_map(
     options: ObjectScoreOptions | None = None,
     further: Masks | None = None,
 ) -> Array:
-    """Return the object score of each location, float32 (h, w) in 0..1.
-
-    The segments are all parts of the image cut into 2, 3, ... 8 parts. The score of a segment is the sum of the object
-    map above `level` inside it, over the number of locations, minus the cost of its cut. The contrast of inside and
-    outside would prefer the core of an activation; the sum grows with every location above the level, so that whole
-    objects win.
+    """Return the object score of each location, float32 (h, w) in 0..1, of one image.
 
     Args:
         image: uint8 (H, W, 3): the photo.
         feature: Float (D, h, w), which is clustered.
         activation: Float (h, w) in 0..1: the strongest activation of any tagged class.
         options: Defaults to `ObjectScoreOptions()`.
-        further: bool (P, rows, columns), of any size: other proposals that compete with these.
+        further: bool (P, rows, columns), of any size: other proposals that compete with the clusters.
 
     Raises:
         ValueError: Shapes differ, or there are too few locations.
@@ -130,6 +125,10 @@ def object_score(
 ) -> Array:
     """Return the object score of each location, float32 (h, w) in 0..1.
 
+    The score of a segment is the sum of the object map above `level` inside it, over the number of locations, minus the
+    cost of its cut. The contrast of inside and outside would prefer the core of an activation; the sum grows with every
+    location above the level, so that whole objects win.
+
     Args:
         collected: Segments and object map of the image.
         options: Defaults to `ObjectScoreOptions()`.
@@ -149,15 +148,10 @@ def object_score(
 def weighed_mean(
     segments: Masks, object_map: NDArray[np.floating], costs: Array, options: ObjectScoreOptions | None = None
 ) -> Array:
-    """Return the mean of segments, each weighted by exp(sharpness * score), float32 (h, w) in 0..1.
+    """Return the mean of segments, bool (P, h, w), each weighted by exp(sharpness * score); float32 (h, w) in 0..1.
 
-    It is zero everywhere if no segment has an allowed area.
-
-    Args:
-        segments: bool (P, h, w); repetitions count.
-        object_map: Float (h, w) in 0..1.
-        costs: float32 (P,), such as `cut_cost` returns.
-        options: Defaults to `ObjectScoreOptions()`.
+    Repeated segments count; the mean is zero if no segment has an allowed area. The object map is float (h, w) in 0..1,
+    costs are float32 (P,) as of `cut_cost`.
     """
     options = options or ObjectScoreOptions()
     flat = segments.reshape(len(segments), -1).astype(np.float32)

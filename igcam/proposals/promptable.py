@@ -113,17 +113,10 @@ def prompted_segments(
     prompts: PromptOptions | None = None,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Prompt a segmenter at the peaks and around the active regions of one class; scores are confidences.
+    """Prompt a segmenter at the peaks and around the active regions of one class.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        activation: Float (h, w) in 0..1 of one class.
-        segmenter: Called if there is a peak or a box.
-        prompts: Defaults to `PromptOptions()`.
-        gate: Defaults to `GateOptions()`.
-
-    Returns:
-        Segments of the photo's size, by falling confidence.
+    The photo is uint8 (H, W, 3), the activation float (h, w) in 0..1. The segmenter is called if there is a peak or a
+    box. Segments are of the size of the photo; scores are confidences, the highest first.
     """
     height, width = image.shape[:2]
     points = peak_points(activation, prompts) * np.array([width, height], np.float32)
@@ -140,14 +133,9 @@ def concept_segments(
     segmenter: ConceptSegmenter,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Prompt a segmenter with the name of a tag; scores are confidences.
+    """Prompt a segmenter with the name of a tag, underscores read as spaces; scores are confidences.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        activation: Float (h, w) in 0..1 of the class.
-        concept: The name of the tag; underscores become spaces.
-        segmenter: Called once.
-        gate: Defaults to `GateOptions()`.
+    The photo is uint8 (H, W, 3), the activation of the class float (h, w) in 0..1.
     """
     return gated(*segmenter(image, concept.replace("_", " ")), activation, gate)
 
@@ -155,16 +143,10 @@ def concept_segments(
 def gated(
     masks: Masks, certainty: Array, activation: NDArray[np.floating], options: GateOptions | None = None
 ) -> Segments:
-    """Keep the answers that agree with an activation map.
+    """Keep the answers, bool (P, H, W), that agree with an activation map, float (h, w) in 0..1.
 
-    The confidence is the certainty of the segmenter, cut off to 0..1, times contrast / full_contrast in 0..1, where the
-    contrast is the mean activation inside minus that outside.
-
-    Args:
-        masks: bool (P, H, W).
-        certainty: float32 (P,).
-        activation: Float (h, w) in 0..1.
-        options: Defaults to `GateOptions()`.
+    The confidence is the certainty of the segmenter, float32 (P,), cut off to 0..1, times contrast / full_contrast in
+    0..1, where the contrast is the mean activation inside minus that outside.
     """
     options = options or GateOptions()
     contrasts = contrast(masks, activation)

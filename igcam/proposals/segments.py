@@ -183,12 +183,12 @@ def smaller(image: Image, side: int) -> Image:
 
 
 def finer(proposer: Proposer, side: int = 128, radius: int = 6, options: SegmentOptions | None = None) -> Proposer:
-    """Return a kind that refines the segments of another one on the photo.
+    """Return a kind that refines the segments of another one, whose scores stay, by a guided filter on the photo.
 
     Args:
-        proposer: Gives segments on a coarse grid; their scores stay.
+        proposer: Gives segments on a coarse grid.
         side: The photo is shrunk until its longer side has at most this many pixels.
-        radius: Half side of the window of the guided filter in pixels: half to one location of the grid.
+        radius: Half side of the window of the filter in pixels: half to one location of the grid.
         options: For the finer segments; defaults to `SegmentOptions()`.
     """
 

@@ -71,13 +71,9 @@ def smoothest_cuts(affinity: Array, count: int) -> Array:
 
 
 def cut_cost(affinity: Array, segments: NDArray[np.bool_]) -> Array:
-    """Return the normalised cut of each segment against the rest, float32 (P,) in 0..2; 2 for empty and full ones.
+    """Return the normalised cut of segments, bool (P, h, w), float32 (P,) in 0..2; 2 for empty and full ones.
 
-    Args:
-        affinity: float32 (h * w, h * w), symmetric, positive.
-        segments: bool (P, h, w).
-
-    Source: Shi and Malik, 2000, equation 2.
+    The affinity, float32 (h * w, h * w), is symmetric and positive. Source: Shi and Malik, 2000, equation 2.
     """
     members = segments.reshape(len(segments), -1).astype(np.float32)
     degree = affinity.sum(axis=1)
@@ -129,12 +125,7 @@ def feature_clusters(
 ) -> Segments:
     """Return the parts of all partitions and their connected pieces, scored by minus their normalised cut, in -2..0.
 
-    A `Proposer`.
-
-    Args:
-        image: Not used.
-        feature: Float (D, h, w), required; segments are of its size.
-        options: Defaults to `FeatureClusterOptions()`.
+    A `Proposer` that needs a feature (D, h, w); segments are of its size.
 
     Raises:
         ValueError: There is no feature, or it has too few locations.
@@ -152,17 +143,11 @@ proposal_kind("feature-clusters-finer")(finer(feature_clusters))
 
 
 def partitions(affinity: Array, height: int, width: int, options: FeatureClusterOptions | None = None) -> Masks:
-    """Return the sides of the first cuts, and the parts of the image cut into 2, 3, ... parts; bool (P, h, w), not
-    empty.
+    """Return the sides of the first cuts, and the parts of the image cut into 2, 3, ... parts.
 
     For k parts, k-means clusters the directions of the locations in the k smoothest solutions of the normalised cut,
-    the constant one among them. Stable segments are found again and repeated.
-
-    Args:
-        affinity: float32 (h * w, h * w), symmetric, positive.
-        height: Rows h.
-        width: Columns w.
-        options: Defaults to `FeatureClusterOptions()`.
+    the constant one among them. Stable segments are found again and repeated. The affinity, float32 (h * w, h * w), is
+    symmetric and positive; the segments are bool (P, h, w), (h, w) = (height, width), none empty.
 
     Source: Ng, Jordan and Weiss, "On spectral clustering", NIPS 2001, with eigenvectors as in Shi and Malik, 2000.
     """
@@ -181,12 +166,7 @@ def partitions(affinity: Array, height: int, width: int, options: FeatureCluster
 
 
 def k_means(points: Array, count: int, rounds: int = 20) -> NDArray[np.intp]:
-    """Cluster points deterministically: every centre starts at the point farthest from those before.
-
-    Args:
-        points: float32 (n, D).
-        count: Number of clusters, at most n.
-        rounds: Most rounds of Lloyd's algorithm.
+    """Cluster points, float32 (n, D), deterministically: every centre starts at the point farthest from those before.
 
     Returns:
         (n,) of 0..count-1; a cluster may be empty where points are equal.

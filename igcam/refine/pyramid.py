@@ -49,12 +49,9 @@ def dense_level(
 
     Args:
         image: uint8 (H, W, 3); the grid has at most as many rows and columns.
-        probability: Float (K, h, w) in 0..1, summing to one over the classes, not finer than the grid.
+        probability: Float (K, h, w) in 0..1, summing to one, not finer than the grid; so is the result, in float32.
         feature: Float (D, h', w') of the photo, such as the last level of a network; None uses colours alone.
         options: Defaults to `DenseLevelOptions()`.
-
-    Returns:
-        float32 (K, rows, columns), summing to one.
     """
     options = options or DenseLevelOptions()
     rows, columns = (

@@ -39,14 +39,8 @@ def constrain_activation(
 ) -> Array:
     """Restrict activation maps to the boxes, and raise them to the walk probability of the marks.
 
-    Args:
-        activation: float32 (C, h, w) in 0..1.
-        constraint: Cues on the same grid.
-        affinity: Called if there are marks.
-        options: How far marks propagate.
-
-    Returns:
-        float32 (C, h, w) in 0..1.
+    Maps are float32 (C, h, w) in 0..1, before and after, on the grid of the constraint. The affinity is called if there
+    are marks.
     """
     activation = within_boxes(activation, constraint.boxes)
     if constraint.marks:
@@ -59,19 +53,12 @@ def constrain_activation(
 def constrain_prediction(
     probability: Array, constraint: CueConstraint, affinity: LocationAffinity, options: MarkOptions
 ) -> Array:
-    """Bring predicted probabilities into agreement with all cues of an image.
+    """Bring predictions, float32 (K, h, w) on the grid of the constraint, into agreement with all cues of an image.
 
-    A class stays within its boxes and touches all four sides of each. Marks propagate: they shift the shares of the
-    classes, and raise a marked class where its walk probability is high. Annotated locations keep their annotation.
-
-    Args:
-        probability: float32 (K, h, w), summing to one over the classes.
-        constraint: Cues on the same grid.
-        affinity: Called if there are marks and no mask of the whole image.
-        options: How far marks propagate.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+    A class stays within its boxes and touches all four sides of each. Marks propagate, for which the affinity is called
+    unless there is a mask of the whole image: they shift the shares of the classes, and raise a marked class where its
+    walk probability is high. Annotated locations keep their annotation. Probabilities sum to one over the classes,
+    before and after.
     """
     result = touch_sides(constrain(probability, constraint), constraint.boxes)
     if constraint.marks and not constraint.whole:
@@ -83,15 +70,8 @@ def constrain_prediction(
 def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxRegion]) -> Array:
     """Scale the activation map of a boxed class to a maximum of one in each of its boxes, and clear it outside.
 
-    Without this the strongest object of an image hides the others. Classes without a box keep their map; where boxes of
-    a class overlap, the larger value counts.
-
-    Args:
-        activation: Float (C, h, w) in 0..1.
-        boxes: On the same grid.
-
-    Returns:
-        float32 (C, h, w).
+    Without this the strongest object of an image hides the others. Maps are float (C, h, w) in 0..1, float32
+    afterwards. Classes without a box keep their map; where boxes of a class overlap, the larger value counts.
     """
     result = np.array(activation, np.float32)
     for label in {box.label for box in boxes}:
@@ -108,16 +88,9 @@ def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxRegion]) -
 def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], minimum: float = 0.6) -> Array:
     """Raise the class of each box until every row and column of the box has a location that is probably foreground.
 
-    The logits of a whole row or column are raised by the same amount, so that the best locations win; the other classes
-    lose in proportion.
-
-    Args:
-        probability: Float (K, h, w), summing to one over the classes.
-        boxes: On the same grid.
-        minimum: Probability that the best location of every row and column reaches, in 0..1.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+    The logits of a whole row or column are raised by the same amount, so that the best locations win, which reach the
+    probability `minimum`; the other classes lose in proportion. Probabilities are float (K, h, w), sum to one before
+    and after, and are float32 afterwards.
 
     Source: The projections of Tian et al. (BoxInst), CVPR 2021, equation 2: there a loss, here a change of the pseudo
     label.
@@ -162,17 +135,10 @@ def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restar
 def share_by_walk(probability: NDArray[np.floating], walk: Array, weight: float) -> Array:
     """Divide the probability of the marked classes, background included, among them by their walk probabilities.
 
-    The new share of a class is the weighted geometric mean of its old share and its walk probability. The walk
-    probabilities of a class are first scaled to its sum in the map, as the size of a mark says nothing about that of
-    the object. With fewer than two marked classes nothing changes.
-
-    Args:
-        probability: Float (K, h, w), summing to one.
-        walk: float32 (K, h * w), see `walk_probability`.
-        weight: Weight of the walk probabilities, 0 to 1.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+    The new share of a class is the geometric mean of its old share and its walk probability, which has the given weight
+    in 0..1. The walk probabilities of a class, float32 (K, h * w), are first scaled to its sum in the map, as the size
+    of a mark says nothing about that of the object. With fewer than two marked classes nothing changes. Probabilities
+    are float (K, h, w) and sum to one before and after.
     """
     result = np.array(probability, np.float32)
     marked = np.flatnonzero(walk.max(axis=1) > 0)
@@ -191,15 +157,9 @@ def share_by_walk(probability: NDArray[np.floating], walk: Array, weight: float)
 def raise_by_walk(probability: NDArray[np.floating], walk: Array, marks: Sequence[Mark], level: float) -> Array:
     """Raise a marked class where its walk probability is high, even where no map shows the object.
 
-    Args:
-        probability: Float (K, h, w), summing to one.
-        walk: float32 (K, h * w), see `walk_probability`.
-        marks: The marks that it was computed from.
-        level: Walk probability at which the rise begins, relative to the best unmarked location, which gets a
-            probability of at least 0.9.
-
-    Returns:
-        float32 (K, h, w), summing to one; the other classes lose in proportion.
+    The rise begins where the walk probability, float32 (K, h * w), is `level` times that of the best unmarked location,
+    which gets a probability of at least 0.9; the other classes lose in proportion. Probabilities are float (K, h, w)
+    and sum to one before and after.
     """
     result = np.array(probability, np.float32)
     for label in {mark.label for mark in marks if mark.label}:

@@ -140,14 +140,8 @@ def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
 def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
     """Set annotated locations to their annotation, and remove classes where they are not allowed.
 
-    The other classes gain in proportion, or the background if there are none.
-
-    Args:
-        probability: Float (K, h, w), summing to one over the classes.
-        constraint: On the same grid.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+    The other classes gain in proportion, or the background if there are none. Probabilities are float (K, h, w) on the
+    grid of the constraint, sum to one before and after, and are float32 afterwards.
     """
     kept = np.minimum(np.asarray(probability, np.float32), constraint.allowed)
     total = kept.sum(axis=0)

@@ -113,16 +113,10 @@ def update_pseudo_label(
 def snap(
     probability: Array, image: NDArray[np.uint8], parameters: CRFParameters, constraint: CueConstraint | None = None
 ) -> Array:
-    """Run the dense CRF over the classes that occur, at the size of the image.
+    """Run the dense CRF over the classes that occur, at the size of the image, uint8 (H, W, 3).
 
-    Args:
-        probability: float32 (K, h, w), summing to one over the classes.
-        image: uint8 (H, W, 3).
-        parameters: Of the CRF.
-        constraint: Cues on a grid of (H, W) locations, applied before and after.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+    Probabilities are float32 (K, h, w) and sum to one, before and after. A constraint, on a grid of (H, W) locations,
+    is applied before and after the CRF.
     """
     classes, height, width = probability.shape
     present = np.flatnonzero(probability.reshape(classes, -1).max(axis=1) > 0)
@@ -141,21 +135,15 @@ def snap(
 
 
 def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:
-    """Assign the foreground of an image to its tagged classes.
+    """Assign the foreground of an image, float (..., C + 1, h, w) with the background first, to its tagged classes.
 
     Foreground stays foreground: an animal that looks like a dog, in an image tagged `cow` alone, is a cow rather than
-    background. With p_0 for the background, p_c for the classes and t_c for their tags,
+    background. With p_0 for the background, p_c for the classes and t_c in 0..1 for their tags or tag posteriors (...,
+    C),
 
         p'_0 = p_0 / z,    p'_c = (1 - p_0) t_c p_c t_c / sum_k p_k t_k / z,    k = 1..C
 
-    where z makes the sum one; it is one if all tags are 0 or 1.
-
-    Args:
-        probability: Float (..., C + 1, h, w), background first, summing to one.
-        tags: (..., C) of 0 and 1, or tag posteriors in 0..1, which weight the classes.
-
-    Returns:
-        float32 of the same shape, summing to one; all background without any tag.
+    where z makes the sum one; it is one if all tags are 0 or 1. The result is float32, all background without any tag.
     """
     probability = np.asarray(probability, np.float32)
     weight = np.asarray(tags, np.float32)[..., None, None]
@@ -176,17 +164,14 @@ def keep_every_tag(
 ) -> Array:
     """Raise each tagged class until it is the most probable one in a minimum fraction of the locations.
 
-    The odds of the class are multiplied by the smallest factor, the same at all locations, that reaches the fraction;
-    classes that have it already are unchanged.
+    The odds of the class are multiplied by the smallest factor, the same at all locations, that reaches the fraction.
+    Classes that have it already, or would need a factor above `maximum`, are unchanged.
 
     Args:
-        probability: Float (K, h, w), background first, summing to one.
+        probability: Float (K, h, w), background first, summing to one; returned as float32.
         tags: (K - 1,), 0 or 1.
         minimum: Fraction of the locations that each tagged class is to win, 0 to 1.
-        maximum: Largest factor; a class that needs a larger one is unchanged.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+        maximum: Largest factor.
     """
     result = np.asarray(probability, np.float32).copy()
     wanted = round(minimum * result[0].size)
