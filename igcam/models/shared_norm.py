@@ -56,16 +56,13 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if number == 1:
             mean, variance = self.running_mean, self.running_var
         else:
-            self._remember(mean.detach(), variance.detach() * number / (number - 1))
+            # The running statistics move as those of torch.
+            share = 0.1 if self.momentum is None else self.momentum
+            unbiased = variance.detach() * number / (number - 1)
+            for kept, new in ((self.running_mean, mean.detach()), (self.running_var, unbiased)):
+                if kept is not None:
+                    kept.lerp_(new, share)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
-
-    @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics, as torch does."""
-        share = 0.1 if self.momentum is None else self.momentum
-        for kept, new in ((self.running_mean, mean), (self.running_var, variance)):
-            if kept is not None:
-                kept.lerp_(new, share)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.options import Positives, between, options
-from igcam.proposals.colour_graph import graph_labels
+from igcam.proposals.colour_graph import graph_labels, one_hot
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, finer, proposal_kind, smaller, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 
@@ -145,7 +145,7 @@ def selective_search(
         labels = graph_labels(small, scale)
         regions = _Regions(small, labels)
         merges = merge_regions(np.where(neighbours(labels), regions.likeness(), -np.inf), regions.merge)
-        found += [nodes(labels, merges), labels == np.arange(len(regions.area))[:, None, None]]
+        found += [nodes(labels, merges), one_hot(labels)]
     masks = np.concatenate(found)
     order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
     return tidy(masks[order], None, options.segments)
@@ -158,12 +158,12 @@ class _Regions:
         count = int(labels.max()) + 1
         self.pixels = labels.size
         self.area = np.bincount(labels.ravel(), minlength=count).astype(np.float32)
-        self.colour = _histograms(labels, _colour_bins(image), BINS) / (3 * self.area[:, None])
+        lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab).astype(np.int64)
+        self.colour = _histograms(labels, lab * BINS // 256, BINS) / (3 * self.area[:, None])
         self.texture = _histograms(labels, _texture_bins(image), ORIENTATIONS * STRENGTHS) / (3 * self.area[:, None])
-        rows, columns = np.indices(labels.shape)
         self.low = np.full((count, 2), max(labels.shape))
         self.high = np.zeros((count, 2), int)
-        for axis, position in enumerate((rows, columns)):
+        for axis, position in enumerate(np.indices(labels.shape)):
             np.minimum.at(self.low[:, axis], labels.ravel(), position.ravel())
             np.maximum.at(self.high[:, axis], labels.ravel(), position.ravel() + 1)
 
@@ -194,11 +194,6 @@ def _histograms(labels: NDArray[np.int32], bins: NDArray[np.int64], count: int) 
     regions = int(labels.max()) + 1
     index = (labels[..., None].astype(np.int64) * 3 + np.arange(3)) * count + bins
     return np.bincount(index.ravel(), minlength=regions * 3 * count).reshape(regions, -1).astype(np.float32)
-
-
-def _colour_bins(image: Image) -> NDArray[np.int64]:
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab).astype(np.int64)
-    return lab * BINS // 256
 
 
 def _texture_bins(image: Image) -> NDArray[np.int64]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from igcam.core.errors import IgcamError
 from igcam.proposals.promptable import ConceptSegmenter, PointAndBoxSegmenter
@@ -73,7 +72,9 @@ class _PointsAndBoxes:
         embeddings = None
         with torch.inference_mode():
             for prompt in prompts:
-                inputs = _on_device(self.processor(images=image, return_tensors="pt", **prompt), self.network)
+                inputs = self.processor(images=image, return_tensors="pt", **prompt).to(
+                    self.network.device, self.network.dtype
+                )
                 pixels = inputs.pop("pixel_values")
                 if embeddings is None:
                     embeddings = self.network.get_image_embeddings(pixels)
@@ -94,7 +95,9 @@ class _Concepts:
 
     def __call__(self, image: Image, concept: str) -> tuple[Masks, Array]:
         with torch.inference_mode():
-            inputs = _on_device(self.processor(images=image, text=concept, return_tensors="pt"), self.network)
+            inputs = self.processor(images=image, text=concept, return_tensors="pt").to(
+                self.network.device, self.network.dtype
+            )
             sizes = inputs.pop("original_sizes").tolist()
             output = self.network(**inputs)
             found = self.processor.post_process_instance_segmentation(
@@ -132,13 +135,3 @@ def _load(transformers: Any, names: tuple[str, str], model: str | Path, device: 
         return network.to(device=torch.device(device), dtype=DTYPES[dtype]).eval(), processor
     except (OSError, ValueError, RuntimeError) as error:
         raise IgcamError(f"{model}: cannot be loaded: {str(error).splitlines()[0]}") from error
-
-
-def _on_device(inputs: Any, network: Any) -> dict[str, Any]:
-    """Return tensors on the network's device; numbers with a point in its dtype."""
-    parameter = next(network.parameters())
-
-    def moved(value: Tensor) -> Tensor:
-        return value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
-
-    return {name: moved(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}

@@ -106,25 +106,13 @@ def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | No
     fit = np.flatnonzero((area >= options.min_area) & (area <= options.max_area) & (area > 0))
     if scores is not None:
         fit = fit[np.argsort(-scores[fit], kind="stable")]
-    kept = fit[without_duplicates(masks[fit], options.overlap, options.max_count)]
+    similar = overlaps(masks[fit], masks[fit]) > options.overlap
+    first: list[int] = []
+    for index in range(len(fit)):
+        if len(first) < options.max_count and not similar[first, index].any():
+            first.append(index)
+    kept = fit[first]
     return Segments(masks[kept], np.zeros(0, np.float32) if scores is None else scores[kept])
-
-
-def without_duplicates(masks: Masks, overlap: float, maximum: int) -> NDArray[np.intp]:
-    """Return the indices of the first segment of each group of near duplicates, at most `maximum`, in order."""
-    if not len(masks):
-        return np.zeros(0, np.intp)
-    similar = overlaps(masks, masks) > overlap
-    kept: list[int] = []
-    dropped = np.zeros(len(masks), bool)
-    for index in range(len(masks)):
-        if dropped[index]:
-            continue
-        kept.append(index)
-        dropped |= similar[index]
-        if len(kept) == maximum:
-            break
-    return np.array(kept, np.intp)
 
 
 def overlaps(first: Masks, second: Masks) -> Array:

@@ -3,9 +3,8 @@
 from igcam.core.parallel import in_parallel
 from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary
-from igcam.refine.lattice import PermutohedralLattice
 from igcam.refine.propagation import by_rows, walk
-from igcam.refine.pyramid import DenseLevelOptions, Level, PyramidOptions, dense_level, sharpen
+from igcam.refine.pyramid import Level, PyramidOptions, sharpen
 
 __all__ = [
     "AffinityOptions",
@@ -14,8 +13,6 @@ __all__ = [
     "dense_affinity",
     "by_rows",
     "walk",
-    "DenseLevelOptions",
-    "dense_level",
     "PyramidOptions",
     "Level",
     "sharpen",
@@ -23,6 +20,5 @@ __all__ = [
     "CRF_PRESETS",
     "dense_crf",
     "dense_crf_from_unary",
-    "PermutohedralLattice",
     "in_parallel",
 ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from igcam.core.options import Natural, NonNegative, Positive, options
 from igcam.refine.lattice import PermutohedralLattice, from_blocks, to_blocks
+from igcam.refine.stack import check_image
 
 Array = NDArray[np.float32]
 Kernel = tuple[float, PermutohedralLattice]
@@ -113,7 +114,7 @@ def dense_crf_from_unary(
     _check_stack(image, unary, "unary")
     parameters = parameters or CRFParameters()
     classes, height, width = unary.shape
-    costs = None if compatibility is None else _checked_costs(compatibility, classes)
+    costs = None if compatibility is None else checked_costs(compatibility, classes)
     if classes == 1:
         return np.ones((1, height, width), np.float32)
     kernels = _kernels(image, parameters)
@@ -173,7 +174,8 @@ def _softmax(energy: Array, log_unary: Array, classes: int) -> Array:
     return energy
 
 
-def _checked_costs(compatibility: NDArray[np.floating], classes: int) -> Array:
+def checked_costs(compatibility: NDArray[np.floating], classes: int) -> Array:
+    """Return costs of labels as float32 (K, K); ValueError unless they are finite and symmetric."""
     costs = np.asarray(compatibility, np.float32)
     if costs.shape != (classes, classes) or not np.isfinite(costs).all() or not np.allclose(costs, costs.T):
         raise ValueError(f"compatibility: must be finite, symmetric and ({classes}, {classes}), got {costs.shape}")
@@ -181,8 +183,7 @@ def _checked_costs(compatibility: NDArray[np.floating], classes: int) -> Array:
 
 
 def _check_stack(image: NDArray[np.uint8], stack: NDArray[np.floating], name: str) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    check_image(image)
     if stack.ndim != 3 or stack.shape[1:] != image.shape[:2] or 0 in stack.shape:
         raise ValueError(f"{name}: must be (K, {image.shape[0]}, {image.shape[1]}), got {stack.shape}")
     if not np.issubdtype(stack.dtype, np.floating):

@@ -166,9 +166,7 @@ def number(keys: NDArray[np.int64], vertex_of: Numbers) -> tuple[NDArray[np.int6
             if point > 0 and keys[point - 1, vertex] == key:
                 vertex_of[point, vertex] = vertex_of[point - 1, vertex]
                 continue
-            slot = _slot(key, capacity)
-            while table[slot] != EMPTY and table[slot] != key:
-                slot = (slot + 1) & (capacity - 1)
+            slot = _slot(key, table)
             if table[slot] == EMPTY:
                 used += 1
                 table[slot], numbers[slot], found[used] = key, used, key
@@ -180,9 +178,7 @@ def number(keys: NDArray[np.int64], vertex_of: Numbers) -> tuple[NDArray[np.int6
                 larger[: used + 1] = found[: used + 1]
                 found = larger
                 for known in range(1, used + 1):
-                    slot = _slot(found[known], capacity)
-                    while table[slot] != EMPTY:
-                        slot = (slot + 1) & (capacity - 1)
+                    slot = _slot(found[known], table)
                     table[slot], numbers[slot] = found[known], known
     return found[: used + 1].copy(), table, numbers
 
@@ -192,15 +188,12 @@ def link(
     vertices: NDArray[np.int64], table: NDArray[np.int64], numbers: Numbers, steps: NDArray[np.int64]
 ) -> tuple[Numbers, Numbers]:
     """Return the neighbours before and after each vertex along each direction, (d + 1, M); 0 for none."""
-    capacity = len(table)
     before = np.zeros((len(steps), len(vertices)), np.uint32)
     after = np.zeros((len(steps), len(vertices)), np.uint32)
     for direction in range(len(steps)):
         for vertex in range(1, len(vertices)):
             key = vertices[vertex] + steps[direction]
-            slot = _slot(key, capacity)
-            while table[slot] != EMPTY and table[slot] != key:
-                slot = (slot + 1) & (capacity - 1)
+            slot = _slot(key, table)
             if table[slot] == key:
                 after[direction, vertex] = numbers[slot]
                 before[direction, numbers[slot]] = vertex
@@ -208,9 +201,14 @@ def link(
 
 
 @njit(cache=True, nogil=True)
-def _slot(key: np.int64, capacity: int) -> np.int64:
+def _slot(key: np.int64, table: NDArray[np.int64]) -> np.int64:
+    """Return where a key stands in an open hash table, or the free slot where it belongs."""
+    last = len(table) - 1
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((mixed >> np.uint64(24)) & np.uint64(capacity - 1))
+    slot = np.int64((mixed >> np.uint64(24)) & np.uint64(last))
+    while table[slot] != EMPTY and table[slot] != key:
+        slot = (slot + 1) & last
+    return slot
 
 
 def _filter_of(size: int, width: int) -> Callable[..., None]:

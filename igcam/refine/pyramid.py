@@ -15,7 +15,7 @@ from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_a
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.filters import guided_filter
 from igcam.refine.propagation import by_rows, walk
-from igcam.refine.stack import best_class, margin, resized
+from igcam.refine.stack import best_class, check_image, check_probability, margin, resized
 
 Array = NDArray[np.float32]
 
@@ -167,7 +167,9 @@ def sharpen(
         height, width = (-(-side // stride) for side in image.shape[:2])
         if (height < current.shape[1] or width < current.shape[2]) and stride != options.strides[-1]:
             continue
-        guide = _shrunk(image, height, width)
+        # In float, so that nothing is rounded.
+        small = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        guide = np.asarray(small, np.float32)
         layers = None if features is None or stride not in features else resized(features[stride], height, width)
         current = resized(current, height, width)
         if stride == options.strides[-1] and options.last != "walk":
@@ -204,12 +206,6 @@ def _finish(probability: Array, guide: Array, last: str) -> Array:
     return guided_filter(image, shares) if last == "guided" else dense_crf(image, shares, CRF_PRESETS["afa"])
 
 
-def _shrunk(image: NDArray[np.uint8], height: int, width: int) -> Array:
-    """Resize an image to (height, width) by the mean over areas, in float without rounding."""
-    resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.float32)
-
-
 def _near_change(probability: Array, band: int) -> NDArray[np.bool_]:
     """Mark the pixels that see more than one best class within `band` pixels."""
     best = best_class(probability)
@@ -223,20 +219,12 @@ def _check(
     features: Mapping[int, NDArray[np.floating]] | None,
     options: PyramidOptions,
 ) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    check_image(image)
     if probability.ndim != 3 or 0 in probability.shape or len(probability) > 256:
         raise ValueError(f"probability: must be (K, h, w) with K in 1..256, got {probability.shape}")
     if probability.shape[1] > image.shape[0] or probability.shape[2] > image.shape[1]:
         raise ValueError(f"probability: must not be larger than the image {image.shape[:2]}, got {probability.shape}")
-    if not np.issubdtype(probability.dtype, np.floating) or not np.isfinite(probability).all():
-        raise ValueError(f"probability: must be finite floats, got {probability.dtype} or NaN or infinity")
-    total = probability.sum(axis=0)
-    if probability.min() < -1e-4 or np.abs(total - 1).max() > 1e-3:
-        raise ValueError(
-            "probability: must be at least 0 and sum to one over the classes, "
-            f"got a least {probability.min():.6g} and sums {total.min():.6g}..{total.max():.6g}"
-        )
+    check_probability(probability)
     for stride, layers in (features or {}).items():
         if stride not in options.strides:
             raise ValueError(f"features: strides must be among {options.strides}, got {stride}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from igcam.refine.crf import CRFParameters
+from igcam.refine.crf import CRFParameters, checked_costs
 from igcam.refine.lattice import lattice_scale
 
 
@@ -192,7 +192,9 @@ def dense_crf_tensors(
     parameters = parameters or CRFParameters()
     classes = len(probability)
     log_unary = probability.float().clamp(floor, 1).log().reshape(classes, -1)
-    costs = None if compatibility is None else _checked_costs(compatibility, classes).to(log_unary)
+    costs = None
+    if compatibility is not None:
+        costs = torch.from_numpy(checked_costs(compatibility.detach().cpu().numpy(), classes)).to(log_unary)
     kernels = _kernels(image, parameters)
     marginal = log_unary.softmax(dim=0)
     uniform = torch.full_like(marginal[:1], 1 / classes)
@@ -207,16 +209,6 @@ def dense_crf_tensors(
         if parameters.converged > 0 and (marginal - before).abs().max() <= parameters.converged:
             break
     return marginal.reshape(probability.shape)
-
-
-def _checked_costs(compatibility: Tensor, classes: int) -> Tensor:
-    costs = compatibility.float()
-    symmetric = costs.shape == (classes, classes) and torch.allclose(costs, costs.T)
-    if not symmetric or not bool(torch.isfinite(costs).all()):
-        raise ValueError(
-            f"compatibility: must be finite, symmetric and ({classes}, {classes}), got {tuple(costs.shape)}"
-        )
-    return costs
 
 
 def _kernels(image: Tensor, parameters: CRFParameters) -> list[tuple[float, TensorLattice]]:
