@@ -32,9 +32,19 @@ from igcam.data.images import load_image
 from igcam.methods.features import mean_level
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.proposals import kinds
 from igcam.proposals.objectness import border_distance, object_score_of_map
-from igcam.proposals.segments import Image, Masks, Proposer, SegmentOptions, Segments, enlarged, joined, overlaps, tidy
+from igcam.proposals.segments import (
+    Image,
+    Masks,
+    Proposer,
+    SegmentOptions,
+    Segments,
+    enlarged,
+    joined,
+    overlaps,
+    proposal_kinds,
+    tidy,
+)
 from igcam.proposals.spectral import normalised_cut, sides
 from igcam.refine.affinity import dense_affinity
 from igcam.refine.propagation import propagate
@@ -65,8 +75,8 @@ def cut_sides(image: Image, feature: NDArray[np.floating] | None) -> Segments:
     return tidy(np.stack([side for cut in normalised_cut(feature) for side in sides(cut)]))
 
 
-KINDS: dict[str, Proposer] = {"cut-sides": cut_sides, **kinds.KINDS}
-FURTHER = {kind: kinds.KINDS[kind] for kind in ("colour-segments", "selective-search", "feature-hierarchy")}
+KINDS: dict[str, Proposer] = {"cut-sides": cut_sides, **proposal_kinds()}
+FURTHER = {kind: KINDS[kind] for kind in ("colour-segments", "selective-search", "feature-hierarchy")}
 """Kinds that are added to the clusters for object scores, one at a time."""
 TOGETHER = ("feature-clusters-finer", "feature-hierarchy-finer", "selective-search")
 """Kinds that are joined, in turns, to `all`."""

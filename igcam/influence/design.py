@@ -11,10 +11,8 @@ from igcam.core.errors import IgcamError
 
 
 def checked_features(name: str, features: ArrayLike, width: int | None = None, keep: bool = False) -> np.ndarray:
-    """Return features as a float64 (n, D) array; with `keep` other floating types stay as they are.
-
-    Raises:
-        ValueError: Not two-dimensional, empty, of a width other than `width`, or not finite.
+    """Return features as float64 (n, D); with `keep` other float types stay. ValueError unless finite, of this
+    width.
     """
     array = np.asarray(features)
     array = array if keep and array.dtype.kind == "f" else array.astype(np.float64, copy=False)
@@ -28,11 +26,7 @@ def checked_features(name: str, features: ArrayLike, width: int | None = None, k
 
 
 def checked_tags(name: str, tags: ArrayLike, count: int, classes: int | None = None) -> np.ndarray:
-    """Return tags as a float64 (count, C) array with values in [0, 1].
-
-    Raises:
-        ValueError: Wrong shape, or a value outside [0, 1].
-    """
+    """Return tags as float64 (count, C); ValueError for another shape or values outside [0, 1]."""
     array = np.asarray(tags, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] != count or array.shape[1] != (classes or array.shape[1]):
         raise ValueError(f"{name}: shape must be ({count}, {classes or 'C'}), got {array.shape}")
@@ -45,11 +39,7 @@ def checked_tags(name: str, tags: ArrayLike, count: int, classes: int | None = N
 
 
 def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> NDArray[np.int64]:
-    """Return labels as int64 (count,).
-
-    Raises:
-        ValueError: Wrong shape, not integers, or outside 0..classes - 1.
-    """
+    """Return labels as int64 (count,); ValueError unless they are integers in 0..classes - 1."""
     array = np.asarray(labels)
     if array.shape != (count,) or array.dtype.kind not in "iu":
         raise ValueError(f"{name}: must be integers ({count},), got {array.dtype} {array.shape}")
@@ -61,8 +51,7 @@ def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> ND
 def checked_weight(name: str, weight: ArrayLike | None, count: int, classes: int) -> np.ndarray:
     """Return sample weights as float64 (count, C): ones for None, (count,) repeated over the classes.
 
-    Raises:
-        ValueError: Wrong shape, or a value that is negative or not finite.
+    ValueError for another shape, or a value that is negative or not finite.
     """
     array = np.asarray(1.0 if weight is None else weight, dtype=np.float64)
     if weight is not None and array.shape not in {(count,), (count, classes)}:
@@ -75,11 +64,7 @@ def checked_weight(name: str, weight: ArrayLike | None, count: int, classes: int
 
 
 def checked_l2(l2: float) -> float:
-    """Return l2 as a float.
-
-    Raises:
-        IgcamError: It is not positive and finite: there would be no unique optimum.
-    """
+    """Return l2 as a float; IgcamError unless positive and finite, as there would be no unique optimum."""
     if not 0 < l2 < np.inf:
         raise IgcamError(f"l2: must be positive and finite, got {l2}")
     return float(l2)
@@ -88,8 +73,7 @@ def checked_l2(l2: float) -> float:
 def checked_head(weight: ArrayLike, bias: ArrayLike, classes: int, width: int) -> np.ndarray:
     """Return weight (C, D) and bias (C,) of a head, or of a gradient, as float64 (C, D + 1).
 
-    Raises:
-        ValueError: Wrong shapes, or values that are not finite.
+    ValueError for other shapes, or values that are not finite.
     """
     weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
     for name, array, shape in (("weight", weight, (classes, width)), ("bias", bias, (classes,))):

@@ -27,12 +27,10 @@ from igcam.influence.design import (
 
 @dataclass(frozen=True)
 class HeadVector:
-    """One number for each parameter of a head: a gradient, or a direction H^-1 gradient."""
+    """One number for each parameter of a head, weight float64 (C, D) and bias (C,): a gradient, or H^-1 gradient."""
 
     weight: np.ndarray
-    """float64 (C, D)."""
     bias: np.ndarray
-    """float64 (C,)."""
 
 
 class HeadInfluence:
@@ -146,10 +144,7 @@ class HeadInfluence:
     def loss_gradient(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> HeadVector:
         """Return the gradient of V = mean over images of (weight times) the sum over classes of the tag loss.
 
-        Args:
-            features: (m, D), validation images.
-            tags: (m, C).
-            sample_weight: None, (m,) or (m, C); zero excludes a tag from V.
+        Validation features are (m, D), tags (m, C), weights None, (m,) or (m, C); zero excludes a tag from V.
         """
         rows, pulls = self._validation(features, tags, sample_weight)
         gradient = pulls.T @ rows / len(rows)
@@ -180,10 +175,7 @@ class HeadInfluence:
     def on_each(self, features: ArrayLike, tags: ArrayLike, *, chunk: int = 256) -> np.ndarray:
         """Return the influence, float64 (m, n), of each training image on the tag loss of each validation image.
 
-        Args:
-            features: (m, D).
-            tags: (m, C).
-            chunk: Validation images processed at a time; the work space is about chunk * n numbers.
+        Features are (m, D), tags (m, C); `chunk` validation images are processed at a time, in about chunk * n numbers.
         """
         rows, pulls = self._validation(features, tags, None)
         influence = np.zeros((len(rows), len(self.residual)))
@@ -204,10 +196,7 @@ class HeadInfluence:
         return -(self.residual**2) * self._quadratic()
 
     def leverage(self) -> np.ndarray:
-        """Return h_ic = w_ic p (1 - p) x_i^T H_c^-1 x_i / n, float64 (n, C): the share of an image in H_c, 0 to 1.
-
-        Near 1 the image is unlike all others.
-        """
+        """Return w_ic p (1 - p) x_i^T H_c^-1 x_i / n, float64 (n, C) in 0..1; near 1 an image is unlike all others."""
         return self.curvature * self._quadratic() / len(self.curvature)
 
     def leave_out_linear(self, influence: np.ndarray) -> np.ndarray:

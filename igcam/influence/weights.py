@@ -86,10 +86,7 @@ def influence_weights(
 def shuffled_weights(weights: ArrayLike, seed: int, groups: ArrayLike | None = None) -> np.ndarray:
     """Permute weights of any shape at random: the control that any gain from influence has to beat.
 
-    Args:
-        weights: Any shape.
-        seed: Of the permutation.
-        groups: Integers, broadcastable to weights, such as the tags: weights are permuted within a group.
+    Groups are integers, broadcastable to weights, such as the tags: weights are permuted within a group.
     """
     weights = np.asarray(weights)
     groups = np.broadcast_to(0 if groups is None else np.asarray(groups), weights.shape)

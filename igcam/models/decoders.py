@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,8 +49,8 @@ class _DeepLabV3Plus(DeepLabV3PlusDecoder):
         return fused
 
 
-def _upernet(channels: list[int], width: int, dropout: float) -> nn.Module:
-    return nn.Sequential(UPerNetDecoder(channels, 5, width), nn.Dropout2d(dropout))
+def _with_dropout(decoder: Callable[..., nn.Module], channels: list[int], width: int, dropout: float) -> nn.Module:
+    return nn.Sequential(decoder(channels, 5, width), nn.Dropout2d(dropout))
 
 
 class _FPN(FPNDecoder):
@@ -69,15 +70,11 @@ class _FPN(FPNDecoder):
         return merged
 
 
-def _segformer(channels: list[int], width: int, dropout: float) -> nn.Module:
-    return nn.Sequential(SegformerDecoder(channels, 5, width), nn.Dropout2d(dropout))
-
-
 DECODERS: dict[str, DecoderKind] = {
     "deeplabv3plus": DecoderKind((64, 128, 256), 2, _DeepLabV3Plus),
-    "upernet": DecoderKind((64, 128, 128, 256), 1, _upernet),
+    "upernet": DecoderKind((64, 128, 128, 256), 1, partial(_with_dropout, UPerNetDecoder)),
     "fpn": DecoderKind((64, 128, 128, 256), 1, _FPN),
-    "segformer": DecoderKind((64, 128, 128, 256), 1, _segformer),
+    "segformer": DecoderKind((64, 128, 128, 256), 1, partial(_with_dropout, SegformerDecoder)),
 }
 """The decoders by name: Chen et al., ECCV 2018; Xiao et al., ECCV 2018; Kirillov et al., CVPR 2019; Xie et al.,
 NeurIPS 2021."""

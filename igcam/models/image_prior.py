@@ -34,12 +34,7 @@ class Tagger(nn.Module):
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Tagger:
-        """Undo `state_dict`.
-
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: They are not those of a linear head.
-        """
+        """Undo `state_dict`; KeyError or ValueError if tensors are missing or not those of a linear head."""
         return cls(*weight_and_bias(tensors))
 
     def forward(self, pooled: Tensor) -> Tensor:

@@ -27,14 +27,11 @@ MAX_HALVINGS = 50
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A fitted head: the logit of class c is weight[c] . f + bias[c]."""
+    """A fitted head: the logit of class c is weight[c] . f + bias[c], float64 (C, D) and (C,)."""
 
     weight: Array
-    """float64 (C, D)."""
     bias: Array
-    """float64 (C,)."""
     l2: float
-    """Its penalty on weight and bias."""
     gradient_norm: float
     """Largest norm of the gradient of J_c over the classes; theta_c is within gradient_norm / l2 of the optimum."""
     newton_steps: int
@@ -283,14 +280,11 @@ def tag_loss(logits: Floats, tags: Floats) -> float:
 
 
 class PowerNormalised(NamedTuple):
-    """Power-normalised features, and the map of other features to them."""
+    """Power-normalised features, float64 (n, D): (signed square roots - mean (D,)) * scale, of mean square norm 100."""
 
     features: NDArray[np.float64]
-    """float64 (n, D): (root - mean) * scale, with a mean square norm of one hundred."""
     mean: NDArray[np.float64]
-    """float64 (D,): mean of the signed square roots."""
     scale: float
-    """Factor of the centred roots."""
 
 
 def power_normalised(features: ArrayLike) -> PowerNormalised:

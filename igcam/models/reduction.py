@@ -16,12 +16,13 @@ from igcam.models.tensors import floats
 
 @dataclass(frozen=True)
 class Reduction:
-    """An affine map of the channels of every level, fitted without labels."""
+    """An affine map of the channels of every level, fitted without labels: means (D,), projections (D, k), float32.
+
+    The projected values of a level have a mean square of one.
+    """
 
     means: tuple[Tensor, ...]
-    """float32 (D,) per level."""
     projections: tuple[Tensor, ...]
-    """float32 (D, k) per level; the projected values of a level have a mean square of one."""
 
     def __call__(self, levels: Sequence[Tensor]) -> Tensor:
         """Reduce levels, float (N, D, h, w) each, and concatenate them on the finest: float32 (N, sum of k, h, w)."""
@@ -34,9 +35,7 @@ class Reduction:
 
     def to(self, device: torch.device) -> Reduction:
         """Return the same on a device."""
-        return Reduction(
-            tuple(mean.to(device) for mean in self.means), tuple(matrix.to(device) for matrix in self.projections)
-        )
+        return Reduction(*(tuple(part.to(device) for part in parts) for parts in (self.means, self.projections)))
 
     @property
     def depth(self) -> int:
@@ -55,12 +54,7 @@ class Reduction:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Reduction:
-        """Undo `tensors`.
-
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: They do not fit each other.
-        """
+        """Undo `tensors`; KeyError or ValueError if tensors are missing or do not fit each other."""
         count = len(tensors) // 2
         if not count:
             raise ValueError("it has no level")

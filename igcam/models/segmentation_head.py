@@ -51,10 +51,7 @@ class SegmentationHead(ClassLogits):
     def from_tensors(cls, tensors: dict[str, Tensor]) -> SegmentationHead:
         """Undo `state_dict`, in evaluation mode; the sizes follow from the tensors.
 
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: One is not that of such a head.
-            RuntimeError: They do not fit each other.
+        KeyError, ValueError or RuntimeError if tensors are missing, not those of such a head, or do not fit each other.
         """
         hidden, channels = floats(tensors, "enter.weight", 4).shape[:2]
         head = cls(channels, len(floats(tensors, "leave.bias", 1)) - 1, hidden)

@@ -6,11 +6,8 @@ from torch import Tensor
 
 
 def floats(tensors: dict[str, Tensor], name: str, dimensions: int) -> Tensor:
-    """Return a float tensor.
-
-    Raises:
-        KeyError: It is missing.
-        ValueError: It is empty, not float or has another number of dimensions.
+    """Return a float tensor; KeyError if it is missing, ValueError if empty, of another type or number of
+    dimensions.
     """
     tensor = tensors[name]
     if not tensor.is_floating_point() or tensor.ndim != dimensions or tensor.numel() == 0:
@@ -19,12 +16,7 @@ def floats(tensors: dict[str, Tensor], name: str, dimensions: int) -> Tensor:
 
 
 def weight_and_bias(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return those of a linear head, (C, D) and (C,).
-
-    Raises:
-        KeyError: One is missing.
-        ValueError: They are not those of a linear head.
-    """
+    """Return those of a linear head, (C, D) and (C,); KeyError or ValueError if they are missing or do not fit."""
     weight, bias = floats(tensors, "weight", 2), floats(tensors, "bias", 1)
     if len(weight) != len(bias):
         raise ValueError(f"weight is of {len(weight)} classes, bias of {len(bias)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,7 @@ _CLASSIFIERS = ("fc", "head", "classifier")
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file of weights; floating tensors become float32.
-
-    Returns:
-        The tensors by name and the file's own metadata.
+    """Read a safetensors file into tensors by name, floating ones as float32, and its metadata.
 
     Raises:
         IgcamError: The file is missing, damaged, or of a format that would have to be unpickled.
@@ -60,8 +57,11 @@ def load_weights(network: Any, path: str | Path) -> None:
     if metadata.get("stride", "").startswith("v1") and not use_v1_strides(network):
         raise IgcamError(f"{path}: has v1 strides, which only a ResNet of bottleneck blocks can have")
     architecture = network.pretrained_cfg.get("architecture", type(network).__name__)
+    # As timm itself converts the names and shapes of published files.
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     try:
-        tensors = _timm_names(tensors, network)
+        with torch.no_grad():
+            tensors = tensors if convert is None else dict(convert(tensors, network))
     except Exception as error:  # timm's converters stop in many ways at names that they do not expect
         raise IgcamError(f"{path}: is not a file of weights of {architecture}: {error!r}") from error
     expected = network.state_dict()
@@ -71,7 +71,8 @@ def load_weights(network: Any, path: str | Path) -> None:
         if name in tensors and tensors[name].shape != tensor.shape
     ]
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
-    classifiers = _classifiers(network)
+    own = network.pretrained_cfg.get("classifier") or ()
+    classifiers = tuple(f"{name}." for name in (*((own,) if isinstance(own, str) else own), *_CLASSIFIERS))
     left_over = [name for name in tensors if name not in expected and not name.startswith(classifiers)]
     for problem, names in (("lacks", missing), ("has another shape of", shapes), ("has also", left_over)):
         if names:
@@ -152,19 +153,6 @@ def _reachable(address: str) -> bool:
         return False
 
 
-def _timm_names(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Convert the names and shapes of a published file as timm does."""
-    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    with torch.no_grad():
-        return tensors if convert is None else dict(convert(tensors, network))
-
-
 def _strided_blocks(network: nn.Module) -> list[Any]:
     layers = ("layer2", "layer3", "layer4") if isinstance(network, ResNet) else ()
     return [getattr(network, layer)[0] for layer in layers]
-
-
-def _classifiers(network: Any) -> tuple[str, ...]:
-    names: str | Sequence[str] = network.pretrained_cfg.get("classifier") or ()
-    listed = (names,) if isinstance(names, str) else tuple(names)
-    return tuple(f"{name}." for name in (*listed, *_CLASSIFIERS))

@@ -22,12 +22,11 @@ UNKNOWN = 255
 
 @dataclass(frozen=True)
 class Example:
-    """A coarse map, and its mask where one is given as a cue."""
+    """A coarse map, and its mask, uint8 (H, W) of 0..K - 1 and 255 = unknown, where one is given as a cue."""
 
     probability: Array
     """float32 (K, h, w), summing to one over the classes, K at most 255."""
     mask: NDArray[np.uint8] | None = None
-    """uint8 (H, W), 0..K - 1 and 255 = unknown."""
 
 
 def search(

@@ -19,29 +19,25 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class BoxRegion:
-    """A box on a grid of locations."""
+    """A box of class `label`, 1..C, on a grid of locations: the rows and columns that it covers."""
 
     label: int
-    """Class id, 1..C."""
     rows: slice
-    """Rows that it covers."""
     columns: slice
-    """Columns that it covers."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point, a scribble or the mask of one object on a grid of locations."""
+    """A point, a scribble or the mask of one object, of class `label`, 0..C, on a grid of locations."""
 
     label: int
-    """Class id, 0..C."""
     locations: Array
     """float32 (h, w) in 0..1: how much of each location is annotated."""
 
 
 @dataclass(frozen=True)
 class CueConstraint:
-    """The cues of an image on a grid of locations."""
+    """The cues of an image on a grid of locations; boxes and marks (points, scribbles, masks of objects) as given."""
 
     probability: Array
     """float32 (K, h, w): the annotated classes, summing to one where `confidence` is above 0, zero elsewhere."""
@@ -50,9 +46,7 @@ class CueConstraint:
     allowed: Array
     """float32 (K, h, w) in 0..1: the largest probability of each class; 1 for the background."""
     boxes: tuple[BoxRegion, ...] = ()
-    """The boxes, in the order given."""
     marks: tuple[Mark, ...] = ()
-    """Points, scribbles and masks of single objects, in the order given."""
     whole: bool = False
     """Whether a mask of the whole image is among the cues."""
 
@@ -68,20 +62,16 @@ class CueConstraint:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """The cues of one image, ready for grids of any size.
+    """The cues of one image of (height, width) pixels and a data set of C classes, ready for grids of any size.
 
     Masks are correct; points and scribbles are certain where they lie. Boxes are tight, and a class with a box does not
     occur outside its boxes.
     """
 
     cues: tuple[Cue, ...]
-    """In pixels of the displayed image."""
     height: int
-    """Rows of the image."""
     width: int
-    """Columns of the image."""
     classes: int
-    """Number of classes C."""
 
     @property
     def whole(self) -> bool:
