@@ -11,8 +11,9 @@ from igcam.core.errors import IgcamError
 
 
 def checked_features(name: str, features: ArrayLike, width: int | None = None, keep: bool = False) -> np.ndarray:
-    """Return features as float64 (n, D); with `keep` other float types stay. ValueError unless finite, of this
-    width.
+    """Return features as float64 (n, D), or as they are where `keep` is set and they are float.
+
+    ValueError unless they are finite, not empty and of this width.
     """
     array = np.asarray(features)
     array = array if keep and array.dtype.kind == "f" else array.astype(np.float64, copy=False)

@@ -6,9 +6,7 @@ from torch import Tensor
 
 
 def floats(tensors: dict[str, Tensor], name: str, dimensions: int) -> Tensor:
-    """Return a float tensor; KeyError if it is missing, ValueError if empty, of another type or number of
-    dimensions.
-    """
+    """Return a float tensor; KeyError if it is missing, ValueError if empty or of another type or dimension."""
     tensor = tensors[name]
     if not tensor.is_floating_point() or tensor.ndim != dimensions or tensor.numel() == 0:
         raise ValueError(f"{name} must be floats of {dimensions} dimensions, is {tensor.dtype} {tuple(tensor.shape)}")

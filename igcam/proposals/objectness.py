@@ -63,30 +63,6 @@ class Collected:
     """float32 (h, w) in 0..1: distance from the image border, see `border_distance`."""
 
 
-def object_score_of_map(
-    image: Image,
-    feature: NDArray[np.floating],
-    activation: NDArray[np.floating],
-    options: ObjectScoreOptions | None = None,
-    further: Masks | None = None,
-) -> Array:
-    """Return the object score of each location, float32 (h, w) in 0..1, of one image.
-
-    Args:
-        image: uint8 (H, W, 3): the photo.
-        feature: Float (D, h, w), which is clustered.
-        activation: Float (h, w) in 0..1: the strongest activation of any tagged class.
-        options: Defaults to `ObjectScoreOptions()`.
-        further: bool (P, rows, columns), of any size: other proposals that compete with the clusters.
-
-    Raises:
-        ValueError: Shapes differ, or there are too few locations.
-    """
-    if activation.shape != feature.shape[1:]:
-        raise ValueError(f"activation: must be {feature.shape[1:]} as the feature, got {activation.shape}")
-    return object_score(collect(image, feature, activation, options, further), options)
-
-
 def collect(
     image: Image,
     feature: NDArray[np.floating],
@@ -94,9 +70,17 @@ def collect(
     options: ObjectScoreOptions | None = None,
     further: Masks | None = None,
 ) -> Collected:
-    """Return the input of `object_score` for one image; arguments as for `object_score_of_map`.
+    """Return the input of `object_score` for one image.
 
-    An activation of another size is resized bilinearly to the feature.
+    Args:
+        image: uint8 (H, W, 3): the photo.
+        feature: Float (D, h, w), which is clustered.
+        activation: Float in 0..1: the strongest activation of any tagged class, resized bilinearly to (h, w).
+        options: Defaults to `ObjectScoreOptions()`.
+        further: bool (P, rows, columns), of any size: other proposals that compete with the clusters.
+
+    Raises:
+        ValueError: There are too few locations.
     """
     options = options or ObjectScoreOptions()
     height, width = feature.shape[1:]

@@ -47,10 +47,6 @@ class CRFParameters:
             values[name] *= factor
         return CRFParameters(**values)
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the fields by name, for the ledger."""
-        return asdict(self)
-
 
 CRF_PRESETS: Mapping[str, CRFParameters] = MappingProxyType(
     {
