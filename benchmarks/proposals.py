@@ -32,7 +32,7 @@ from igcam.data.images import load_image
 from igcam.methods.features import mean_level
 from igcam.metrics.confusion import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
-from igcam.proposals.objectness import border_distance, object_score_of_map
+from igcam.proposals.objectness import border_distance, collect, object_score
 from igcam.proposals.segments import (
     Image,
     Masks,
@@ -202,12 +202,11 @@ def objectness(
         around = propagate(affinity, activation)
         object_scores = {
             "border-distance": border_distance(affinity, height, width),
-            "evidence": object_score_of_map(image, level, strongest),
+            "evidence": object_score(collect(image, level, strongest)),
         }
         for kind, propose in FURTHER.items():
-            object_scores[f"evidence-and-{kind}"] = object_score_of_map(
-                image, level, strongest, None, propose(image, level).masks
-            )
+            collected = collect(image, level, strongest, None, propose(image, level).masks)
+            object_scores[f"evidence-and-{kind}"] = object_score(collected)
         truth = sample.truth.read()
         for name, values in object_scores.items():
             pseudo_label = from_activation(activation, values, propagated=around)

@@ -11,7 +11,7 @@ from torch import Tensor
 GradientMethod = Literal["gradcam", "layercam"]
 
 _CHUNK_BYTES = 16 << 20
-"""Larger gradients are asked from the system anew for each class, which costs more than their arithmetic."""
+"""Allocating larger gradients anew for each class costs more than their arithmetic."""
 
 
 def gradient_maps(
@@ -20,29 +20,29 @@ def gradient_maps(
     classes: Sequence[int] | None = None,
     method: GradientMethod = "gradcam",
 ) -> Tensor:
-    """Compute the maps of several classes at once.
+    """Compute the maps of several classes from one forward pass.
 
-    Grad-CAM: ReLU(sum_k a_ck A_k), a_ck the mean over locations of g_ck = dS_c / dA_k.
-    LayerCAM: ReLU(sum_k ReLU(g_ck) * A_k), location by location; it suits inner levels.
+    Grad-CAM: ReLU(sum_k a_ck A_k), a_ck the mean over locations of g_ck = dS_c / dA_k. LayerCAM: ReLU(sum_k ReLU(g_ck)
+    * A_k), location by location; it suits inner levels.
 
-    The trunk needs no gradient: run it under `torch.no_grad` or `torch.inference_mode`. No hooks are set, and
-    modules and parameters stay as they are, `grad` included; this also works within `torch.no_grad`. `score`
-    must treat each image by itself (batch norm in evaluation mode); it is called with a few images at a time.
-
-    Source: Selvaraju et al., ICCV 2017, equations 1 and 2; Jiang et al., IEEE TIP 2021, equations 4 to 6.
+    The trunk needs no gradient: run it under `torch.no_grad` or `torch.inference_mode`. No hooks are set, no parameter
+    or `grad` changes. `score` must treat each image by itself (batch norm in evaluation mode); it is called with a few
+    images at a time.
 
     Args:
         feature: float (N, D, h, w), the activations A.
-        score: Maps activations to class scores, float (N, C), before any sigmoid or softmax, for instance
-            `lambda a: pooling(head(backbone.tail(a, level)))`.
+        score: Maps activations to class scores, float (N, C), before any sigmoid or softmax, for instance `lambda a:
+            pooling(head(backbone.tail(a, level)))`.
         classes: Which classes, in this order; None for all.
         method: `gradcam` or `layercam`.
 
     Returns:
-        float (N, C or len(classes), h, w), not negative, not normalised, detached.
+        float (N, C or len(classes), h, w), at least 0, not normalised, detached.
 
     Raises:
         ValueError: `method` is unknown, shapes do not fit, or the scores do not depend on the activations.
+
+    Source: Selvaraju et al., ICCV 2017, equations 1 and 2; Jiang et al., IEEE TIP 2021, equations 4 to 6.
     """
     if method not in ("gradcam", "layercam"):
         raise ValueError(f"method must be gradcam or layercam, got {method!r}")

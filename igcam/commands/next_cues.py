@@ -15,7 +15,7 @@ from igcam.core.files import read_array, read_json, write_text
 from igcam.data.sample import Dataset
 from igcam.label_quality.next_cue import RESOLVED, Proposal, map_uncertainty, next_cues, rarity
 from igcam.metrics.ledger import ANNOTATION_SECONDS
-from igcam.models.power_normalisation import power_normalised
+from igcam.models.linear_head import power_normalised
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder

@@ -27,37 +27,35 @@ from igcam.influence.design import (
 
 @dataclass(frozen=True)
 class HeadVector:
-    """One number for each parameter of a head: a gradient, or a direction H^-1 gradient."""
+    """One number for each parameter of a head, weight float64 (C, D) and bias (C,): a gradient, or H^-1 gradient."""
 
     weight: np.ndarray
-    """float64 (C, D)."""
     bias: np.ndarray
-    """float64 (C,)."""
 
 
 class HeadInfluence:
     """Influence functions of a linear head at its optimum.
 
-    The head minimises J_c = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2 for every class, theta_c = (weight,
-    bias), l the logistic loss of one tag. The influence of image i on a loss V is
+    The head minimises J_c = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2 for every class, theta_c = (weight, bias), l the
+    logistic loss of one tag. The influence of image i on a loss V is
 
         I(i, V) = sum_c I_c(i, V),    I_c(i, V) = -grad_c V^T H_c^-1 grad_c l_i,
 
     with H_c the Hessian of J_c. Adding eps l_i to J changes V by eps I(i, V) to first order; leaving image i out
-    changes V by about -w_i I(i, V) / n (`HeadChanges` is far more accurate). A positive influence raises V: the
-    image is harmful.
+    changes V by about -w_i I(i, V) / n (`HeadChanges` is far more accurate). An image with positive influence raises V:
+    it is harmful.
 
-    H_c is factorised once for each class: C R^2 float64 numbers, R = min(n, D + 1). For D >= n all is computed in
-    the n dimensions that the training rows span, which is exact.
+    H_c is factorised once for each class: C R^2 float64 numbers, R = min(n, D + 1), exact in the n dimensions that the
+    rows span.
 
     Args:
         features: (n, D) of the training images.
         tags: (n, C), 0 or 1.
         weight: (C, D).
         bias: (C,).
-        l2: Penalty that the head was trained with, on weight and bias.
+        l2: Penalty on weight and bias in training.
         sample_weight: None, (n,) or (n, C), as in training.
-        tolerance: Largest norm of the gradient of J_c, as a fraction of the mean norm of the images' gradients.
+        tolerance: Largest norm of the gradient of J_c, as a fraction of the mean norm of the gradients of the images.
             Influence is only defined at the optimum; infinity accepts any head.
         chunk: Rows processed at a time.
 
@@ -69,7 +67,7 @@ class HeadInfluence:
     theta: np.ndarray
     """float64 (C, D + 1): weight and bias of every class."""
     space: RowSpace
-    """The training rows, in the coordinates that the factors are in."""
+    """The training rows, in the coordinates of the factors."""
     factors: list[np.ndarray]
     """Lower Cholesky factor of H_c, float64 (R, R), of every class."""
     tags: np.ndarray
@@ -83,7 +81,7 @@ class HeadInfluence:
     gradient_norm: np.ndarray
     """float64 (C,): norm of the gradient of J_c, zero at the optimum."""
     optimality: np.ndarray
-    """float64 (C,): gradient_norm as a fraction of the mean norm of the images' gradients."""
+    """float64 (C,): gradient_norm as a fraction of the mean norm of the gradients of the images."""
 
     def __init__(
         self,
@@ -146,10 +144,7 @@ class HeadInfluence:
     def loss_gradient(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> HeadVector:
         """Return the gradient of V = mean over images of (weight times) the sum over classes of the tag loss.
 
-        Args:
-            features: (m, D), validation images.
-            tags: (m, C).
-            sample_weight: None, (m,) or (m, C); zero excludes a tag from V.
+        Validation features are (m, D), tags (m, C), weights None, (m,) or (m, C); zero excludes a tag from V.
         """
         rows, pulls = self._validation(features, tags, sample_weight)
         gradient = pulls.T @ rows / len(rows)
@@ -169,24 +164,18 @@ class HeadInfluence:
         return self.solve(self.loss_gradient(features, tags, sample_weight))
 
     def on_gradient(self, gradient: HeadVector) -> np.ndarray:
-        """Return the influence, float64 (n, C), on any loss with this gradient by the head's parameters.
-
-        The sum over C is the influence of the image.
-        """
+        """Return the influence, float64 (n, C), on any loss with this gradient; its sum over C is that of the image."""
         vectors = checked_head(gradient.weight, gradient.bias, *self._shape)
         return -self.residual * (self.space.rows @ self._solve(self.space.into(vectors)).T)
 
     def on_loss(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
-        """Return the influence, float64 (n, C), on the tag loss V of `loss_gradient`; its sum over C is the image's."""
+        """Return the influence, float64 (n, C), on the tag loss V of `loss_gradient`."""
         return self.on_gradient(self.loss_gradient(features, tags, sample_weight))
 
     def on_each(self, features: ArrayLike, tags: ArrayLike, *, chunk: int = 256) -> np.ndarray:
-        """Return the influence, float64 (m, n), of every training image on each validation image's tag loss.
+        """Return the influence, float64 (m, n), of each training image on the tag loss of each validation image.
 
-        Args:
-            features: (m, D).
-            tags: (m, C).
-            chunk: Validation images processed at a time; the work space is about chunk * n numbers.
+        Features are (m, D), tags (m, C); `chunk` validation images are processed at a time, in about chunk * n numbers.
         """
         rows, pulls = self._validation(features, tags, None)
         influence = np.zeros((len(rows), len(self.residual)))
@@ -207,33 +196,18 @@ class HeadInfluence:
         return -(self.residual**2) * self._quadratic()
 
     def leverage(self) -> np.ndarray:
-        """Return h_ic = w_ic p (1 - p) x_i^T H_c^-1 x_i / n, float64 (n, C): an image's share of H_c.
-
-        Between 0 and 1; near 1 the image is unlike all others.
-        """
+        """Return w_ic p (1 - p) x_i^T H_c^-1 x_i / n, float64 (n, C) in 0..1; near 1 an image is unlike all others."""
         return self.curvature * self._quadratic() / len(self.curvature)
 
     def leave_out_linear(self, influence: np.ndarray) -> np.ndarray:
         """Turn influence (n, C) on any loss into its change, float64 (n, C), when each image alone is left out.
 
-        -w_ic I_c(i, V) / (n (1 - h_ic)): the Newton step without the image, with V linearised. For losses known
-        only by their gradient; `HeadChanges` does not linearise a tag loss.
+        -w_ic I_c(i, V) / (n (1 - h_ic)): the Newton step without the image, with V linearised. For losses known only by
+        their gradient; `HeadChanges` does not linearise a tag loss.
 
         Source: Pregibon, "Logistic Regression Diagnostics", Annals of Statistics 9 (1981), one-step estimate.
         """
         return -self.sample_weight * influence / (len(influence) * (1 - self.leverage()))
-
-    def grad_dot(self, features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
-        """Return -grad_c V . grad_c l_i, float64 (n, C): the effect on V of one small gradient step on image i.
-
-        Without the inverse Hessian this is not influence, and it ranks images differently.
-
-        Source: Pruthi et al., "Estimating Training Data Influence by Tracing Gradient Descent", NeurIPS 2020,
-        with one checkpoint (TracIn).
-        """
-        rows, pulls = self._validation(features, tags, sample_weight)
-        vectors = self.space.into(pulls.T @ rows / len(rows))
-        return -self.residual * (self.space.rows @ vectors.T)
 
     def _quadratic(self) -> np.ndarray:
         """Return x_i^T H_c^-1 x_i, float64 (n, C)."""
@@ -267,9 +241,8 @@ class HeadInfluence:
 def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: HeadVector) -> np.ndarray:
     """Split the influence of an image, for a head on average-pooled features, over its locations.
 
-    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes
-    equally at every location. The sum over locations is the image's influence I_c(i, V); positive locations
-    raise V.
+    I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes equally
+    everywhere. The sum over locations is the influence I_c(i, V) of the image; positive locations raise V.
 
     Args:
         feature_map: (D, h, w), the features before pooling, scaled and centred like the pooled features.

@@ -1,9 +1,9 @@
-"""The change of a loss when some images are left out or some tags flipped, without retraining.
+"""The change of a loss when images are left out or tags flipped, without retraining.
 
-Sources: Beirami et al., "On Optimal Generalizability in Parametric Learning", NeurIPS 2017, and Rad and Maleki,
-"A Scalable Estimate of the Out-of-sample Prediction Error via Approximate Leave-one-out Cross-validation",
-JRSS B 2020: one Newton step of the changed objective, with the loss evaluated at its end. The length of the step,
-which minimises the changed objective, is ours: full steps overshoot for groups.
+Sources: Beirami et al., "On Optimal Generalizability in Parametric Learning", NeurIPS 2017, and Rad and Maleki, "A
+Scalable Estimate of the Out-of-sample Prediction Error via Approximate Leave-one-out Cross-validation", JRSS B 2020:
+one Newton step of the changed objective, with the loss evaluated at its end. The line search of the step is ours: full
+steps overshoot for groups.
 """
 
 from __future__ import annotations
@@ -26,18 +26,16 @@ Integers = NDArray[np.int64]
 class HeadChanges:
     """Changes of a loss V when the head is trained on other images or tags.
 
-    The changed objective of class c is J'_c(theta) = 1/n sum_i w'_ic l(y'_ic) + l2/2 |theta|^2: images that are
-    left out have weight zero, n stays. Its Hessian at the old optimum is H_c minus the weight lost by the changed
-    images S, a change of rank |S|, so by Woodbury's identity
+    The changed objective of class c is J'_c(theta) = 1/n sum_i w'_ic l(y'_ic) + l2/2 |theta|^2: images left out have
+    weight zero, n stays. Its Hessian at the old optimum is H_c minus the lost weight of the changed images S, a change
+    of rank |S|, so by Woodbury's identity
 
         d_c = -H'_c^-1 grad J'_c(theta_c),    H'_c^-1 = H_c^-1 + H_c^-1 X^T (A^-1 - K)^-1 X H_c^-1,
 
-    with X the rows of S, K = X H_c^-1 X^T and A the diagonal of lost weight times p (1 - p) / n. The new
-    parameters are theta_c + t d_c, t the minimiser of J'_c along d_c, and V is evaluated there, not linearised.
-    More `steps` repeat this with the same Hessian and converge to retraining.
-
-    Correlation with retraining a linear head on 2048 features of 328 photos: 0.996 or better for single images and
-    groups of 10 and 40, with one step; see docs/influence.md.
+    with X the rows of S, K = X H_c^-1 X^T and A the diagonal of lost weight times p (1 - p) / n. The new parameters are
+    theta_c + t d_c, t the minimiser of J'_c along d_c, and V is evaluated there, not linearised. More `steps` repeat
+    this with the same Hessian and converge to retraining. One step has a correlation of 0.996 or more with retraining,
+    see docs/influence.md.
 
     Args:
         influence: Of the trained head.
@@ -75,11 +73,7 @@ class HeadChanges:
         return self.leave_out_groups([np.array([image]) for image in chosen])
 
     def leave_out_groups(self, groups: Sequence[ArrayLike]) -> Array:
-        """Return the change of V, float64 (G, C), when each group of images is left out together.
-
-        Args:
-            groups: Indices of training images, each group without repetition.
-        """
+        """Return the change of V, float64 (G, C), when each group of distinct training images is left out together."""
         checked = [self._checked_group(group) for group in groups]
         changes = np.empty((len(checked), self._head.tags.shape[1]))
         for c in range(changes.shape[1]):
@@ -122,7 +116,7 @@ class HeadChanges:
         return images.astype(np.int64)
 
     def _changes(self, c: int, groups: list[Integers], weights: list[Array], tags: list[Array]) -> Array:
-        """Return the change of class c's loss for each group of images with these new weights and tags."""
+        """Return the change of the loss of class c for each group of images with these new weights and tags."""
         before = self._loss(c, self._logits[:, [c]])
         changes = np.empty(len(groups))
         for start in range(0, len(groups), self._chunk):

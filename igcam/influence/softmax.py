@@ -1,4 +1,4 @@
-"""Exact influence for softmax heads: one class per image, all classes in one loss and one Hessian."""
+"""Exact influence for softmax heads: one class per image, one Hessian over all classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 
 from igcam.core.errors import IgcamError
-from igcam.influence.design import checked_features, checked_head, checked_l2, row_space, with_constant
+from igcam.influence.design import checked_features, checked_head, checked_l2, checked_labels, row_space, with_constant
 from igcam.influence.head import HeadVector
 
 Array = NDArray[np.float64]
@@ -23,17 +23,17 @@ class SoftmaxInfluence:
     """Influence functions of a softmax head at its optimum.
 
     The head minimises J(Theta) = 1/n sum_i l_i + l2/2 |Theta|^2 over the weights and biases of all classes, l the
-    cross-entropy. Its Hessian couples the classes: block (k, m) is 1/n sum_i p_ik (delta_km - p_im) x_i x_i^T,
-    plus l2 on the diagonal. The influence I(i, V) = -grad V^T H^-1 grad l_i is one number per image; signs and
-    sizes are those of `HeadInfluence`. With D + 1 > n all is computed in the n dimensions that the rows span.
+    cross-entropy. Block (k, m) of its Hessian is 1/n sum_i p_ik (delta_km - p_im) x_i x_i^T, plus l2 on the diagonal.
+    The influence I(i, V) = -grad V^T H^-1 grad l_i is one number per image, with the signs and units of
+    `HeadInfluence`. With D + 1 > n all is computed in the n dimensions that the rows span.
 
     Args:
         features: (n, D) of the training images.
         labels: Integers (n,), 0 to C - 1.
         weight: (C, D).
         bias: (C,).
-        l2: Penalty that the head was trained with, on weight and bias.
-        tolerance: Largest norm of the gradient of J, as a fraction of the mean norm of the images' gradients.
+        l2: Penalty on weight and bias in training.
+        tolerance: Largest norm of the gradient of J, as a fraction of the mean norm of the gradients of the images.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.
@@ -43,7 +43,7 @@ class SoftmaxInfluence:
     residual: Array
     """float64 (n, C): probability - label, the gradient of l_i by its logits."""
     optimality: float
-    """Norm of the gradient of J, as a fraction of the mean norm of the images' gradients."""
+    """Norm of the gradient of J, as a fraction of the mean norm of the gradients of the images."""
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class SoftmaxInfluence:
         return self.on_gradient(HeadVector(gradient[:, :-1], gradient[:, -1]))
 
     def on_gradient(self, gradient: HeadVector) -> Array:
-        """Return the influence, float64 (n,), on any loss with this gradient by the head's parameters."""
+        """Return the influence, float64 (n,), on any loss with this gradient."""
         classes, width = self._theta.shape
         vector = checked_head(gradient.weight, gradient.bias, classes, width - 1)
         return -self._along(self._solve(self._space.into(vector).reshape(-1, 1)))[:, 0]
 
     def on_each(self, features: ArrayLike, labels: ArrayLike, *, chunk: int = 256) -> Array:
-        """Return the influence, float64 (m, n), of every training image on each validation image's loss."""
+        """Return the influence, float64 (m, n), of each training image on the loss of each validation image."""
         rows, pulls = self._validation(features, labels)
         coordinates = self._space.into(rows)
         influence = np.empty((len(rows), len(self._labels)))
@@ -101,8 +101,7 @@ class SoftmaxInfluence:
     def leave_out(self, groups: Sequence[ArrayLike], features: ArrayLike, labels: ArrayLike) -> Array:
         """Return the change of the mean loss of validation images when each group is left out, float64 (G,).
 
-        One Newton step of the objective without the group, of optimal length, with the loss evaluated at its end,
-        as in `HeadChanges`; the Hessian loses U U^T, of rank |group| (C - 1), and is inverted by Woodbury's identity.
+        One Newton step of optimal length as in `HeadChanges`; the Hessian loses U U^T, of rank |group| (C - 1).
         """
         rows, _ = self._validation(features, labels)
         truth = checked_labels("validation labels", labels, len(rows), len(self._theta))
@@ -179,7 +178,7 @@ class SoftmaxInfluence:
         return np.asarray(scipy.linalg.cho_solve((self._factor, True), vectors, check_finite=False))
 
     def _along(self, solved: Array) -> Array:
-        """Return the inner products, (n, k), of the images' gradients with directions (C R, k)."""
+        """Return the inner products, (n, k), of the gradients of the images with directions (C R, k)."""
         directions = solved.reshape(len(self._theta), -1, solved.shape[1])
         along = np.tensordot(self._space.rows, directions, (1, 1))
         return np.asarray(np.einsum("nc,nck->nk", self.residual, along))
@@ -189,20 +188,6 @@ class SoftmaxInfluence:
         rows = with_constant(checked_features("validation features", features, width - 1))
         labels = checked_labels("validation labels", labels, len(rows), classes)
         return rows, softmax(rows @ self._theta.T, axis=1) - np.eye(classes)[labels]
-
-
-def checked_labels(name: str, labels: ArrayLike, count: int, classes: int) -> NDArray[np.int64]:
-    """Return labels as int64 (count,).
-
-    Raises:
-        ValueError: Wrong shape, not integers, or outside 0..classes - 1.
-    """
-    array = np.asarray(labels)
-    if array.shape != (count,) or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: must be integers ({count},), got {array.dtype} {array.shape}")
-    if array.min() < 0 or array.max() >= classes:
-        raise ValueError(f"{name}: must lie in 0..C - 1 with C = {classes}, got {array.min()}..{array.max()}")
-    return array.astype(np.int64)
 
 
 def _gradients(pulls: Array, rows: Array) -> Array:

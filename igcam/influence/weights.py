@@ -29,8 +29,8 @@ class WeightOptions:
 def robust_scale(influence: ArrayLike) -> float:
     """Return 1.4826 times the median absolute value, which estimates a normal standard deviation about zero.
 
-    Not about the median, because the sign of an influence has a meaning. Where more than half of the values are
-    zero, the mean absolute value takes its place; 0 for zeros only, or no values.
+    Not about the median, because the sign of an influence has a meaning. Where more than half of the values are zero,
+    the mean absolute value is used; 0 for zeros only, or no values.
 
     Raises:
         ValueError: A value is not finite.
@@ -42,25 +42,20 @@ def robust_scale(influence: ArrayLike) -> float:
 
 
 def influence_weights(
-    influence: ArrayLike,
-    options: WeightOptions | None = None,
-    *,
-    scale: float | None = None,
-    where: ArrayLike | None = None,
+    influence: ArrayLike, options: WeightOptions | None = None, *, scale: float | None = None
 ) -> np.ndarray:
     """Turn influence of any shape into weights of the same shape with mean one.
 
-    w = 2 sigmoid(-I / (temperature * scale)), clipped to [low, high]. Then the stronger side, the weights above one
-    or those below, is shrunk towards one by a common factor until the mean is one. So the weights stay in
-    [low, high], decrease with the influence, are at most one for harmful entries (positive influence) and at least
-    one for helpful ones. All are one if all influence has the same sign.
+    w = 2 sigmoid(-I / (temperature * scale)), clipped to [low, high]. Then the stronger side, the weights above one or
+    those below, is shrunk towards one by a common factor until the mean is one. So the weights stay in [low, high],
+    decrease with the influence, are at most one for harmful entries (positive influence) and at least one for helpful
+    ones. All are one if all influence has the same sign.
 
     Args:
-        influence: Any shape: (n,) or (n, C) for images, (C, h, w) or (n, C, h, w) for locations.
+        influence: Any shape, such as (n, C) for images or (n, C, h, w) for locations.
         options: Defaults to `WeightOptions()`.
-        scale: Influence of one standard deviation; None takes `robust_scale` of the entries. Give one scale for all
-            images when each image's map is weighted in its own call.
-        where: Boolean, broadcastable to influence: entries outside get weight one and are ignored otherwise.
+        scale: Influence of one standard deviation; None takes `robust_scale`. Give one scale for all images when the
+            map of each image is weighted in its own call.
 
     Returns:
         float32.
@@ -70,37 +65,28 @@ def influence_weights(
     """
     options = options or WeightOptions()
     influence = _checked(influence)
-    included = np.broadcast_to(True if where is None else np.asarray(where, dtype=bool), influence.shape)
+    flat = influence.ravel()
     if scale is None:
-        scale = robust_scale(influence[included])
+        scale = robust_scale(flat)
     if not 0 <= scale < np.inf:
         raise ValueError(f"scale: must be finite and at least 0, got {scale}")
-    weights = np.ones(influence.shape, dtype=np.float32)
-    if scale == 0 or not included.any():
-        return weights
+    if scale == 0:
+        return np.ones(influence.shape, np.float32)
     # 2 sigmoid(-x) = 1 - tanh(x / 2)
     with np.errstate(over="ignore"):
-        moves = -np.tanh(influence[included] / scale / (2 * options.temperature))
+        moves = -np.tanh(flat / scale / (2 * options.temperature))
     moves = np.clip(moves, options.low - 1, options.high - 1)
     gain, loss = moves[moves > 0].sum(), -moves[moves < 0].sum()
     shared = min(gain, loss)
     moves[moves > 0] *= shared / gain if gain else 0.0
     moves[moves < 0] *= shared / loss if loss else 0.0
-    weights[included] = 1 + moves
-    return weights
+    return (1 + moves).astype(np.float32).reshape(influence.shape)
 
 
 def shuffled_weights(weights: ArrayLike, seed: int, groups: ArrayLike | None = None) -> np.ndarray:
-    """Permute weights at random: the control that any gain from influence has to beat.
+    """Permute weights of any shape at random: the control that any gain from influence has to beat.
 
-    Args:
-        weights: Any shape.
-        seed: Seed of the permutation.
-        groups: Integers, broadcastable to weights: weights are permuted within a group (the tags, for instance, so
-            that weights of present and absent classes do not mix).
-
-    Returns:
-        An array like weights, with the same values.
+    Groups are integers, broadcastable to weights, such as the tags: weights are permuted within a group.
     """
     weights = np.asarray(weights)
     groups = np.broadcast_to(0 if groups is None else np.asarray(groups), weights.shape)

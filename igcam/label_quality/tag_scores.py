@@ -12,9 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from igcam.core.options import Count, Positives, between, options
 from igcam.influence.design import checked_features, checked_tags
-from igcam.models.linear_head import cross_fitted_heads, cross_fitted_logits, feature_scale
-from igcam.models.penalty import best_penalty, rotated
-from igcam.models.power_normalisation import power_normalised
+from igcam.models.linear_head import (
+    best_penalty,
+    cross_fitted_heads,
+    cross_fitted_logits,
+    feature_scale,
+    power_normalised,
+    rotated,
+)
 
 Array = NDArray[np.float64]
 TOP_FRACTION = 0.1

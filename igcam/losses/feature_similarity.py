@@ -1,4 +1,4 @@
-"""Feature similarity loss: neighbours of one colour get one class, neighbours of another colour another."""
+"""Feature similarity loss: neighbours of similar colour get one class, neighbours of different colour another."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def feature_similarity_loss(
 ) -> Tensor:
     """Return -1 / (N h w) sum_ij w_ij g_ij |y_i - y_j|^2 / 2.
 
-    The sum is over all ordered pairs of locations i, j that are at most `max_distance` apart, with the class scores y,
-    the normal density w of their distance and, of the mean absolute difference d of their colours,
-    g = tanh(mu + log((d + 1e-5) / (1 - d + 1e-5))). g changes its sign at d = 1 / (1 + exp(mu)), 0.076 by default: the
-    scores of a pair are pulled together below, and pushed apart above.
-
-    Source: Jonnarth, Zhang and Felsberg, High-fidelity pseudo-labels for boosting weakly-supervised segmentation,
-    WACV 2024. There all pairs count; beyond two sigma lies an eighth of their weight.
+    The sum is over all ordered pairs of locations i, j at most `max_distance` apart, with the class scores y, the
+    normal density w of their distance and, of the mean absolute difference d of their colours, g = tanh(mu + log((d +
+    1e-5) / (1 - d + 1e-5))). g changes its sign at d = 1 / (1 + exp(mu)), 0.076 by default: below, the scores of a pair
+    are pulled together, above, pushed apart.
 
     Args:
         probability: Scores, float (N, K, h, w) in 0..1, background among them.
         image: float (N, 3, h, w) in 0..1.
-        mu: Larger values ask for smaller differences of colour before a pair is pushed apart.
+        mu: Larger values push pairs apart at smaller differences of colour.
         sigma: Standard deviation of the density, in locations.
         max_distance: In locations.
 
     Raises:
         ValueError: Shapes differ, or `sigma` is not positive.
+
+    Source: Jonnarth, Zhang and Felsberg, High-fidelity pseudo-labels for boosting weakly-supervised segmentation, WACV
+    2024. There all pairs count; beyond two sigma lies an eighth of their weight.
     """
     count, _, height, width = probability.shape
     if image.shape[0] != count or image.shape[2:] != probability.shape[2:] or not sigma > 0:
@@ -55,7 +55,7 @@ def feature_similarity_loss(
 
 
 def _difference(maps: Tensor, down: int, right: int) -> Tensor:
-    """Return the difference of all pairs of locations that are so far apart, of maps (N, K, h, w)."""
+    """Return the differences of all pairs of locations at this offset, of maps (N, K, h, w)."""
     height, width = maps.shape[2:]
     first = maps[:, :, : height - down, max(0, -right) : width - max(0, right)]
     second = maps[:, :, down:, max(0, right) : width - max(0, -right)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def guidance_loss(logits: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
-    """Return the mean cross-entropy of all locations, weighted by their confidence.
+    """Return the mean cross-entropy of all locations, weighted by their confidence; 0 where all confidence is 0.
 
     Background is a class of the softmax: every location is an exact negative of an untagged class, and the background
     needs no threshold.
@@ -16,9 +16,6 @@ def guidance_loss(logits: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
         logits: Raw, float (N, K, h, w).
         target: Pseudo labels, float (N, K, h, w), summing to one over the classes.
         confidence: float (N, h, w), at least 0.
-
-    Returns:
-        Scalar; 0 where all confidence is 0.
 
     Raises:
         ValueError: Shapes differ.

@@ -1,4 +1,4 @@
-"""Multi-label loss: one logistic loss a class."""
+"""Multi-label loss: one logistic loss per class."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from torch import Tensor
 
 
 def multilabel_loss(logits: Tensor, tags: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the mean binary cross-entropy over images and classes.
+    """Return the mean binary cross-entropy over images and classes, a scalar.
 
     Args:
         logits: Raw, float (N, C).
         tags: float (N, C), 0 or 1.
-        weight: float (N,) or (N, C), at least 0; None weighs all alike.
-
-    Returns:
-        Scalar. Weights are factors; the mean is not divided by their sum.
+        weight: float (N,) or (N, C), at least 0: factors; the mean is not divided by their sum.
 
     Raises:
         ValueError: Shapes differ.

@@ -15,8 +15,7 @@ from igcam.cams import class_activation_maps, normalise
 from igcam.core.options import Positives, between, options
 from igcam.methods.base import AllImages, Work
 from igcam.methods.inputs import Inputs
-from igcam.models.linear_head import LinearHead, feature_scale, fit_linear_head
-from igcam.models.penalty import best_penalty
+from igcam.models.linear_head import LinearHead, best_penalty, feature_scale, fit_linear_head
 from igcam.models.tensors import weight_and_bias
 
 Array = NDArray[np.float32]

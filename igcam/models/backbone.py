@@ -31,10 +31,9 @@ _USUAL_STRIDE = 16
 _ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True, "strict_img_size": False}
 
 PASS_PIXELS = 384 * 384
-"""Pixels of images in one pass on a CPU: what more of them give does not stay in its caches, and in memory that the
-system hands out anew each time; eight images at once took half as long again as one by one."""
+"""Pixels of one forward pass on a CPU: larger ones leave its caches; eight images at once took half as long again."""
 MAX_A_PASS = 1024
-"""Images in one pass on a GPU."""
+"""Images of one forward pass on a GPU."""
 
 
 @options
@@ -44,11 +43,11 @@ class BackboneOptions:
     name: str = "resnet50"
     """Name in timm, with or without the tag of its weights: `resnet50`, `convnext_tiny.fb_in22k`."""
     output_stride: int | None = None
-    """Image pixels a cell of the last stage: 8, 16 or 32; None is 16 where the family can, else its own."""
+    """Image pixels per cell of the last stage: 8, 16 or 32; None is 16 where the family can, else its own."""
     weights: Path | None = None
-    """A local .safetensors file; takes the place of timm's own weights."""
+    """A local .safetensors file in place of timm's own weights."""
     pretrained: bool = True
-    """Without a local file: fetch the weights that timm has for this name. False leaves them random."""
+    """Without a local file: fetch timm's weights of this name. False leaves them random."""
     levels: tuple[int, ...] = (-1,)
     """Stages of the network to return (blocks, in a plain transformer); negative counts from the end."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -56,19 +55,16 @@ class BackboneOptions:
 
 
 class Backbone(nn.Module):
-    """A network without its classifier that returns feature maps, shallow to deep.
-
-    Build one with `build_backbone`. Mean and standard deviation of the network's training are applied inside.
-    """
+    """A network without its classifier that returns feature maps, shallow to deep; it normalises its input itself."""
 
     channels: tuple[int, ...]
     """Channels of each returned map."""
     strides: tuple[int, ...]
-    """Image pixels a cell of each returned map."""
+    """Image pixels per cell of each returned map."""
     levels: tuple[int, ...]
     """Stage of each returned map, counted from 0, ascending."""
     mean: Tensor
-    """float (1, 3, 1, 1), of the images that the network was trained on."""
+    """float (1, 3, 1, 1), of the training images of the network."""
     std: Tensor
     """float (1, 3, 1, 1)."""
     multiple: int
@@ -86,14 +82,13 @@ class Backbone(nn.Module):
         network.prune_intermediate_layers(list(self.levels), prune_norm=False, prune_head=True)
         self.network: Network = network
         for key in ("mean", "std"):
-            values = torch.tensor(network.pretrained_cfg[key]).view(1, 3, 1, 1)
-            self.register_buffer(key, values, persistent=False)
+            self.register_buffer(key, torch.tensor(network.pretrained_cfg[key]).view(1, 3, 1, 1), persistent=False)
 
     @property
     def key(self) -> str:
         """Identity of what this backbone computes: network, levels, strides and a digest of all its weights.
 
-        Computed at each call (0.1 s for 25 million weights), so that it follows training.
+        Computed at each call (0.1 s for 25 million weights), as training changes it.
         """
         content = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
@@ -102,51 +97,35 @@ class Backbone(nn.Module):
         for name, module in self.network.named_modules():
             if isinstance(module, nn.Conv2d):
                 content.update(f"{name} {module.stride} {module.dilation}".encode())
-        facts = {
-            "name": self.name,
-            "levels": self.levels,
-            "strides": self.strides,
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
-            "arguments": self._arguments,
-            "weights": content.hexdigest(),
-        }
-        return json.dumps(facts, sort_keys=True)
+        facts = {"name": self.name, "levels": self.levels, "strides": self.strides, "arguments": self._arguments}
+        facts |= {key: getattr(self, key).flatten().tolist() for key in ("mean", "std")}
+        return json.dumps(facts | {"weights": content.hexdigest()}, sort_keys=True)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute the feature maps of a batch.
 
-        For networks that cut the image into patches (ViT, Swin, ConvNeXt) the image is resized up to the next
-        multiple of `multiple`, so that the maps cover exactly the image. A transformer's last norm is applied
-        to its maps.
+        Networks that cut the image into patches (ViT, Swin, ConvNeXt) get it resized up to the next multiple of
+        `multiple`, so that the maps cover exactly the image. The last norm of a transformer is applied to its maps.
 
         Args:
             images: float (N, 3, H, W), RGB in [0, 1].
 
         Returns:
-            One float (N, channels[i], ~H / strides[i], ~W / strides[i]) map a level.
+            One float (N, channels[i], ~H / strides[i], ~W / strides[i]) map per level.
         """
         parts = [self._intermediates(part, self.levels) for part in passes(images)]
         return tuple(torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts, strict=True))
 
     def trunk(self, images: Tensor, level: int = -1) -> Tensor:
-        """Compute the activations at one stage, from which `tail` goes on.
-
-        Args:
-            images: float (N, 3, H, W), RGB in [0, 1].
-            level: A stage as in `BackboneOptions.levels`. An inner one needs a ResNet.
+        """Compute the activations at one stage of images, float (N, 3, H, W), from which `tail` goes on.
 
         Raises:
-            IgcamError: The network cannot be split at this stage.
+            IgcamError: The network cannot be split at this stage, inside of which only ResNets can.
         """
         return self._intermediates(images, (self._split(level),))[0]
 
     def tail(self, feature: Tensor, level: int = -1) -> Tensor:
-        """Compute the last level's activations from those that `trunk` gave at `level`.
-
-        Raises:
-            IgcamError: The network cannot be split at this stage.
-        """
+        """Compute the activations of the last level from those that `trunk` gave at `level`; errors as there."""
         for stage in range(self._split(level) + 1, self.levels[-1] + 1):
             if stage == 1:
                 feature = self.network.maxpool(feature)
@@ -186,23 +165,23 @@ class Backbone(nn.Module):
 
 
 def images_a_pass(height: int, width: int, device: torch.device) -> int:
-    """Return how many images of a size a network takes at a time when it predicts."""
+    """Return how many images of a size go through a network in one forward pass at inference."""
     return max(1, PASS_PIXELS // (height * width)) if device.type == "cpu" else MAX_A_PASS
 
 
 def passes(images: Tensor) -> Sequence[Tensor]:
-    """Split a batch (N, 3, H, W) into what a network takes at a time; training takes all of it."""
+    """Split a batch (N, 3, H, W) into forward passes at inference; training takes all of it."""
     if not torch.is_inference_mode_enabled() or images.ndim != 4:
         return (images,)
     return images.split(images_a_pass(images.shape[2], images.shape[3], images.device))
 
 
 def build_backbone(options: BackboneOptions) -> Backbone:
-    """Build the network, load its weights, and wrap it; it comes in evaluation mode.
+    """Build the network, load its weights, and wrap it, in evaluation mode.
 
     Raises:
-        IgcamError: timm has no such network, the family cannot have this output stride, a level is not there,
-            or the weights cannot be had.
+        IgcamError: timm has no such network, the family cannot have this output stride, a level does not exist, or the
+            weights cannot be had.
     """
     if not timm.is_model(options.name):
         near = ", ".join(timm.list_models(f"*{options.name.split('.')[0].split('_')[0]}*")[:5])
@@ -219,7 +198,7 @@ def build_backbone(options: BackboneOptions) -> Backbone:
 
 
 def _build_at_stride(options: BackboneOptions) -> tuple[Network, partial[Network]]:
-    """Build with random weights, and return also what builds the same again."""
+    """Build with random weights; return also a function that builds the same network again."""
     wanted = options.output_stride
     if wanted is None:
         network, create = _create(options, _USUAL_STRIDE)
@@ -241,9 +220,8 @@ def _create(options: BackboneOptions, stride: int | None) -> tuple[Network | Non
     """Call timm with those of our arguments that the family knows; None where it refuses the stride."""
     flexible = dict(_ANY_SIZE) if stride is None else {**_ANY_SIZE, "output_stride": stride}
     while True:
-        # Last, so that what the user asks for is never dropped.
-        arguments = {**flexible, **options.arguments}
-        create = partial(timm.create_model, options.name, num_classes=0, **arguments)
+        # The user's arguments come last and are never dropped.
+        create = partial(timm.create_model, options.name, num_classes=0, **{**flexible, **options.arguments})
         try:
             return create(pretrained=False), create
         except TypeError as error:

@@ -1,4 +1,4 @@
-"""The feature bank: what a frozen backbone gives for each image, computed once and kept on disk."""
+"""The feature bank: features of a frozen backbone, computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import digest, write_json, write_tensors
+from igcam.core.files import CHECKSUM, digest, write_json, write_tensors
 from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.data.images import load_image
 from igcam.models.backbone import images_a_pass, passes
-from igcam.models.bank_file import has_nan, layout
 from igcam.models.views import View, filled_up, pixels_of_views, to_pixels
 
 if TYPE_CHECKING:
@@ -30,45 +30,43 @@ if TYPE_CHECKING:
 Task = tuple[Path, View]
 """A view of an image file."""
 Progress = Callable[[int, int], None]
-"""Called with the number of views done and the number to do."""
+"""Called with the number of views done and the total."""
 
 _FORMAT = "igcam features 1"
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
 class FeatureBank:
-    """Features of images on disk, one file an image and view, in half precision.
+    """Features of images on disk in half precision, one file per image and view.
 
-    A file is named after the image's content and the view, and lies in a folder named after the backbone's
-    key, so that whatever changes the features changes the file. Damaged files are computed again. Values
-    beyond the range of half precision (65504) are clamped to it. Several processes may share a folder.
+    A file is named after the content of the image and the view, in a folder named after the key of the backbone, so
+    that whatever changes the features changes the file. Damaged files are computed again. Values beyond the range of
+    half precision (65504) are clamped. Several processes may share a folder.
 
         FOLDER/<16 hex digits of the key>/key.json
         FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
+
+    Args:
+        folder: May hold the features of several backbones.
+        backbone: Must not change its weights while the bank is open.
+        views: What to keep of each image.
     """
 
     def __init__(self, folder: str | Path, backbone: Backbone | Encoder, views: Sequence[View] = (View(),)) -> None:
-        """Open or begin a bank.
-
-        Args:
-            folder: May hold the features of several backbones.
-            backbone: Taken as it is now; open another bank once its weights have changed.
-            views: What to keep of each image.
-        """
         self.backbone = backbone
         self.views = tuple(dict.fromkeys(views))
         self.key = json.dumps({"format": _FORMAT, "backbone": json.loads(backbone.key)}, sort_keys=True)
         self.folder = Path(folder) / digest(self.key.encode())[:16]
         self._digests: dict[tuple[Path, int, int], str] = {}
-        self._trusted: set[Path] = set()
+        self._verified: set[Path] = set()
 
     def missing(self, paths: Sequence[str | Path]) -> list[Task]:
-        """List the images and views without a whole file, in order; images of equal content count once.
+        """List the images and views without a complete file, in order; images of equal content count once.
 
-        Only the files' structure is looked at here; their content is verified when it is first read.
+        Only headers are read here; the content is verified when it is first read.
 
         Raises:
-            IgcamError: Images that are not there, all named.
+            IgcamError: Images that cannot be read, all named.
         """
         failures: dict[Path, IgcamError] = {}
         seen: set[Path] = set()
@@ -86,28 +84,19 @@ class FeatureBank:
         _raise(failures)
         return tasks
 
-    def fill(
-        self,
-        paths: Sequence[str | Path],
-        batch_size: int = 8,
-        progress: Progress | None = None,
-    ) -> int:
-        """Compute what is missing.
+    def fill(self, paths: Sequence[str | Path], batch_size: int = 8, progress: Progress | None = None) -> int:
+        """Compute the missing features; return the number of views computed.
 
-        Each thread takes a batch from the files to the features on disk, on its share of the cores; memory holds a
-        batch and its features for each. Work that was done survives an interruption.
+        Each thread takes a batch from image files to features on disk, on its share of the cores, and holds one batch
+        in memory. Finished work survives an interruption.
 
         Args:
             paths: Image files.
-            batch_size: Views a forward pass.
+            batch_size: Views per forward pass.
             progress: Called after each batch.
 
-        Returns:
-            Number of views computed.
-
         Raises:
-            IgcamError: Images that cannot be read, all named, after the others are done; features that are
-                not numbers; a disk that is full.
+            IgcamError: Images that cannot be read, all named, after the others are done; NaN features; a full disk.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
@@ -119,14 +108,14 @@ class FeatureBank:
             images = decoded(batch)
             pixels = [(task, image) for task, image in images if not isinstance(image, IgcamError)]
             if pixels:
-                # Always a whole batch, so that a fill that was interrupted ends like an undisturbed one.
+                # Always a whole batch, so that an interrupted fill ends with the same bits.
                 whole = self._whole([image for _, image in pixels], batch_size, batch[0][1])
                 maps = self._halved(to_pixels(np.stack(whole), device))
                 self._write_all([task for task, _ in pixels], maps)
             return [(task, image if isinstance(image, IgcamError) else None) for task, image in images]
 
         device = self.backbone.mean.device
-        # Beside a GPU one thread decodes and writes while the other's batch is at the network.
+        # With a GPU one thread decodes and writes while the other uses the network.
         workers = default_workers() if device.type == "cpu" else 2
         with shared_cores(workers), self._evaluating():
             for outcome in in_parallel(work, batches(tasks, batch_size), workers):
@@ -139,14 +128,14 @@ class FeatureBank:
         return computed
 
     def read(self, path: str | Path, view: View | None = None) -> list[NDArray[np.float16]]:
-        """Return the maps of one image, memory-mapped; they are computed first if missing or damaged.
+        """Return the maps of one image, memory-mapped; missing or damaged ones are computed first.
 
         Args:
             path: Image file.
             view: One of the bank's views; None takes the first.
 
         Returns:
-            float16 (channels, h, w) a level, read-only where mapped.
+            float16 (channels, h, w) per level, read-only where mapped.
 
         Raises:
             IgcamError: The image cannot be read.
@@ -154,8 +143,9 @@ class FeatureBank:
         path, view = Path(path), view or self.views[0]
         maps = self._load(path, view)
         if maps is None:
-            image = view.apply(load_image(path))
-            self._write_all([(path, view)], self._compute(image[None]))
+            pixels = to_pixels(view.apply(load_image(path))[None], self.backbone.mean.device)
+            with self._evaluating():
+                self._write_all([(path, view)], self._halved(pixels))
             maps = self._load(path, view)
         if maps is None:
             raise IgcamError(f"{self._file(path, view)}: cannot be read back after writing")
@@ -164,15 +154,15 @@ class FeatureBank:
     def of_photos(
         self, photos: Mapping[Path, NDArray[np.uint8]], keep: bool, batch_size: int = 8
     ) -> dict[Path, list[list[Tensor]]]:
-        """Return the maps of photos that are in memory already: those that the bank holds, the rest computed.
+        """Return the maps of photos in memory: from the bank where it has them, the rest computed.
 
         Args:
-            photos: What each image file shows, uint8 (H, W, 3).
-            keep: Whether the bank takes what was computed. The maps are the same either way.
-            batch_size: Photos a forward pass.
+            photos: uint8 (H, W, 3) by image file.
+            keep: Whether to write computed maps to the bank. The maps are the same either way.
+            batch_size: Photos per forward pass.
 
         Returns:
-            For each file one list of levels a view, float16 (channels, h, w).
+            For each file one list of levels per view, float16 (channels, h, w).
         """
         found: dict[Path, list[list[Tensor]]] = {}
         for path in photos if keep or self.folder.exists() else ():
@@ -189,26 +179,21 @@ class FeatureBank:
         return found
 
     def of_batch(self, images: Sequence[NDArray[np.uint8]], batch_size: int = 8) -> list[list[list[Tensor]]]:
-        """Compute the maps of up to `batch_size` images, uint8 (H, W, 3); one entry an image, as of `of_photos`."""
+        """Compute the maps of up to `batch_size` images, uint8 (H, W, 3); one entry per image, as in `of_photos`."""
         whole = self._whole(list(images), batch_size, *self.views)
         with self._evaluating():
             pixels = pixels_of_views(whole, self.views, self.backbone.mean.device)
             views = [self._halved(view) for view in pixels]
         return [[[level[index] for level in levels] for levels in views] for index in range(len(images))]
 
-    def _compute(self, images: NDArray[np.uint8]) -> list[Tensor]:
-        """Return half-precision maps on the CPU, one (N, channels, h, w) a level, of uint8 (N, size, size, 3)."""
-        with self._evaluating():
-            return self._halved(to_pixels(images, self.backbone.mean.device))
-
     def _whole(self, images: list[NDArray[np.uint8]], batch_size: int, *views: View) -> list[NDArray[np.uint8]]:
-        """Return what to compute together: a whole batch, unless the network takes images of these views alone."""
+        """Fill up to a whole batch, unless the network takes single images of these views."""
         alone = all(images_a_pass(view.size, view.size, self.backbone.mean.device) == 1 for view in views)
         return images if alone else filled_up(images, batch_size)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """Have the backbone in evaluation mode, and put its mode back."""
+        """Put the backbone into evaluation mode, and restore its mode afterwards."""
         training = self.backbone.training
         self.backbone.eval()
         try:
@@ -218,7 +203,7 @@ class FeatureBank:
 
     @torch.inference_mode()
     def _halved(self, pixels: Tensor) -> list[Tensor]:
-        # Pass by pass, as what is as large as a batch is slow to come by.
+        # Pass by pass: allocating whole batches is slow.
         halves = [
             [level.clamp_(-_HALF_MAX, _HALF_MAX).half().cpu() for level in self.backbone(part)]
             for part in passes(pixels)
@@ -237,13 +222,12 @@ class FeatureBank:
         if not description.exists():
             write_json(description, json.loads(self.key))
         file = self._file(path, view)
-        # Names sort as they are written, and are stored in that order.
-        named = {f"level{index:03d}": level for index, level in enumerate(maps)}
-        write_tensors(file, named)
-        self._trusted.add(file)
+        # Zero-padded, as names are stored in sorted order.
+        write_tensors(file, {f"level{index:03d}": level for index, level in enumerate(maps)})
+        self._verified.add(file)
 
     def _load(self, path: Path, view: View) -> list[NDArray[np.float16]] | None:
-        """Map a file's levels; None if it is not there, or not as it was written."""
+        """Map the levels of a file; None if it is missing or damaged."""
         file = self._file(path, view)
         whole = layout(file)
         if whole is None:
@@ -254,13 +238,13 @@ class FeatureBank:
         for shape in shapes:
             level = np.memmap(file, np.float16, "r", offset, shape)
             offset += level.nbytes
-            if file not in self._trusted:
+            if file not in self._verified:
                 found = zlib.crc32(level.data, found)
             maps.append(np.asarray(level))
-        if file not in self._trusted:
+        if file not in self._verified:
             if found != checksum:
                 return None
-            self._trusted.add(file)
+            self._verified.add(file)
         return maps
 
     def _file(self, path: Path, view: View) -> Path:
@@ -284,7 +268,7 @@ def _raise(failures: dict[Path, IgcamError]) -> None:
 
 
 def batches(tasks: Sequence[Task], batch_size: int) -> list[list[Task]]:
-    """Cut tasks into batches whose views have the same size."""
+    """Cut tasks into batches of views of one size."""
     by_size: defaultdict[int, list[Task]] = defaultdict(list)
     for task in tasks:
         by_size[task[1].size].append(task)
@@ -305,3 +289,27 @@ def decoded(batch: list[Task]) -> list[tuple[Task, NDArray[np.uint8] | IgcamErro
         image = images[path]
         result.append(((path, view), image if isinstance(image, IgcamError) else view.apply(image)))
     return result
+
+
+def layout(file: Path) -> tuple[list[tuple[int, ...]], int, int] | None:
+    """Parse the header of a file into shapes, offset of the values and checksum; None if it is incomplete."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            total = file.stat().st_size
+            if length > total - 8:
+                return None
+            header: dict[str, Any] = json.loads(stream.read(length))
+        checksum = int(header.pop("__metadata__")[CHECKSUM])
+        shapes = [tuple(header[name]["shape"]) for name in sorted(header)]
+        whole = 8 + length + sum(2 * prod(shape) for shape in shapes) == total
+        half = all(level["dtype"] == "F16" for level in header.values())
+        return (shapes, 8 + length, checksum) if whole and half and shapes else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def has_nan(level: Tensor) -> bool:
+    """Tell whether half-precision values contain NaN, in one thread: those of torch are busy with the network."""
+    bits: NDArray[np.uint16] = level.numpy().view(np.uint16)
+    return bool(bits.size) and int((bits & 0x7FFF).max()) > 0x7C00

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
@@ -17,7 +19,6 @@ from torch import Tensor, nn
 from igcam.core.errors import IgcamError
 from igcam.models.localiser import stack_levels
 from igcam.models.segmentation_head import ClassLogits
-from igcam.models.shared_norm import SharedBatchNorm
 
 Levels = Sequence[Tensor]
 """Feature maps of one batch, float (N, channels, h, w), shallow to deep."""
@@ -25,31 +26,31 @@ Levels = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class DecoderKind:
-    """What is special to a decoder."""
+    """Parameters of a decoder."""
 
     components: tuple[int, ...]
-    """Channels that each level of the network is reduced to before it, shallow to deep; as many as it has levels."""
+    """Channels that each level of the network is reduced to, shallow to deep, one per level."""
     joined: int
-    """So many of the deepest levels are joined to one."""
+    """Number of deepest levels that are concatenated."""
     build: Callable[[list[int], int, float], nn.Module]
-    """Called with the channels of the maps, those of images and of stride 2 first, the width, and the dropout."""
+    """Called with the channels of the maps (first those of the image and of stride 2), the width and the dropout."""
 
 
 class _DeepLabV3Plus(DeepLabV3PlusDecoder):
     def __init__(self, channels: list[int], width: int, dropout: float) -> None:
-        # Rates of the paper for output stride 16; those for stride 8 reach beyond small maps.
+        # Rates of the paper for output stride 16; those for stride 8 exceed small maps.
         super().__init__(channels, 4, width, (6, 12, 18), 16, True, dropout)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Bring the coarse map to the fine one, however many times finer that is; cells are areas."""
+        """Resize the coarse map to the fine one, by any factor."""
         fine = self.block1(features[2])
         coarse = resized_to(self.aspp(features[-1]), *fine.shape[2:])
         fused: Tensor = self.block2(torch.cat([coarse, fine], dim=1))
         return fused
 
 
-def _upernet(channels: list[int], width: int, dropout: float) -> nn.Module:
-    return nn.Sequential(UPerNetDecoder(channels, 5, width), nn.Dropout2d(dropout))
+def _with_dropout(decoder: Callable[..., nn.Module], channels: list[int], width: int, dropout: float) -> nn.Module:
+    return nn.Sequential(decoder(channels, 5, width), nn.Dropout2d(dropout))
 
 
 class _FPN(FPNDecoder):
@@ -60,7 +61,7 @@ class _FPN(FPNDecoder):
         """Resize the maps so that each is exactly twice as fine as the next one; the deepest is halved at most."""
         maps = features[-4:]
         pairs = zip(maps[0].shape[2:], maps[-1].shape[2:], strict=True)
-        # Rounded up without a negative number, which ONNX would divide otherwise.
+        # Rounded up without negative numbers, which ONNX divides differently.
         height, width = (max((finest + 7) // 8, (deepest + 1) // 2) for finest, deepest in pairs)
         sized = [
             resized_to(level, ratio * height, ratio * width) for level, ratio in zip(maps, (8, 4, 2, 1), strict=True)
@@ -69,31 +70,25 @@ class _FPN(FPNDecoder):
         return merged
 
 
-def _segformer(channels: list[int], width: int, dropout: float) -> nn.Module:
-    return nn.Sequential(SegformerDecoder(channels, 5, width), nn.Dropout2d(dropout))
-
-
 DECODERS: dict[str, DecoderKind] = {
     "deeplabv3plus": DecoderKind((64, 128, 256), 2, _DeepLabV3Plus),
-    "upernet": DecoderKind((64, 128, 128, 256), 1, _upernet),
+    "upernet": DecoderKind((64, 128, 128, 256), 1, partial(_with_dropout, UPerNetDecoder)),
     "fpn": DecoderKind((64, 128, 128, 256), 1, _FPN),
-    "segformer": DecoderKind((64, 128, 128, 256), 1, _segformer),
+    "segformer": DecoderKind((64, 128, 128, 256), 1, partial(_with_dropout, SegformerDecoder)),
 }
 """The decoders by name: Chen et al., ECCV 2018; Xiao et al., ECCV 2018; Kirillov et al., CVPR 2019; Xie et al.,
 NeurIPS 2021."""
 
 
 class Decoder(ClassLogits):
-    """From levels of a network to raw logits.
-
-    Batch norms are shared among processes, see `SharedBatchNorm`.
+    """From levels of a network to raw logits; batch norms are `SharedBatchNorm`.
 
     Args:
         name: A key of `DECODERS`.
         channels: Of the levels, as many as the decoder takes.
         classes: Number of classes C, without background.
         width: Channels within; a multiple of 32.
-        dropout: Share dropped in training.
+        dropout: Dropout rate in training.
 
     Raises:
         ValueError: The number of levels or the width does not fit.
@@ -121,11 +116,11 @@ class Decoder(ClassLogits):
     def forward(self, levels: Levels) -> Tensor:
         """Return raw logits, float (N, C + 1, h, w), background first, on the grid of the shallowest level.
 
-        The grid can be a few cells larger, where the levels do not divide each other.
+        The grid can be a few locations larger where the levels do not divide each other.
         """
         alone = len(self.kind.components) - self.kind.joined
         maps = [*levels[:alone], stack_levels(levels[alone:])]
-        # These decoders look for maps of stride 4 and more behind the image and a map of stride 2.
+        # These decoders expect the image and a map of stride 2 before the maps of stride 4 and more.
         height, width = maps[0].shape[2:]
         image = maps[0].new_zeros(()).expand(1, 3, 4 * height, 4 * width)
         logits: Tensor = self.leave(self.inner([image, maps[0][:, :0], *maps]))
@@ -133,14 +128,10 @@ class Decoder(ClassLogits):
 
 
 def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
-    """Return the stages of a network that a decoder takes, ascending.
+    """Return the stages that a decoder takes of a network, ascending, by the strides of all stages, shallow to deep.
 
-    Of a pyramid these are the last ones, for `deeplabv3plus` the first of stride 4 and the last two; of a network
-    whose stages are all of one stride, such as a plain transformer, stages at even distances.
-
-    Args:
-        name: A key of `DECODERS`.
-        strides: Of all stages, shallow to deep.
+    Of a pyramid the last ones, for `deeplabv3plus` the first of stride 4 and the last two; of a network whose stages
+    all have one stride, such as a plain transformer, stages at even distances.
 
     Raises:
         IgcamError: The network has too few stages.
@@ -156,16 +147,12 @@ def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:
 
 
 def resized_to(level: Tensor, height: int, width: int) -> Tensor:
-    """Resize (N, K, h, w) bilinearly; without a look at its size, so that an exported network takes every size."""
+    """Resize (N, K, h, w) bilinearly, by operations that export for every size."""
     return F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
 
 
 class BinnedMean(nn.Module):
-    """What `nn.AdaptiveAvgPool2d(bins)` gives, by operations that ONNX has for every size.
-
-    Args:
-        bins: Rows and columns that come out.
-    """
+    """`nn.AdaptiveAvgPool2d(bins)` by operations that ONNX has for every size."""
 
     def __init__(self, bins: int) -> None:
         super().__init__()
@@ -177,7 +164,7 @@ class BinnedMean(nn.Module):
         return rows @ feature @ columns.T
 
     def _weights(self, feature: Tensor, axis: int) -> Tensor:
-        """Return what each place counts in each bin, (bins, h) or (bins, w): a bin is rounded outwards."""
+        """Return the weight of each location in each bin, (bins, h) or (bins, w); bins are rounded outwards."""
         side = feature.shape[axis]
         location = torch.arange(side, device=feature.device)
         first = torch.arange(self.bins, device=feature.device)[:, None]
@@ -189,7 +176,7 @@ class BinnedMean(nn.Module):
 
 
 def _replace(module: Any) -> None:
-    """Put batch norms that processes share in place of torch's, and pools that ONNX has."""
+    """Replace batch norms by shared ones, and pools by ones that ONNX has."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, SharedBatchNorm(child.num_features))
@@ -197,3 +184,61 @@ def _replace(module: Any) -> None:
             setattr(module, name, BinnedMean(int(child.output_size)))  # type: ignore[arg-type]
         else:
             _replace(child)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, here: Tensor) -> Tensor:
+        total = here.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        # The input entered the sum of every process.
+        total = gradient.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` with two differences in training.
+
+    Several processes normalise by the mean and variance over all their images, as a single process would; torch's own
+    `nn.SyncBatchNorm` needs GPUs. A batch with a single value per channel, as behind global pooling, has no variance
+    and is normalised by the running statistics.
+
+    Source: Ioffe and Szegedy, ICML 2015.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised maps, float (N, K, h, w)."""
+        if not self.training:
+            return super().forward(input)
+        count = input.numel() // input.shape[1]
+        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+            return self._over_processes(input.float(), count).to(input.dtype)
+        if count == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+    def _over_processes(self, input: Tensor, count: int) -> Tensor:
+        first, second = input.sum(dim=(0, 2, 3)), input.square().sum(dim=(0, 2, 3))
+        here = torch.cat([first, second, first.new_tensor([float(count)])])
+        first, second, total = _SumOverProcesses.apply(here).split([len(first), len(second), 1])
+        mean = first / total
+        variance = (second / total - mean.square()).clamp(min=0)
+        number = float(total.detach())
+        if number == 1:
+            mean, variance = self.running_mean, self.running_var
+        else:
+            # The running statistics move as those of torch.
+            share = 0.1 if self.momentum is None else self.momentum
+            unbiased = variance.detach() * number / (number - 1)
+            for kept, new in ((self.running_mean, mean.detach()), (self.running_var, unbiased)):
+                if kept is not None:
+                    kept.lerp_(new, share)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return input * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]

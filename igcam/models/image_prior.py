@@ -1,4 +1,4 @@
-"""The tagger: which classes are in a photo that has no tags, and what that says of its places."""
+"""The image prior: linear heads on means of the features of a photo, whose logits join those of its locations."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from igcam.models.linear_head import fit_linear_head
-from igcam.models.penalty import best_penalty
-from igcam.models.power_normalisation import power_normalised, signed_sqrt
+from igcam.models.linear_head import best_penalty, fit_linear_head, power_normalised, signed_sqrt
 from igcam.models.tensors import weight_and_bias
 
 PENALTIES = (0.01, 0.003, 0.001)
@@ -19,7 +17,7 @@ FOLDS = 5
 
 
 class Tagger(nn.Module):
-    """A linear head on rooted, average-pooled features of a photo.
+    """A linear head on signed square roots of average-pooled features, for photos without tags.
 
     Args:
         weight: float32 (C, D).
@@ -36,16 +34,11 @@ class Tagger(nn.Module):
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Tagger:
-        """Undo `state_dict`.
-
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: They are not of a linear head.
-        """
+        """Undo `state_dict`; KeyError or ValueError if tensors are missing or not those of a linear head."""
         return cls(*weight_and_bias(tensors))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Return raw logits, float (..., C), of the last level's mean over places, float (..., D)."""
+        """Return raw logits, float (..., C), of the last level averaged over locations, float (..., D)."""
         return F.linear(signed_sqrt(pooled), self.weight, self.bias)
 
 
@@ -53,8 +46,8 @@ def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: i
     """Fit the head to its optimum, with the penalty that predicts held-out tags best.
 
     Args:
-        pooled: (n, D), last level, mean over places.
-        tags: (n, C) of 0 and 1, or how far each is believed.
+        pooled: (n, D), the last level averaged over locations.
+        tags: (n, C) of 0 and 1, or tag posteriors in 0..1.
         seed: Of the folds.
     """
     features, mean, scale = power_normalised(pooled)
@@ -63,60 +56,48 @@ def fit_tagger(pooled: NDArray[np.floating], tags: NDArray[np.floating], seed: i
     return Tagger(torch.from_numpy(weight).float(), torch.from_numpy(head.bias - weight @ mean).float())
 
 
-def add_prior(logits: Tensor, prior: Tensor, share: float) -> Tensor:
-    """Let what the whole photo says of each class decide what the objects in it are.
+def add_prior(logits: Tensor, prior: Tensor, weight: float) -> Tensor:
+    """Add the class logits of the whole photo to those of its locations; the background's logit stays.
 
-    With place logits z (background z_0), photo logits e and the share s,
+    With location logits z, float (N, C + 1, h, w) with the background z_0, photo logits e, float (N, C), and the weight
+    s >= 0,
 
         z'_c = z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k) + s log sigmoid(e_c),   k = 1..C.
 
-    The first part turns to which class a place belongs if it is an object, and leaves alone whether it is one; the
-    last is how probable it is that the photo has the class at all. Adding s e_c alone would also turn background into
-    whatever is surely somewhere in the photo.
-
-    Args:
-        logits: float (N, C + 1, h, w), background first.
-        evidence: float (N, C), raw logits of the photo.
-        share: How far it counts, at least 0.
-
-    Returns:
-        float (N, C + 1, h, w); the background's logit stays as it is.
+    The first part, see `shift_classes`, moves the class of an object but not objectness; the last is the log
+    probability that the photo has the class at all. Adding s e_c alone would also turn background into the classes of
+    the photo.
     """
-    said = prior[:, :, None, None]
-    joined = turned(logits, said, share)
-    return torch.cat([joined[:, :1], joined[:, 1:] + share * F.logsigmoid(said)], dim=1)
+    prior = prior[:, :, None, None]
+    joined = shift_classes(logits, prior, weight)
+    return torch.cat([joined[:, :1], joined[:, 1:] + weight * F.logsigmoid(prior)], dim=1)
 
 
-def turned(logits: Tensor, prior: Tensor, share: float) -> Tensor:
-    """Let evidence decide to which class a place belongs if it is of an object, but not whether it is.
+def shift_classes(logits: Tensor, prior: Tensor, weight: float) -> Tensor:
+    """Add a prior to the class logits, and keep the odds of object against background at each location.
 
-    Args:
-        logits: float (N, C + 1, h, w), background first.
-        evidence: float (N, C, h, w), or (N, C, 1, 1) of the photo.
-        share: How far it counts, at least 0.
-
-    Returns:
-        float (N, C + 1, h, w): z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k), k = 1..C.
+    Logits z are float (N, C + 1, h, w), background first; the prior e is float (N, C, h, w), or (N, C, 1, 1) of the
+    photo, its weight s at least 0. Returns z_c + s e_c - log sum_k exp(z_k + s e_k) + log sum_k exp(z_k), k = 1..C.
     """
     objects = logits[:, 1:]
-    moved = objects + share * prior
+    moved = objects + weight * prior
     kept = torch.logsumexp(objects, 1, keepdim=True) - torch.logsumexp(moved, 1, keepdim=True)
     return torch.cat([logits[:, :1], moved + kept], dim=1)
 
 
 BLOCK = 2
-"""Places, in rows and columns, that are looked at as one."""
+"""Rows and columns of locations that are averaged to one."""
 
 
 class ImagePrior(nn.Module):
-    """Two linear heads on means of a photo's features, whose logits join those of its places.
+    """Two linear heads on mean features of a photo, whose logits join those of its locations.
 
     Args:
-        tagger: Asks the mean over all places, see `igcam.models.image_prior.add_prior`.
-        share: How far it counts.
-        objects: Asks for each place the mean over the places of objects that are like it, so that the places of an
-            object decide together; None leaves this out.
-        object_prior_weight: How far it counts.
+        tagger: Classifies the mean over all locations, see `add_prior`.
+        share: Its weight.
+        objects: Classifies, for each location, the mean over similar locations of objects, so that the locations of an
+            object decide together; None leaves it out.
+        object_prior_weight: Its weight.
     """
 
     def __init__(
@@ -127,37 +108,27 @@ class ImagePrior(nn.Module):
         self.objects, self.object_prior_weight = objects, object_prior_weight
 
     def forward(self, logits: Tensor, features: Tensor) -> Tensor:
-        """Join what the photo says to the logits of its places.
+        """Return raw logits, float (N, C + 1, h, w), with the prior of the photo.
 
         Args:
             logits: Raw, float (N, C + 1, h, w), background first, on any grid that covers the photo.
             features: Last level of the backbone, float (N, D, h', w').
-
-        Returns:
-            Raw logits, float (N, C + 1, h, w).
         """
         joined = add_prior(logits, self.tagger(features.mean(dim=(2, 3))), self.share)
         if self.objects is None:
             return joined
         object_ = _at(1 - torch.softmax(logits, dim=1)[:, :1], features.shape[2:])
-        # Blocks of places say the same in a fifth of the time.
+        # Blocks of locations give the same result in a fifth of the time.
         blocks, of_object = _blocks(features), _blocks(object_)
-        said = self.objects(object_means(blocks, of_object[:, 0])).transpose(1, 2).unflatten(2, blocks.shape[2:])
-        return turned(joined, _at(said, logits.shape[2:]), self.object_prior_weight)
+        prior = self.objects(object_means(blocks, of_object[:, 0])).transpose(1, 2).unflatten(2, blocks.shape[2:])
+        return shift_classes(joined, _at(prior, logits.shape[2:]), self.object_prior_weight)
 
 
 def object_means(features: Tensor, objects: Tensor) -> Tensor:
-    """Return for every place the mean feature of the objects' places that are like it.
+    """Return for every location the mean feature of similar object locations, float (N, h * w, D).
 
-    Places count by the cosine of their features with those of the place, cut off at zero, times how probably they are
-    of an object.
-
-    Args:
-        features: float (N, D, h, w).
-        objects: float (N, h, w) in 0..1, how probably a place is of an object.
-
-    Returns:
-        float (N, h * w, D).
+    Features are float (N, D, h, w), object probabilities float (N, h, w). A location is weighted by the cosine of the
+    two features, cut off at zero, times its object probability.
     """
     locations = features.flatten(2).transpose(1, 2)
     unit = F.normalize(locations, dim=2)

@@ -1,18 +1,25 @@
-"""A multi-label linear head fitted to the optimum of a convex loss, and its out-of-fold use."""
+"""Linear heads fitted to the optimum of a convex loss, their penalty, and their out-of-fold use."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax, softmax
+from torch import Tensor
 
 from igcam.core.errors import IgcamError
-from igcam.influence.design import checked_features, checked_l2, checked_tags, checked_weight, row_space
+from igcam.core.progress import Progress, no_progress
+from igcam.influence.design import checked_features, checked_l2, checked_labels, checked_tags, checked_weight, row_space
 from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.floating]
 MAX_NEWTON_STEPS = 100
 MAX_CG_STEPS = 1000
 MAX_HALVINGS = 50
@@ -20,18 +27,14 @@ MAX_HALVINGS = 50
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A fitted head: the logit of class c is weight[c] . f + bias[c]."""
+    """A fitted head: the logit of class c is weight[c] . f + bias[c], float64 (C, D) and (C,)."""
 
     weight: Array
-    """float64 (C, D)."""
     bias: Array
-    """float64 (C,)."""
     l2: float
-    """Penalty on weight and bias that it was fitted with."""
     gradient_norm: float
-    """Largest norm of the gradient of J_c over the classes; the error of theta_c is at most gradient_norm / l2."""
+    """Largest norm of the gradient of J_c over the classes; theta_c is within gradient_norm / l2 of the optimum."""
     newton_steps: int
-    """Newton steps taken."""
 
     def logits(self, features: ArrayLike) -> Array:
         """Return raw logits, float64 (n, C), of features (n, D)."""
@@ -43,26 +46,23 @@ def fit_linear_head(
 ) -> LinearHead:
     """Fit a linear head to the unique optimum of its tag loss, each class separately.
 
-    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, where l is the logistic loss of one tag and theta_c
-    holds the weight and the bias. The bias is penalised like a weight, so that a class without positives has a
-    finite optimum too; the influence functions use the same J. Newton steps for all classes at once, solved by
-    conjugate gradients preconditioned with the features' second moments; in n dimensions where D >= n.
-    Deterministic.
+    J_c(theta_c) = 1/n sum_i w_ic l_ic + l2/2 |theta_c|^2, with l the logistic loss of one tag and theta_c = (weight,
+    bias). The penalty includes the bias, so that a class without positives has a finite optimum; the influence
+    functions use the same J. Newton steps for all classes at once, solved by conjugate gradients preconditioned with
+    the second moments of the features; in n dimensions where D >= n. Deterministic.
 
     Args:
         features: (n, D), any float type; computed in float64. Their scale sets the scale of l2.
-        tags: (n, C), 0 or 1, or soft tags in between.
+        tags: (n, C) in 0..1; soft tags are allowed.
         l2: Penalty, positive.
         sample_weight: None, (n,) or (n, C), at least 0; not normalised, n stays the number of rows.
-        tolerance: Largest norm of the gradient of J_c at the end, for every class.
+        tolerance: Largest allowed norm of the gradient of J_c.
 
     Raises:
         ValueError: Wrong shapes or values of arrays.
         IgcamError: l2 is not positive, or too small for the tolerance to be reached.
     """
-    features = checked_features("features", features)
-    tags = checked_tags("tags", tags, len(features))
-    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+    features, tags, sample_weight = _checked(features, tags, sample_weight)
     l2 = checked_l2(l2)
     space = row_space(features)
     coordinates, norm, steps = _minimise(space.rows, tags, sample_weight, l2, tolerance)
@@ -73,6 +73,12 @@ def fit_linear_head(
         )
     theta = space.out_of(coordinates.T)
     return LinearHead(theta[:, :-1].copy(), theta[:, -1].copy(), l2, norm, steps)
+
+
+def _checked(features: ArrayLike, tags: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Array, Array, Array]:
+    features = checked_features("features", features)
+    tags = checked_tags("tags", tags, len(features))
+    return features, tags, checked_weight("sample_weight", sample_weight, *tags.shape)
 
 
 def _minimise(rows: Array, tags: Array, sample_weight: Array, l2: float, tolerance: float) -> tuple[Array, float, int]:
@@ -116,10 +122,10 @@ def _minimise(rows: Array, tags: Array, sample_weight: Array, l2: float, toleran
 def _newton_direction(
     rows: Array, curvature: Array, l2: float, axes: Array, diagonal: Array, gradient: Array, gap: Array
 ) -> Array:
-    """Solve H_c d_c = -gradient_c for all classes, (R, C), until each residual's norm is below its gap (C,).
+    """Solve H_c d_c = -gradient_c for all classes, (R, C), until the norm of each residual is below its gap (C,).
 
-    Conjugate gradients; the preconditioner is the Hessian with the mean curvature for all rows, which is diagonal
-    in the axes of the second moments.
+    Conjugate gradients; the preconditioner is the Hessian with the mean curvature for all rows, which is diagonal in
+    the axes of the second moments.
     """
     solution = np.zeros_like(gradient)
     residual = -gradient
@@ -143,7 +149,7 @@ def _newton_direction(
 
 
 def feature_scale(features: Array) -> float:
-    """Return the factor that gives float64 features (n, D) a mean square norm of one hundred, as penalties expect."""
+    """Return the factor that gives features (n, D) the mean square norm of one hundred that penalties assume."""
     return 10 / max(float(np.sqrt((features**2).sum(axis=1).mean())), 1e-12)
 
 
@@ -152,15 +158,12 @@ def cross_fitted_heads(
 ) -> tuple[NDArray[np.int64], list[LinearHead]]:
     """Return the fold of every image, int64 (n,), and for each fold a head fitted to the images outside it.
 
-    Folds are random and of equal size; the other arguments are those of `fit_linear_head`.
+    Folds are random and of equal size; other arguments and errors as for `fit_linear_head`.
 
     Raises:
-        ValueError: Wrong shapes or values of arrays.
-        IgcamError: folds is below 2 or above n, or as for `fit_linear_head`.
+        IgcamError: folds is below 2 or above n.
     """
-    features = checked_features("features", features)
-    tags = checked_tags("tags", tags, len(features))
-    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+    features, tags, sample_weight = _checked(features, tags, sample_weight)
     count = len(features)
     if not 2 <= folds <= count:
         raise IgcamError(f"folds: must lie between 2 and the number of images, {count}, got {folds}")
@@ -187,13 +190,13 @@ class CrossFit:
     """Heads fitted without one fold each, and the influence of their training images on that fold."""
 
     fold: NDArray[np.int64]
-    """int64 (n,): the fold in which an image is held out."""
+    """int64 (n,): the fold that an image is held out in."""
     logits: Array
     """float64 (n, C): out-of-fold logits."""
     influence: Array
-    """float64 (n, C): influence on the held-out tag loss, mean over the folds that trained on the image."""
+    """float64 (n, C): influence on the held-out tag loss, mean over the folds that the image was trained in."""
     residuals: Array
-    """float64 (folds, n, C): probability - tag by each fold's head; zero for the images that it held out."""
+    """float64 (folds, n, C): probability - tag by the head of each fold; zero for its held-out images."""
     directions: tuple[HeadVector, ...]
     """H_c^-1 grad V_c of each fold."""
     heads: tuple[LinearHead, ...]
@@ -202,15 +205,15 @@ class CrossFit:
     def spatial(self, index: int, feature_map: ArrayLike) -> Array:
         """Split influence[index] over the locations of its feature map (D, h, w): float64 (C, h, w).
 
-        The map's mean over locations must equal the features that were fitted.
+        The mean of the map over locations must equal the fitted features.
         """
         pull = self.pull(index)
         return spatial_influence(feature_map, np.ones(len(pull.bias)), pull)
 
     def pull(self, index: int) -> HeadVector:
-        """Return the mean over the image's folds of (p_ic - y_ic) H_c^-1 grad V_c.
+        """Return the mean over the folds of the image of (p_ic - y_ic) H_c^-1 grad V_c.
 
-        influence[index] is minus its inner product with the image's features and the constant one.
+        influence[index] is minus its inner product with the features of the image and the constant one.
         """
         shares = self.residuals[:, index] / (len(self.directions) - 1)
         weight = sum(share[:, None] * d.weight for share, d in zip(shares, self.directions, strict=True))
@@ -226,14 +229,12 @@ def cross_fit(
     seed: int = 0,
     sample_weight: ArrayLike | None = None,
 ) -> CrossFit:
-    """Fit a head without each fold, and compute the influence of its training images on the fold's tag loss.
+    """Fit a head without each fold, and compute the influence of its training images on the tag loss of the fold.
 
-    Needs no masks. Images of the held-out fold have equal weights; sample weights only enter the fits. Arguments and
-    errors as for `cross_fitted_heads`.
+    Held-out images have equal weights; sample weights only enter the fits. Arguments and errors as for
+    `cross_fitted_heads`.
     """
-    features = checked_features("features", features)
-    tags = checked_tags("tags", tags, len(features))
-    sample_weight = checked_weight("sample_weight", sample_weight, *tags.shape)
+    features, tags, sample_weight = _checked(features, tags, sample_weight)
     fold, heads = cross_fitted_heads(features, tags, l2, folds, seed, sample_weight)
     influence, residuals = np.zeros(tags.shape), np.zeros((folds, *tags.shape))
     directions = []
@@ -245,3 +246,113 @@ def cross_fit(
         residuals[k, on] = trained.residual
         directions.append(trained.solve(gradient))
     return CrossFit(fold, _out_of_fold(features, fold, heads), influence, residuals, tuple(directions), tuple(heads))
+
+
+def best_penalty(
+    features: Array, tags: Floats, penalties: Sequence[float], folds: int, seed: int, progress: Progress = no_progress
+) -> float:
+    """Return the penalty with the lowest out-of-fold tag loss; the first one if there is only one, or only one image.
+
+    Features (n, D) are scaled, tags (n, C) in 0..1; at most n folds are used, drawn by the seed.
+    """
+    folds = min(folds, len(features))
+    if len(penalties) < 2 or folds < 2:
+        return penalties[0]
+    features = rotated(features)
+    losses = []
+    for step, penalty in enumerate(penalties):
+        losses.append(tag_loss(cross_fitted_logits(features, tags, penalty, folds, seed), tags))
+        progress("choose the penalty", step + 1, len(penalties))
+    return penalties[int(np.argmin(losses))]
+
+
+def rotated(features: Array) -> Array:
+    """Return features (n, D) with the same inner products in n columns if D > n, so that fits need no rotation."""
+    if features.shape[1] <= len(features):
+        return features
+    _, triangle = np.linalg.qr(features.T)
+    return np.ascontiguousarray(triangle.T)
+
+
+def tag_loss(logits: Floats, tags: Floats) -> float:
+    """Return the mean binary cross-entropy of raw logits (N, C) and tags (N, C)."""
+    return float((np.logaddexp(0, logits) - tags * logits).mean())
+
+
+class PowerNormalised(NamedTuple):
+    """Power-normalised features, float64 (n, D): (signed square roots - mean (D,)) * scale, of mean square norm 100."""
+
+    features: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    scale: float
+
+
+def power_normalised(features: ArrayLike) -> PowerNormalised:
+    """Return the signed square roots of pooled features (n, D), centred and scaled: no strong feature dominates."""
+    roots = signed_sqrt(torch.as_tensor(np.asarray(features, np.float64))).numpy()
+    mean = roots.mean(axis=0)
+    centred = roots - mean
+    scale = feature_scale(centred)
+    return PowerNormalised(centred * scale, mean, scale)
+
+
+def signed_sqrt(features: Tensor) -> Tensor:
+    """Return sign(f) sqrt(|f|).
+
+    Source: Perronnin et al., ECCV 2010.
+    """
+    return features.sign() * features.abs().sqrt()
+
+
+def fit_softmax_head(
+    features: ArrayLike, labels: ArrayLike, classes: int, l2: float, tolerance: float = 1e-8
+) -> LinearHead:
+    """Minimise 1/n sum_i cross-entropy_i + l2/2 |Theta|^2 over weights and biases of all classes.
+
+    As in `fit_linear_head`, the penalty includes the bias and D >= n is solved in n dimensions. Trust-region Newton
+    method with conjugate gradients. Deterministic.
+
+    Args:
+        features: (n, D), any float type; computed in float64.
+        labels: Integers (n,), 0 to classes - 1.
+        classes: Number of classes C, at least 2.
+        l2: Penalty, positive.
+        tolerance: Largest allowed norm of the gradient.
+
+    Raises:
+        ValueError: Wrong shapes or values of arrays.
+        IgcamError: l2 is not positive, or too small for the tolerance to be reached.
+    """
+    features = checked_features("features", features)
+    if classes < 2:
+        raise ValueError(f"classes: must be at least 2, got {classes}")
+    labels = checked_labels("labels", labels, len(features), classes)
+    l2 = checked_l2(l2)
+    space = row_space(features)
+    rows, count, truth = space.rows, len(features), np.eye(classes)[labels]
+
+    def objective(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        theta = vector.reshape(classes, -1)
+        logits = rows @ theta.T
+        value = -(truth * log_softmax(logits, axis=1)).sum() / count + l2 / 2 * (vector**2).sum()
+        gradient = (softmax(logits, axis=1) - truth).T @ rows / count + l2 * theta
+        return float(value), gradient.ravel()
+
+    def product(vector: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        shares = softmax(rows @ vector.reshape(classes, -1).T, axis=1)
+        moved = rows @ direction.reshape(classes, -1).T
+        pulls = shares * (moved - (shares * moved).sum(axis=1, keepdims=True))
+        return (pulls.T @ rows / count).ravel() + l2 * direction
+
+    start = np.zeros(classes * rows.shape[1])
+    found = minimize(
+        objective, start, jac=True, hessp=product, method="trust-ncg", options={"gtol": tolerance, "maxiter": 500}
+    )
+    norm = float(np.linalg.norm(found.jac))
+    if not norm <= 10 * tolerance:
+        raise IgcamError(
+            f"l2: {l2:g} is too small for these features: after {found.nit} steps the gradient norm is {norm:.1e}, "
+            f"wanted {tolerance:g}"
+        )
+    theta = space.out_of(found.x.reshape(classes, -1))
+    return LinearHead(theta[:, :-1].copy(), theta[:, -1].copy(), l2, norm, int(found.nit))

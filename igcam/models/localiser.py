@@ -1,4 +1,4 @@
-"""The localiser: a backbone, a 1x1 head of one logit a class, and a pooling."""
+"""The localiser: a backbone, a 1x1 head of one logit per class, and a pooling."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ if TYPE_CHECKING:
 
 
 class Localiser(nn.Module):
-    """Classifies images by logit maps, one a class, that are pooled.
+    """Classifies images by pooled logit maps, one per class.
 
-    The head takes all levels of the backbone, resized to the finest of them and concatenated. Its weight and bias
-    start at zero, which makes the result of training independent of a seed.
+    The head takes all levels of the backbone, resized to the finest and concatenated. Its weight and bias start at
+    zero, which makes training independent of a seed.
+
+    Args:
+        backbone: With the levels that the head takes.
+        classes: Number of classes C, without background.
+        pooling: A name in `igcam.models.pooling.POOLINGS`, or a function (N, C, h, w) -> (N, C).
     """
 
     def __init__(self, backbone: Backbone, classes: int, pooling: str | Pooling = "average") -> None:
-        """Add a new head to a backbone.
-
-        Args:
-            backbone: With the levels that the head takes.
-            classes: Number of classes C, without background.
-            pooling: A name in `igcam.models.pooling.POOLINGS`, or a function (N, C, h, w) -> (N, C).
-        """
         super().__init__()
         if classes < 1:
             raise ValueError(f"classes must be positive, got {classes}")
@@ -40,30 +38,16 @@ class Localiser(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute raw logit maps.
-
-        Args:
-            images: float (N, 3, H, W), RGB in [0, 1].
-
-        Returns:
-            float (N, C, h, w), at the resolution of the finest level.
-        """
+        """Return raw logit maps, float (N, C, h, w) on the finest level, of images, float (N, 3, H, W) in [0, 1]."""
         return self.logit_maps(self.backbone(images))
 
     def logit_maps(self, features: Sequence[Tensor]) -> Tensor:
-        """Apply the head to features of the backbone or of a feature bank.
-
-        Args:
-            features: One float (N, channels[i], h_i, w_i) a level.
-
-        Returns:
-            float (N, C, h, w).
-        """
+        """Apply the head to features, one float (N, channels[i], h_i, w_i) per level; float (N, C, h, w)."""
         logits: Tensor = self.head(stack_levels(features))
         return logits
 
     def image_logits(self, images: Tensor) -> Tensor:
-        """Compute one raw logit a class and image, (N, C)."""
+        """Return one raw logit per class and image, (N, C)."""
         return self.pooling(self(images))
 
 

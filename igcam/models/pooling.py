@@ -15,32 +15,22 @@ Pooling = Callable[[Tensor], Tensor]
 
 
 def average(maps: Tensor) -> Tensor:
-    """Mean over the locations; a linear head and this pooling commute.
-
-    Source: Zhou et al., CVPR 2016.
-    """
+    """Mean over the locations; a linear head and this pooling commute. Source: Zhou et al., CVPR 2016."""
     return maps.mean(dim=(2, 3))
 
 
 def maximum(maps: Tensor) -> Tensor:
-    """Largest logit of all locations; only the most discriminative one is trained.
-
-    Source: Oquab et al., CVPR 2015.
-    """
+    """Largest logit of all locations: only the most discriminative one is trained. Source: Oquab et al., CVPR 2015."""
     return maps.amax(dim=(2, 3))
 
 
 def log_sum_exp(maps: Tensor, sharpness: float = 5.0) -> Tensor:
-    """Generalised mean log(mean(exp(r z))) / r, which lies between the average (r to 0) and the maximum.
-
-    Source: Pinheiro and Collobert, CVPR 2015, equation 6.
-
-    Args:
-        maps: float (N, C, h, w).
-        sharpness: r, above 0.
+    """Generalised mean log(mean(exp(r z))) / r, r = `sharpness` > 0, between the average (r to 0) and the maximum.
 
     Raises:
         ValueError: `sharpness` is not positive.
+
+    Source: Pinheiro and Collobert, CVPR 2015, equation 6.
     """
     if not sharpness > 0:
         raise ValueError(f"sharpness must be positive, got {sharpness}")
@@ -49,11 +39,7 @@ def log_sum_exp(maps: Tensor, sharpness: float = 5.0) -> Tensor:
 
 
 def top_share(maps: Tensor, share: float = 0.1) -> Tensor:
-    """Mean of the highest logits.
-
-    Args:
-        maps: float (N, C, h, w).
-        share: Share of the locations that are averaged, in (0, 1]; at least one is.
+    """Mean of the highest logits: of this share of the locations, in (0, 1], but at least of one.
 
     Raises:
         ValueError: `share` is not in (0, 1].
@@ -65,12 +51,7 @@ def top_share(maps: Tensor, share: float = 0.1) -> Tensor:
     return torch.topk(flat, count, dim=2, sorted=False).values.mean(dim=2)
 
 
-POOLINGS: dict[str, Pooling] = {
-    "average": average,
-    "max": maximum,
-    "log-sum-exp": log_sum_exp,
-    "top": top_share,
-}
+POOLINGS: dict[str, Pooling] = {"average": average, "max": maximum, "log-sum-exp": log_sum_exp, "top": top_share}
 """Poolings by name."""
 
 

@@ -1,4 +1,4 @@
-"""Principal components of the levels of a backbone: what heads are trained on in the frozen regime."""
+"""Principal components of the levels of a backbone: the features of heads in the frozen regime."""
 
 from __future__ import annotations
 
@@ -16,34 +16,26 @@ from igcam.models.tensors import floats
 
 @dataclass(frozen=True)
 class Reduction:
-    """An affine map of the channels of every level, fitted without labels."""
+    """An affine map of the channels of every level, fitted without labels: means (D,), projections (D, k), float32.
+
+    The projected values of a level have a mean square of one.
+    """
 
     means: tuple[Tensor, ...]
-    """float32 (D,) a level."""
     projections: tuple[Tensor, ...]
-    """float32 (D, k) a level; the projected values of a level have a mean square of one."""
 
     def __call__(self, levels: Sequence[Tensor]) -> Tensor:
-        """Reduce feature maps, and join them at the resolution of the finest.
-
-        Args:
-            levels: One float (N, D, h, w) a level.
-
-        Returns:
-            float32 (N, sum of k, h, w).
-        """
+        """Reduce levels, float (N, D, h, w) each, and concatenate them on the finest: float32 (N, sum of k, h, w)."""
         reduced = []
         for level, mean, projection in zip(levels, self.means, self.projections, strict=True):
-            # One product and no copy of the level: the mean is taken off afterwards.
+            # The mean is subtracted after the product, without a copy of the level.
             projected = projection.T @ level.flatten(2) - (mean @ projection)[:, None]
             reduced.append(projected.unflatten(2, level.shape[2:]))
         return stack_levels(reduced).contiguous()
 
     def to(self, device: torch.device) -> Reduction:
         """Return the same on a device."""
-        return Reduction(
-            tuple(mean.to(device) for mean in self.means), tuple(matrix.to(device) for matrix in self.projections)
-        )
+        return Reduction(*(tuple(part.to(device) for part in parts) for parts in (self.means, self.projections)))
 
     @property
     def depth(self) -> int:
@@ -52,7 +44,7 @@ class Reduction:
 
     @property
     def channels(self) -> int:
-        """Number of channels that come out."""
+        """Number of output channels."""
         return sum(projection.shape[1] for projection in self.projections)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -62,12 +54,7 @@ class Reduction:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Reduction:
-        """Undo `tensors`.
-
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: They do not fit each other.
-        """
+        """Undo `tensors`; KeyError or ValueError if tensors are missing or do not fit each other."""
         count = len(tensors) // 2
         if not count:
             raise ValueError("it has no level")
@@ -80,19 +67,14 @@ class Reduction:
 
 
 def sample_locations(level: NDArray[np.floating], maximum: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """Return the channels of random places of a map (D, h, w), float32 (m, D), m at most `most`."""
+    """Return the channels of random locations of a map (D, h, w), float32 (m, D), m at most `maximum`."""
     flat = level.reshape(len(level), -1)
     chosen = np.sort(random.choice(flat.shape[1], min(maximum, flat.shape[1]), replace=False))
     return flat[:, chosen].T.astype(np.float32)
 
 
 def fit_reduction(locations: Sequence[NDArray[np.floating]], components: Sequence[int]) -> Reduction:
-    """Fit principal components to a sample of places.
-
-    Args:
-        places: One float (n, D) a level.
-        components: Most components to keep, one a level.
-    """
+    """Fit at most `components` principal components per level to samples of locations, float (n, D) per level."""
     means, projections = [], []
     for sample, maximum in zip(locations, components, strict=True):
         values = torch.from_numpy(np.asarray(sample, np.float32))

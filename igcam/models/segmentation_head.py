@@ -1,4 +1,4 @@
-"""The segmentation head on stored features: a 3x3 context, background as a class of its own."""
+"""The segmentation head on stored features: 3x3 context, background as a class of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ClassLogits(nn.Module):
 
     @torch.no_grad()
     def favour_classes(self, amount: float) -> None:
-        """Subtract an amount from the bias of the background's logit."""
+        """Subtract an amount from the bias of the background logit."""
         if self.leave.bias is not None:
             self.leave.bias[0] -= amount
 
@@ -35,7 +35,7 @@ class SegmentationHead(ClassLogits):
         channels: Channels of the features.
         classes: Number of classes C, without background.
         hidden: Width.
-        dropout: Share of channels dropped in training, before the first and the last convolution.
+        dropout: Dropout rate of channels, before the first and the last convolution.
     """
 
     def __init__(self, channels: int, classes: int, hidden: int = 128, dropout: float = 0.1) -> None:
@@ -51,10 +51,7 @@ class SegmentationHead(ClassLogits):
     def from_tensors(cls, tensors: dict[str, Tensor]) -> SegmentationHead:
         """Undo `state_dict`, in evaluation mode; the sizes follow from the tensors.
 
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: One is not of such a head.
-            RuntimeError: They do not fit each other.
+        KeyError, ValueError or RuntimeError if tensors are missing, not those of such a head, or do not fit each other.
         """
         hidden, channels = floats(tensors, "enter.weight", 4).shape[:2]
         head = cls(channels, len(floats(tensors, "leave.bias", 1)) - 1, hidden)
@@ -71,12 +68,9 @@ class SegmentationHead(ClassLogits):
 
 @torch.inference_mode()
 def predict_probability(head: SegmentationHead, features: Tensor, mirrored: Tensor | None = None) -> Tensor:
-    """Return softmax probabilities (N, C + 1, h, w), logits averaged with those of the mirrored image.
+    """Return probabilities (N, C + 1, h, w) of features (N, channels, h, w), by a head in evaluation mode.
 
-    Args:
-        head: In evaluation mode.
-        features: float (N, channels, h, w).
-        mirrored: Features of the mirrored image, not mirrored back; None without that view.
+    Logits are averaged with those of the mirrored image, whose features are not mirrored back, if these are given.
     """
     views = [features] if mirrored is None else [features, mirrored]
     return torch.softmax(mean_over_views([head(view) for view in views], [False, True][: len(views)]), dim=1)
@@ -89,8 +83,8 @@ def predict_all(
 
     Args:
         head: In evaluation mode.
-        features: float16 (V, N, channels, h, w), plain and, in the second view, mirrored; may be mapped from a file.
-        batch_size: Images a forward pass.
+        features: float16 (V, N, channels, h, w), plain and, in the second view, mirrored; may be memory-mapped.
+        batch_size: Images per forward pass.
         progress: Called after each of them.
     """
     parts, device, count = [], usual_device(), features.shape[1]

@@ -1,4 +1,4 @@
-"""The segmenter: a backbone whose levels are reduced by 1x1 convolutions, and a decoder on them; no tags needed."""
+"""The segmenter: a backbone, 1x1 convolutions that reduce its levels, and a decoder; it needs no tags."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class SegmenterOptions:
     decoder: Annotated[str, one_of(DECODERS)] = "deeplabv3plus"
     """`deeplabv3plus`, `upernet`, `fpn` or `segformer`."""
     components: tuple[int, ...] | None = None
-    """Channels that each level of the backbone is reduced to, shallow to deep; null takes the decoder's own."""
+    """Channels that each level of the backbone is reduced to, shallow to deep; null takes those of the decoder."""
     width: Annotated[int, Field(multiple_of=32), between(32)] = 128
     """Channels within the decoder, a multiple of 32."""
     dropout: Annotated[float, between(0, 0.99)] = 0.1
-    """Share dropped in training."""
+    """Dropout rate in training."""
 
     def __post_init__(self) -> None:
         if self.components is not None:
@@ -46,10 +46,10 @@ class SegmenterOptions:
 
 
 class Encoder(nn.Module):
-    """A backbone whose levels are reduced: what a feature bank keeps for decoders.
+    """A backbone whose levels are reduced, as a feature bank keeps them for decoders.
 
     Args:
-        backbone: Its levels are those that the decoder takes.
+        backbone: With the levels of the decoder.
         components: Most channels kept of each.
     """
 
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
 
     @property
     def mean(self) -> Tensor:
-        """A tensor that tells the device; see `Backbone.mean`."""
+        """See `Backbone.mean`; its device is that of the encoder."""
         return self.backbone.mean
 
     @property
@@ -82,13 +82,13 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def use_reduction(self, reduction: Reduction) -> None:
-        """Take principal components as projections; there must be one a level, of this encoder's channels."""
+        """Take principal components as projections, one per level, of the channels of this encoder."""
         for layer, mean, matrix in zip(self.projections, reduction.means, reduction.projections, strict=True):
             layer.weight.copy_(matrix.T[:, :, None, None])  # type: ignore[operator]
             layer.bias.copy_(-(mean @ matrix))  # type: ignore[operator]
 
     def project(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Reduce the backbone's levels, float (N, channels, h, w) each."""
+        """Reduce the levels of the backbone, float (N, channels, h, w) each."""
         return [layer(level) for layer, level in zip(self.projections, levels, strict=True)]
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -97,16 +97,16 @@ class Encoder(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """An encoder, a decoder, and what the whole image says of each class.
+    """An encoder, a decoder, and an optional image prior.
 
     Args:
-        encoder: Its levels are those that the decoder takes.
+        encoder: With the levels of the decoder.
         options: The decoder.
         classes: Number of classes C, without background.
     """
 
     prior: ImagePrior | None
-    """What the photo says as a whole, by the last level; None for nothing."""
+    """Applied to the logits by the last level; None for nothing."""
 
     def __init__(self, encoder: Encoder, options: SegmenterOptions, classes: int) -> None:
         super().__init__()
@@ -116,21 +116,21 @@ class Segmenter(nn.Module):
         self.prior = None
 
     def train(self, mode: bool = True) -> Segmenter:
-        """Switch to training or evaluation; the statistics of the backbone's norms stay as they are."""
+        """Switch to training or evaluation; the norms of the backbone stay in evaluation mode."""
         super().train(mode)
         self.encoder.backbone.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return raw logits, float (N, C + 1, h, w), background first, on a grid that covers the whole image.
-
-        Args:
-            images: float (N, 3, H, W), RGB in [0, 1].
-        """
+        """Return the raw logits of `predict`."""
         return self.predict(images)[0]
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits, and the reduced last level, float (N, D', h', w')."""
+        """Return raw logits of images, float (N, 3, H, W), RGB in [0, 1], and their reduced last level.
+
+        Logits are float (N, C + 1, h, w), background first, on a grid that covers the whole image; the level is float
+        (N, D', h', w').
+        """
         levels = self.encoder.backbone(images)
         reduced = self.encoder.project(levels)
         logits: Tensor = self.decoder(reduced)

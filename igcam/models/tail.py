@@ -1,4 +1,4 @@
-"""The tail of a network: its last stages, copied to be trained on stored maps, with a 1x1 head."""
+"""The tail of a network: a copy of its last stages with a 1x1 head, trained on stored maps."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from igcam.models.backbone import Backbone
 class TailNetwork(nn.Module):
     """From maps of the backbone's last but one level to raw logit maps.
 
-    Batch norms of the stages stay in evaluation mode: their statistics are those of pretraining. The head has no bias
-    and starts at zero, which makes the result of training independent of a seed.
+    Batch norms of the stages stay in evaluation mode, with the statistics of pretraining. The head has no bias and
+    starts at zero, which makes training independent of a seed.
 
     Args:
         backbone: A ResNet with at least two levels; its stages after the last but one are copied.
         classes: Number of classes C, without background.
 
     Raises:
-        IgcamError: It is another network, or has one level only.
+        IgcamError: It is another network, or has only one level.
     """
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
@@ -39,7 +39,7 @@ class TailNetwork(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def train(self, mode: bool = True) -> TailNetwork:
-        """Set the mode of all but the batch norms of the stages."""
+        """Set the mode of all modules but the batch norms of the stages."""
         super().train(mode)
         for module in self.stages.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -1,4 +1,4 @@
-"""Views of an image: its squares at some sizes, plain or mirrored, and the mean of what a network computes of them."""
+"""Views of an image: squares of some sizes, plain or mirrored, and the mean of maps over views."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, order=True)
 class View:
-    """The image squashed to a square, and mirrored if asked; several sizes make several scales."""
+    """The image resized to a square and mirrored if asked; several sizes make several scales."""
 
     size: int = 384
     """Side of the square in pixels."""
     flip: bool = False
-    """Mirror left and right, after squashing."""
+    """Mirror left and right, after resizing."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -34,21 +34,14 @@ class View:
         return f"{self.size}-flip" if self.flip else str(self.size)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the view of an image.
-
-        Args:
-            image: uint8 (H, W, 3).
-
-        Returns:
-            uint8 (size, size, 3), resampled bilinearly with antialiasing.
-        """
+        """Return the view of an image, uint8 (H, W, 3): uint8 (size, size, 3), bilinear with antialiasing."""
         square = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BILINEAR)
         pixels = np.array(square)
         return np.ascontiguousarray(pixels[:, ::-1]) if self.flip else pixels
 
 
 def to_pixels(squares: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Return images, uint8 (N, size, size, 3), as the input of a network, float32 (N, 3, size, size) in [0, 1].
+    """Convert images, uint8 (N, size, size, 3), to network input, float32 (N, 3, size, size) in [0, 1].
 
     Channels stay last in memory, which is faster for convolutions on a CPU and on tensor cores.
     """
@@ -58,7 +51,7 @@ def to_pixels(squares: NDArray[np.uint8], device: torch.device) -> Tensor:
 def pixels_of_views(
     images: Sequence[NDArray[np.uint8]], views: Sequence[View], device: torch.device
 ) -> Iterator[Tensor]:
-    """Yield the pixels of each view of a batch of images, uint8 (H, W, 3) each; images are squashed once a size."""
+    """Yield the pixels of each view of a batch of images, uint8 (H, W, 3) each; each size is resized once."""
     squares: dict[int, NDArray[np.uint8]] = {}
     for view in views:
         if view.size not in squares:
@@ -68,12 +61,7 @@ def pixels_of_views(
 
 
 def mean_over_views(maps: Sequence[Tensor], flips: Sequence[bool]) -> Tensor:
-    """Return the mean of maps (N, K, h, w) over the views, those of mirrored views mirrored back.
-
-    Args:
-        maps: One a view.
-        flips: Which views are mirrored.
-    """
+    """Return the mean over views of maps (N, K, h, w), one per view; those of mirrored views are mirrored back."""
     straight = [view.flip(-1) if flip else view for view, flip in zip(maps, flips, strict=True)]
     return torch.stack(straight).mean(dim=0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,7 @@ _CLASSIFIERS = ("fc", "head", "classifier")
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file of weights; floating tensors become float32.
-
-    Returns:
-        The tensors by name and the file's own metadata.
+    """Read a safetensors file into tensors by name, floating ones as float32, and its metadata.
 
     Raises:
         IgcamError: The file is missing, damaged, or of a format that would have to be unpickled.
@@ -49,20 +46,22 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def load_weights(network: Any, path: str | Path) -> None:
     """Load a local file into a timm network that was built without its classifier.
 
-    Names may be timm's or any that timm itself converts (DINO, CLIP, ...); position embeddings are resampled
-    by timm. Weights of the classifier are ignored. Where the file's metadata has `stride` = `v1...`, the
-    network's strides are moved first, see `use_v1_strides`.
+    Names may be those of timm or any that timm converts (DINO, CLIP, ...); timm resamples position embeddings. Weights
+    of the classifier are ignored. Where the metadata of the file has `stride` = `v1...`, the strides of the network are
+    moved first, see `use_v1_strides`.
 
     Raises:
-        IgcamError: The file cannot be read, or is not of this network: tensors are missing, left over, or of
-            another shape (up to five are named).
+        IgcamError: The file cannot be read, or tensors are missing, left over, or of another shape (five are named).
     """
     tensors, metadata = read_weights(path)
     if metadata.get("stride", "").startswith("v1") and not use_v1_strides(network):
         raise IgcamError(f"{path}: has v1 strides, which only a ResNet of bottleneck blocks can have")
     architecture = network.pretrained_cfg.get("architecture", type(network).__name__)
+    # As timm itself converts the names and shapes of published files.
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     try:
-        tensors = _timm_names(tensors, network)
+        with torch.no_grad():
+            tensors = tensors if convert is None else dict(convert(tensors, network))
     except Exception as error:  # timm's converters stop in many ways at names that they do not expect
         raise IgcamError(f"{path}: is not a file of weights of {architecture}: {error!r}") from error
     expected = network.state_dict()
@@ -72,7 +71,8 @@ def load_weights(network: Any, path: str | Path) -> None:
         if name in tensors and tensors[name].shape != tensor.shape
     ]
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
-    classifiers = _classifiers(network)
+    own = network.pretrained_cfg.get("classifier") or ()
+    classifiers = tuple(f"{name}." for name in (*((own,) if isinstance(own, str) else own), *_CLASSIFIERS))
     left_over = [name for name in tensors if name not in expected and not name.startswith(classifiers)]
     for problem, names in (("lacks", missing), ("has another shape of", shapes), ("has also", left_over)):
         if names:
@@ -86,15 +86,14 @@ def load_weights(network: Any, path: str | Path) -> None:
 def use_v1_strides(network: nn.Module) -> bool:
     """Move the stride of 2 from the 3x3 to the first 1x1 convolution of layer2.0, layer3.0 and layer4.0.
 
-    Networks of the original kind ("v1") were trained so. Where the output stride has turned the stride into a
-    dilation, the 3x3 convolution is dilated instead: in a v1 network it comes after the stride, so that it
-    sees the grid of the layer's later blocks.
+    The original ("v1") networks were trained so. Where the output stride has turned the stride into a dilation, the 3x3
+    convolution is dilated instead: in a v1 network it follows the stride and sees the grid of the later blocks.
 
     Returns:
-        Whether the network is one of bottleneck blocks; another is left as it is.
+        Whether the network has bottleneck blocks; another is left unchanged.
 
-    Source: He et al., CVPR 2016, table 1 (the stride sits in conv3_1, conv4_1, conv5_1); the dilation follows
-    Yu and Koltun, ICLR 2016: every output of the dense network is one of the strided network, shifted.
+    Source: He et al., CVPR 2016, table 1 (the stride sits in conv3_1, conv4_1, conv5_1); the dilation follows Yu and
+    Koltun, ICLR 2016: every output of the dense network is one of the strided network, shifted.
     """
     blocks = _strided_blocks(network)
     if not blocks or not all(isinstance(block, Bottleneck) for block in blocks):
@@ -116,9 +115,7 @@ def has_v1_strides(network: nn.Module) -> bool:
 
 
 def download(build: Callable[[], nn.Module], name: str) -> nn.Module:
-    """Call `build`, which lets timm fetch the weights of `name`; one line says when that fails.
-
-    Without a network, weights that are already in the hub's cache are used.
+    """Call `build`, which lets timm fetch the weights of `name`, or read them from the hub's cache when offline.
 
     Raises:
         IgcamError: There are no such weights, or no network and nothing cached.
@@ -135,7 +132,7 @@ def download(build: Callable[[], nn.Module], name: str) -> nn.Module:
 
 @contextmanager
 def _offline_if_unreachable() -> Iterator[None]:
-    """Spare the user the hub's retries, of most of a minute, where there is no network."""
+    """Avoid the retries of the hub, up to a minute, where there is no network."""
     constants = huggingface_hub.constants
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
@@ -156,19 +153,6 @@ def _reachable(address: str) -> bool:
         return False
 
 
-def _timm_names(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Convert the names and shapes of a published file to those of timm's network, as timm does itself."""
-    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    with torch.no_grad():
-        return tensors if convert is None else dict(convert(tensors, network))
-
-
 def _strided_blocks(network: nn.Module) -> list[Any]:
     layers = ("layer2", "layer3", "layer4") if isinstance(network, ResNet) else ()
     return [getattr(network, layer)[0] for layer in layers]
-
-
-def _classifiers(network: Any) -> tuple[str, ...]:
-    names: str | Sequence[str] = network.pretrained_cfg.get("classifier") or ()
-    listed = (names,) if isinstance(names, str) else tuple(names)
-    return tuple(f"{name}." for name in (*listed, *_CLASSIFIERS))

@@ -1,4 +1,4 @@
-"""Hierarchical grouping: neighbouring regions merge two by two, and every node of the tree is a proposal."""
+"""Grouping: regions of even colour, and hierarchies of neighbouring regions that merge in pairs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,66 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Positives, between, options
-from igcam.proposals.colour_graph import graph_labels
+from igcam.core.options import NonNegative, Positives, between, options
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, finer, proposal_kind, smaller, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 
 Array = NDArray[np.float32]
 
 
+@options
+class ColourSegmentOptions:
+    """Scales of the segmentation, and which segments are kept."""
+
+    scales: Positives = (50.0, 100.0, 200.0, 400.0, 800.0)
+    """Larger scales give larger segments."""
+    smoothing: NonNegative = 0.8
+    """Standard deviation of the Gaussian before, in pixels."""
+    side: Annotated[int, between(8, 4096)] = 160
+    """The photo is shrunk until its longer side has at most this many pixels."""
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
+    """Sizes, duplicates, number."""
+
+
+@proposal_kind("colour-segments")
+def colour_segments(
+    image: Image, feature: NDArray[np.floating] | None = None, options: ColourSegmentOptions | None = None
+) -> Segments:
+    """Cut a photo, uint8 (H, W, 3), into segments of even colour, coarse scales first; a `Proposer`.
+
+    Source: Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation", IJCV 2004.
+    """
+    options = options or ColourSegmentOptions()
+    small = smaller(image, options.side)
+    stacks = [one_hot(graph_labels(small, scale, options.smoothing)) for scale in sorted(options.scales, reverse=True)]
+    return tidy(np.concatenate(stacks), None, options.segments)
+
+
+def graph_labels(image: Image, scale: float, smoothing: float = 0.8, minimum: int = 20) -> NDArray[np.int32]:
+    """Return region numbers 0..R-1, int32 (H, W), of a photo, uint8 (H, W, 3), cut in CIE Lab.
+
+    A larger scale prefers larger regions; `smoothing` is the standard deviation of the Gaussian before, in pixels, and
+    `minimum` the pixels of the smallest region.
+    """
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
+    cutter = cv2.ximgproc.segmentation.createGraphSegmentation(smoothing, scale, minimum)
+    labels = cutter.processImage(lab)
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
+
+
+def one_hot(labels: NDArray[np.integer]) -> Masks:
+    """Return bool (R, rows, columns), each region's pixels, from numbers 0..R-1 of (rows, columns)."""
+    masks: Masks = labels == np.arange(int(labels.max()) + 1)[:, None, None]
+    return masks
+
+
 def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[tuple[int, int, float]]:
     """Merge the most similar pair of neighbours again and again, until no two regions may be merged.
 
     Args:
-        likeness: float32 (R, R), symmetric; -inf for pairs that are no neighbours and on the diagonal.
-        merge: Called with (first, second) when these merge; first then stands for both. Returns the likeness of the
-            new region to all R, which only counts where it is a neighbour.
+        likeness: float32 (R, R), symmetric; -inf for pairs that are not neighbours and on the diagonal.
+        merge: Called with (first, second) when these merge into first. Returns the likeness of the new region to all R,
+            which only counts where it is a neighbour.
 
     Returns:
         (first, second, likeness) of every merge, in order; at most R - 1.
@@ -46,7 +91,7 @@ def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[t
 
 
 def nodes(labels: NDArray[np.integer], merges: list[tuple[int, int, float]]) -> Masks:
-    """Return what each merge made, bool (M, rows, columns), from region numbers 0..R-1 of (rows, columns)."""
+    """Return the region of each merge, bool (M, rows, columns), from region numbers 0..R-1 of (rows, columns)."""
     members = np.eye(int(labels.max()) + 1, dtype=bool)
     made = np.zeros((len(merges), *labels.shape), bool)
     for index, (first, second, _) in enumerate(merges):
@@ -80,12 +125,9 @@ class FeatureHierarchyOptions:
 def feature_hierarchy(
     image: Image, feature: NDArray[np.floating] | None, options: FeatureHierarchyOptions | None = None
 ) -> Segments:
-    """Return the nodes of one tree of merged locations, the last merged first; a `Proposer`.
+    """Return the nodes of one tree of merged locations, the last merged first.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        feature: Float (D, h, w), which must be there; segments are of its size.
-        options: Defaults to `FeatureHierarchyOptions()`.
+    A `Proposer` that needs a feature (D, h, w); segments are of its size.
 
     Raises:
         ValueError: There is no feature.
@@ -114,9 +156,9 @@ proposal_kind("feature-hierarchy-finer")(finer(feature_hierarchy))
 
 
 BINS = 25
-"""Of a colour channel's histogram."""
+"""Bins of the histogram of a colour channel."""
 ORIENTATIONS, STRENGTHS = 8, 10
-"""Of a texture channel's histogram."""
+"""Bins of the histogram of a texture channel."""
 
 
 @options
@@ -124,9 +166,9 @@ class SelectiveSearchOptions:
     """Initial regions, and which segments are kept."""
 
     scales: Positives = (50.0, 150.0)
-    """Of the graph-based segments to begin with; one tree each."""
+    """Of the initial graph-based segments; one tree per scale."""
     side: Annotated[int, between(8, 4096)] = 160
-    """The photo's longer side is brought to at most this many pixels."""
+    """The photo is shrunk until its longer side has at most this many pixels."""
     segments: SegmentOptions = field(default_factory=SegmentOptions)
     """Sizes, duplicates, number."""
 
@@ -135,17 +177,11 @@ class SelectiveSearchOptions:
 def selective_search(
     image: Image, feature: NDArray[np.floating] | None = None, options: SelectiveSearchOptions | None = None
 ) -> Segments:
-    """Return the nodes of trees of merged regions, large ones first; a `Proposer`.
+    """Return the nodes of trees of merged regions of a photo, uint8 (H, W, 3), large ones first; a `Proposer`.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        feature: Not used.
-        options: Defaults to `SelectiveSearchOptions()`.
-
-    Source:
-        Uijlings, van de Sande, Gevers and Smeulders, "Selective search for object recognition", IJCV 2013,
-        section 3.2, with the sum of all four similarities; here the masks themselves are proposals, and
-        texture is counted by the gradient's direction and strength.
+    Source: Uijlings, van de Sande, Gevers and Smeulders, "Selective search for object recognition", IJCV 2013, section
+    3.2, with the sum of all four similarities; here the masks themselves are proposals, and texture is counted by the
+    direction and strength of the gradient.
     """
     options = options or SelectiveSearchOptions()
     small = smaller(image, options.side)
@@ -154,7 +190,7 @@ def selective_search(
         labels = graph_labels(small, scale)
         regions = _Regions(small, labels)
         merges = merge_regions(np.where(neighbours(labels), regions.likeness(), -np.inf), regions.merge)
-        found += [nodes(labels, merges), labels == np.arange(len(regions.area))[:, None, None]]
+        found += [nodes(labels, merges), one_hot(labels)]
     masks = np.concatenate(found)
     order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
     return tidy(masks[order], None, options.segments)
@@ -167,12 +203,12 @@ class _Regions:
         count = int(labels.max()) + 1
         self.pixels = labels.size
         self.area = np.bincount(labels.ravel(), minlength=count).astype(np.float32)
-        self.colour = _histograms(labels, _colour_bins(image), BINS) / (3 * self.area[:, None])
+        lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab).astype(np.int64)
+        self.colour = _histograms(labels, lab * BINS // 256, BINS) / (3 * self.area[:, None])
         self.texture = _histograms(labels, _texture_bins(image), ORIENTATIONS * STRENGTHS) / (3 * self.area[:, None])
-        rows, columns = np.indices(labels.shape)
         self.low = np.full((count, 2), max(labels.shape))
         self.high = np.zeros((count, 2), int)
-        for axis, position in enumerate((rows, columns)):
+        for axis, position in enumerate(np.indices(labels.shape)):
             np.minimum.at(self.low[:, axis], labels.ravel(), position.ravel())
             np.maximum.at(self.high[:, axis], labels.ravel(), position.ravel() + 1)
 
@@ -205,16 +241,11 @@ def _histograms(labels: NDArray[np.int32], bins: NDArray[np.int64], count: int) 
     return np.bincount(index.ravel(), minlength=regions * 3 * count).reshape(regions, -1).astype(np.float32)
 
 
-def _colour_bins(image: Image) -> NDArray[np.int64]:
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab).astype(np.int64)
-    return lab * BINS // 256
-
-
 def _texture_bins(image: Image) -> NDArray[np.int64]:
     smooth = cv2.GaussianBlur(image.astype(np.float32) / 255, (0, 0), 1.0)
     across, down = (cv2.Scharr(smooth, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
     angle = np.arctan2(down, across) / (2 * np.pi) % 1
-    # Gradients of photos are rarely above a tenth of the largest possible one: bins grow with their root.
+    # Gradients of photos are rarely above a tenth of the maximum: bins grow with their square root.
     strength = np.sqrt(np.clip(np.hypot(across, down) / 16, 0, 1))
     oriented = (angle * ORIENTATIONS).astype(np.int64).clip(0, ORIENTATIONS - 1)
     return oriented * STRENGTHS + (strength * STRENGTHS).astype(np.int64).clip(0, STRENGTHS - 1)

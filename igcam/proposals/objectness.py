@@ -1,4 +1,4 @@
-"""Object scores: segments, weighted by the object map inside them and by how well they are separated."""
+"""Object scores: segments weighted by the object map inside them and by their normalised cut."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Array = NDArray[np.float32]
 
 @options
 class ObjectScoreOptions:
-    """The parts of the object map, and how segments are weighted; chosen on half of voc-animals train."""
+    """Parts of the object map and weights of segments; chosen on half of voc-animals train."""
 
     activation: Fraction = 0.4
     """Weight of the activation in the object map."""
     surroundings: Fraction = 0.1
     """Weight of the activation propagated along the affinity; the rest is distance from the image border."""
     level: Fraction = 0.36
-    """Object map value at which a location is worth neither more nor less inside a segment than outside."""
+    """Object map value at which a location neither raises nor lowers the score of a segment."""
     cut_cost: NonNegative = 0.175
     """Weight of a segment's normalised cut, in units of the object map summed over the whole image."""
     sharpness: NonNegative = 80.0
@@ -46,7 +46,7 @@ class ObjectScoreOptions:
     clusters: FeatureClusterOptions = field(
         default_factory=lambda: FeatureClusterOptions(cut=NormalisedCutOptions(radius=100))
     )
-    """The segments, from cuts for which distance hardly counts: large objects stay whole."""
+    """Clustering of the segments; distance hardly counts in its cuts, so that large objects stay whole."""
 
 
 @dataclass(frozen=True)
@@ -58,41 +58,9 @@ class Collected:
     costs: Array
     """float32 (P,): the normalised cut of each."""
     object_map: Array
-    """float32 (h, w) in 0..1: the image prior of an object; the distance from the border if there are no segments."""
+    """float32 (h, w) in 0..1: the image prior of an object; `distance` if there are no segments."""
     distance: Array
     """float32 (h, w) in 0..1: distance from the image border, see `border_distance`."""
-
-
-def object_score_of_map(
-    image: Image,
-    feature: NDArray[np.floating],
-    activation: NDArray[np.floating],
-    options: ObjectScoreOptions | None = None,
-    further: Masks | None = None,
-) -> Array:
-    """Return the object score of each location.
-
-    The segments are all parts of the image cut into 2, 3, ... 8 parts. The score of a segment is the sum of the object
-    map above `level` inside it, over the number of locations of the image, minus the cost of its cut. The contrast of
-    inside and outside would prefer the core of an activation; the sum grows with every location above the level, so
-    that whole objects win.
-
-    Args:
-        image: uint8 (H, W, 3): the photo.
-        feature: Float (D, h, w), which is clustered.
-        activation: Float (h, w) in 0..1: the strongest activation of any tagged class.
-        options: Defaults to `ObjectScoreOptions()`.
-        further: bool (P, rows, columns): other proposals for the photo, of any size, that compete with these.
-
-    Returns:
-        float32 (h, w) in 0..1.
-
-    Raises:
-        ValueError: Shapes differ, or there are too few locations.
-    """
-    if activation.shape != feature.shape[1:]:
-        raise ValueError(f"activation: must be {feature.shape[1:]} as the feature, got {activation.shape}")
-    return object_score(collect(image, feature, activation, options, further), options)
 
 
 def collect(
@@ -102,9 +70,17 @@ def collect(
     options: ObjectScoreOptions | None = None,
     further: Masks | None = None,
 ) -> Collected:
-    """Return what `object_score` needs of one image; arguments as for `object_score_of_map`.
+    """Return the input of `object_score` for one image.
 
-    The activation may have another size than the feature, to which it is resized bilinearly.
+    Args:
+        image: uint8 (H, W, 3): the photo.
+        feature: Float (D, h, w), which is clustered.
+        activation: Float in 0..1: the strongest activation of any tagged class, resized bilinearly to (h, w).
+        options: Defaults to `ObjectScoreOptions()`.
+        further: bool (P, rows, columns), of any size: other proposals that compete with the clusters.
+
+    Raises:
+        ValueError: There are too few locations.
     """
     options = options or ObjectScoreOptions()
     height, width = feature.shape[1:]
@@ -133,6 +109,10 @@ def object_score(
 ) -> Array:
     """Return the object score of each location, float32 (h, w) in 0..1.
 
+    The score of a segment is the sum of the object map above `level` inside it, over the number of locations, minus the
+    cost of its cut. The contrast of inside and outside would prefer the core of an activation; the sum grows with every
+    location above the level, so that whole objects win.
+
     Args:
         collected: Segments and object map of the image.
         options: Defaults to `ObjectScoreOptions()`.
@@ -152,16 +132,10 @@ def object_score(
 def weighed_mean(
     segments: Masks, object_map: NDArray[np.floating], costs: Array, options: ObjectScoreOptions | None = None
 ) -> Array:
-    """Return the mean of segments (P, h, w), each weighted by exp(sharpness * score), float32 (h, w) in 0..1.
+    """Return the mean of segments, bool (P, h, w), each weighted by exp(sharpness * score); float32 (h, w) in 0..1.
 
-    Args:
-        segments: bool (P, h, w); each repetition counts.
-        object_map: Float (h, w) in 0..1.
-        costs: float32 (P,), such as `cut_cost` returns.
-        options: Defaults to `ObjectScoreOptions()`.
-
-    Returns:
-        Zero everywhere if no segment has an allowed area.
+    Repeated segments count; the mean is zero if no segment has an allowed area. The object map is float (h, w) in 0..1,
+    costs are float32 (P,) as of `cut_cost`.
     """
     options = options or ObjectScoreOptions()
     flat = segments.reshape(len(segments), -1).astype(np.float32)
@@ -176,26 +150,21 @@ def weighed_mean(
 
 
 def border_distance(affinity: Array, height: int, width: int, deviation: float = 0.6) -> Array:
-    """Return a boundary prior: how little each location is connected with the image border.
+    """Return a boundary prior, float32 (h, w) in 0..1: `exp(-connectivity^2 / (2 deviation^2))`.
 
     The region of a location is soft: every other location belongs to it by its affinity. Its boundary connectivity is
-    the part of the region that lies on the border, over the square root of its area: large for background, small for
+    the part of the region on the image border, over the square root of its area: large for background, small for
     objects, even for one that the border cuts. No activation map is needed.
 
     Args:
         affinity: float32 (h * w, h * w), such as `dense_affinity` returns.
         height: Rows h.
         width: Columns w.
-        deviation: Connectivity at which the answer has fallen to 0.61; a square object that shares one side
-            with the border has a connectivity of one.
+        deviation: Connectivity at which the prior has fallen to 0.61; a square object that shares one side with the
+            border has a connectivity of one.
 
-    Returns:
-        float32 (h, w) in 0..1: `exp(-connectivity^2 / (2 deviation^2))`.
-
-    Source:
-        Boundary connectivity: Zhu, Liang, Wei and Sun, "Saliency optimization from robust background detection",
-        CVPR 2014; here on locations instead of superpixels, with the affinity of a network's features and of colours,
-        without geodesic paths.
+    Source: Boundary connectivity: Zhu, Liang, Wei and Sun, "Saliency optimization from robust background detection",
+    CVPR 2014; here on locations instead of superpixels, without geodesic paths.
     """
     border = np.ones((height, width), np.float32)
     border[1:-1, 1:-1] = 0

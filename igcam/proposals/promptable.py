@@ -1,4 +1,4 @@
-"""Proposals of promptable segmenters: prompts from activation maps, answers that agree with the map."""
+"""Proposals of promptable segmenters: prompts from activation maps, answers checked against the map."""
 
 from __future__ import annotations
 
@@ -24,22 +24,17 @@ class PromptOptions:
     peak_distance: Fraction = 0.15
     """Smallest distance to a higher peak, as a share of the image's sides."""
     max_points: Annotated[int, between(0, 1000)] = 5
-    """Largest number of points for an activation map; the highest peaks are taken."""
+    """Largest number of points per activation map; the highest peaks are taken."""
     box_level: Fraction = 0.3
-    """Boxes are drawn around connected locations above this activation."""
+    """Boxes enclose connected locations above this activation."""
     min_box: Fraction = 0.01
     """Smallest connected region that gets a box, as a share of the image."""
     max_boxes: Annotated[int, between(0, 1000)] = 5
-    """Largest number of boxes for an activation map; the largest regions are taken."""
+    """Largest number of boxes per activation map; the largest regions are taken."""
 
 
 def peak_points(activation: NDArray[np.floating], options: PromptOptions | None = None) -> Array:
-    """Return the peaks of a map, the highest first, float32 (n, 2) of x and y in 0..1 of width and height.
-
-    Args:
-        activation: Float (h, w) in 0..1.
-        options: Defaults to `PromptOptions()`.
-    """
+    """Return the peaks of a map (h, w) in 0..1, highest first, float32 (n, 2): x and y in 0..1 of width and height."""
     options = options or PromptOptions()
     height, width = activation.shape
     values = np.asarray(activation, np.float32)
@@ -57,14 +52,10 @@ def peak_points(activation: NDArray[np.floating], options: PromptOptions | None 
 
 
 def active_boxes(activation: NDArray[np.floating], options: PromptOptions | None = None) -> Array:
-    """Return boxes around the active regions, the largest first, float32 (n, 4).
-
-    Args:
-        activation: Float (h, w) in 0..1.
-        options: Defaults to `PromptOptions()`.
+    """Return boxes around the active regions of a map (h, w) in 0..1, the largest first.
 
     Returns:
-        Left, top, right and bottom in 0..1 of width and height.
+        float32 (n, 4): left, top, right and bottom in 0..1 of width and height.
     """
     options = options or PromptOptions()
     height, width = activation.shape
@@ -86,11 +77,11 @@ class PointAndBoxSegmenter(Protocol):
 
         Args:
             image: uint8 (H, W, 3), RGB.
-            points: float32 (n, 2), x and y in pixels; one object a point.
-            boxes: float32 (m, 4), left, top, right and bottom in pixels; one object a box.
+            points: float32 (n, 2), x and y in pixels; one object per point.
+            boxes: float32 (m, 4), left, top, right and bottom in pixels; one object per box.
 
         Returns:
-            bool (P, H, W), any number of answers a prompt, and float32 (P,) in 0..1: its confidence.
+            bool (P, H, W), any number of answers per prompt, and their confidence, float32 (P,) in 0..1.
         """
         ...
 
@@ -99,20 +90,20 @@ class ConceptSegmenter(Protocol):
     """A segmenter that is prompted by a noun, such as SAM 3."""
 
     def __call__(self, image: Image, concept: str) -> tuple[Masks, Array]:
-        """Segment all objects of a kind: bool (P, H, W) and float32 (P,) in 0..1, as above."""
+        """Segment all objects of a kind: bool (P, H, W) and their confidence, float32 (P,) in 0..1."""
         ...
 
 
 @options
 class GateOptions:
-    """Which answers of a segmenter are kept, and their confidence."""
+    """Which answers of a promptable segmenter are kept, and their confidence."""
 
     min_contrast: Annotated[float, between(-1, 1)] = 0.1
     """Mean activation inside minus that outside, below which an answer is dropped."""
     full_contrast: Annotated[float, between(0.001, 1)] = 0.4
-    """Contrast from which on the activation map does not lower the confidence."""
+    """Contrast above which the activation map does not lower the confidence."""
     segments: SegmentOptions = field(default_factory=lambda: SegmentOptions(overlap=0.8))
-    """Sizes, duplicates, number; of duplicates the one with the highest confidence stays."""
+    """Sizes, duplicates, number; of duplicates the one of highest confidence stays."""
 
 
 def prompted_segments(
@@ -122,17 +113,10 @@ def prompted_segments(
     prompts: PromptOptions | None = None,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Prompt a segmenter at the peaks and around the active regions of one class; scores are confidences.
+    """Prompt a segmenter at the peaks and around the active regions of one class.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        activation: Float (h, w) in 0..1 of one class.
-        segmenter: Is not called where there is neither a peak nor a box.
-        prompts: Defaults to `PromptOptions()`.
-        gate: Defaults to `GateOptions()`.
-
-    Returns:
-        Segments of the photo's size, by falling confidence.
+    The photo is uint8 (H, W, 3), the activation float (h, w) in 0..1. The segmenter is called if there is a peak or a
+    box. Segments are of the size of the photo; scores are confidences, the highest first.
     """
     height, width = image.shape[:2]
     points = peak_points(activation, prompts) * np.array([width, height], np.float32)
@@ -149,14 +133,9 @@ def concept_segments(
     segmenter: ConceptSegmenter,
     gate: GateOptions | None = None,
 ) -> Segments:
-    """Ask a segmenter for all objects of a tag by its name; scores are confidences.
+    """Prompt a segmenter with the name of a tag, underscores read as spaces; scores are confidences.
 
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        activation: Float (h, w) in 0..1 of the tag's class, which the answers must agree with.
-        concept: The tag's name; underscores are read as spaces.
-        segmenter: See there.
-        gate: Defaults to `GateOptions()`.
+    The photo is uint8 (H, W, 3), the activation of the class float (h, w) in 0..1.
     """
     return gated(*segmenter(image, concept.replace("_", " ")), activation, gate)
 
@@ -164,16 +143,10 @@ def concept_segments(
 def gated(
     masks: Masks, certainty: Array, activation: NDArray[np.floating], options: GateOptions | None = None
 ) -> Segments:
-    """Keep the answers that an activation map agrees with.
+    """Keep the answers, bool (P, H, W), that agree with an activation map, float (h, w) in 0..1.
 
-    The confidence is the segmenter's own certainty times contrast / full_contrast, within 0..1, where the contrast is
-    the mean activation inside minus that outside.
-
-    Args:
-        masks: bool (P, H, W).
-        certainty: float32 (P,); cut off at 0 and 1.
-        activation: Float (h, w) in 0..1.
-        options: Defaults to `GateOptions()`.
+    The confidence is the certainty of the segmenter, float32 (P,), cut off to 0..1, times contrast / full_contrast in
+    0..1, where the contrast is the mean activation inside minus that outside.
     """
     options = options or GateOptions()
     contrasts = contrast(masks, activation)
@@ -183,11 +156,9 @@ def gated(
 
 
 def contrast(masks: Masks, activation: NDArray[np.floating]) -> Array:
-    """Return the mean activation inside minus outside of each mask, float32 (P,); -1 for nothing and everything.
+    """Return the mean activation inside minus outside of masks, bool (P, H, W); float32 (P,).
 
-    Args:
-        masks: bool (P, H, W).
-        activation: Float (h, w) in 0..1, resized to the masks.
+    It is -1 for empty and full masks. The activation, (h, w) in 0..1, is resized to the masks.
     """
     rows, columns = masks.shape[1:]
     full = cv2.resize(np.asarray(activation, np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR).ravel()

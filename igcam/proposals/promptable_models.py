@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from igcam.core.errors import IgcamError
 from igcam.proposals.promptable import ConceptSegmenter, PointAndBoxSegmenter
@@ -42,16 +41,9 @@ def load_point_and_box_segmenter(
 def load_concept_segmenter(
     model: str | Path, device: str = "cpu", dtype: str = "float32", threshold: float = 0.3
 ) -> ConceptSegmenter:
-    """Load SAM 3.
+    """Load SAM 3; arguments and errors as for `load_point_and_box_segmenter`.
 
-    Args:
-        model: A folder in the layout of transformers, or a name on its hub.
-        device: As torch names them.
-        dtype: float32, float16 or bfloat16.
-        threshold: Certainty below which an answer is dropped.
-
-    Raises:
-        IgcamError: As above.
+    Answers whose certainty is below `threshold` are dropped.
     """
     kind, transformers = _kind(model)
     if kind != "sam3":
@@ -63,7 +55,7 @@ def load_concept_segmenter(
 
 
 class _PointsAndBoxes:
-    """SAM and SAM 2: one pass over the image, then a light one for each kind of prompts."""
+    """SAM and SAM 2: one pass over the image, then a light one for each kind of prompt."""
 
     def __init__(self, network: Any, processor: Any) -> None:
         self.network, self.processor = network, processor
@@ -80,7 +72,9 @@ class _PointsAndBoxes:
         embeddings = None
         with torch.inference_mode():
             for prompt in prompts:
-                inputs = _on_device(self.processor(images=image, return_tensors="pt", **prompt), self.network)
+                inputs = self.processor(images=image, return_tensors="pt", **prompt).to(
+                    self.network.device, self.network.dtype
+                )
                 pixels = inputs.pop("pixel_values")
                 if embeddings is None:
                     embeddings = self.network.get_image_embeddings(pixels)
@@ -101,7 +95,9 @@ class _Concepts:
 
     def __call__(self, image: Image, concept: str) -> tuple[Masks, Array]:
         with torch.inference_mode():
-            inputs = _on_device(self.processor(images=image, text=concept, return_tensors="pt"), self.network)
+            inputs = self.processor(images=image, text=concept, return_tensors="pt").to(
+                self.network.device, self.network.dtype
+            )
             sizes = inputs.pop("original_sizes").tolist()
             output = self.network(**inputs)
             found = self.processor.post_process_instance_segmentation(
@@ -121,7 +117,7 @@ def _kind(model: str | Path) -> tuple[str, Any]:
         kind = str(transformers.AutoConfig.from_pretrained(str(model), **_where(model)).model_type)
     except (OSError, ValueError) as error:
         raise IgcamError(f"{model}: cannot be loaded: {str(error).splitlines()[0]}") from error
-    # Published SAM 2 and SAM 3 weights say that they are of the video model, whose image part is ours.
+    # Published SAM 2 and SAM 3 weights are named after the video model, of which we take the image part.
     return kind.removesuffix("_video"), transformers
 
 
@@ -139,13 +135,3 @@ def _load(transformers: Any, names: tuple[str, str], model: str | Path, device: 
         return network.to(device=torch.device(device), dtype=DTYPES[dtype]).eval(), processor
     except (OSError, ValueError, RuntimeError) as error:
         raise IgcamError(f"{model}: cannot be loaded: {str(error).splitlines()[0]}") from error
-
-
-def _on_device(inputs: Any, network: Any) -> dict[str, Any]:
-    """Return tensors on the network's device; numbers with a point in its dtype."""
-    parameter = next(network.parameters())
-
-    def moved(value: Tensor) -> Tensor:
-        return value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
-
-    return {name: moved(value) if isinstance(value, Tensor) else value for name, value in inputs.items()}

@@ -1,4 +1,4 @@
-"""Object proposals behind one protocol: any callable that cuts a photo into class-agnostic segments."""
+"""Object proposals: any callable that cuts a photo into class-agnostic segments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SegmentOptions:
     overlap: Fraction = 0.9
     """Of two segments whose intersection over union is above this, the later one is a duplicate."""
     max_count: Count = 300
-    """Largest number of segments of an image; the first ones stay, best first if a kind has scores."""
+    """Largest number of segments per image; the first ones stay, best first if a kind has scores."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Segments:
     masks: Masks
     """bool (P, rows, columns) over the whole photo, at its size or a smaller one."""
     scores: Array = field(default_factory=lambda: np.zeros(0, np.float32))
-    """float32 (P,): object score of each by its own kind, larger is better; empty if the kind has none."""
+    """float32 (P,): object score of each, larger is better; empty if the kind has none."""
 
     def __post_init__(self) -> None:
         if self.masks.ndim != 3 or self.masks.dtype != np.bool_:
@@ -64,7 +64,7 @@ class Proposer(Protocol):
 
         Args:
             image: uint8 (H, W, 3), RGB.
-            feature: Float (D, h, w): a network's features of the whole photo; None where there are none.
+            feature: Float (D, h, w): features of the whole photo; None where there are none.
 
         Raises:
             ValueError: An array has another shape, or a kind that needs features was given none.
@@ -77,7 +77,7 @@ _KINDS: dict[str, Proposer] = {}
 
 
 def proposal_kind(name: str) -> Callable[[Kind], Kind]:
-    """Register a `Proposer` that needs only a photo and features, so that a run can ask for it by this name."""
+    """Register a `Proposer` under a name that a run can ask for; it needs only a photo and features."""
 
     def register(proposer: Kind) -> Kind:
         _KINDS[name] = proposer
@@ -106,25 +106,13 @@ def tidy(masks: Masks, scores: Array | None = None, options: SegmentOptions | No
     fit = np.flatnonzero((area >= options.min_area) & (area <= options.max_area) & (area > 0))
     if scores is not None:
         fit = fit[np.argsort(-scores[fit], kind="stable")]
-    kept = fit[without_duplicates(masks[fit], options.overlap, options.max_count)]
+    similar = overlaps(masks[fit], masks[fit]) > options.overlap
+    first: list[int] = []
+    for index in range(len(fit)):
+        if len(first) < options.max_count and not similar[first, index].any():
+            first.append(index)
+    kept = fit[first]
     return Segments(masks[kept], np.zeros(0, np.float32) if scores is None else scores[kept])
-
-
-def without_duplicates(masks: Masks, overlap: float, maximum: int) -> NDArray[np.intp]:
-    """Return the indices of the first segment of each group of near duplicates, at most `maximum`, in order."""
-    if not len(masks):
-        return np.zeros(0, np.intp)
-    similar = overlaps(masks, masks) > overlap
-    kept: list[int] = []
-    dropped = np.zeros(len(masks), bool)
-    for index in range(len(masks)):
-        if dropped[index]:
-            continue
-        kept.append(index)
-        dropped |= similar[index]
-        if len(kept) == maximum:
-            break
-    return np.array(kept, np.intp)
 
 
 def overlaps(first: Masks, second: Masks) -> Array:
@@ -138,10 +126,10 @@ def overlaps(first: Masks, second: Masks) -> Array:
 
 
 def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
-    """Return the connected pieces of uint8 (rows, columns) where it has several, bool (P, rows, columns).
+    """Return the connected pieces of a mask if it has several, bool (P, rows, columns).
 
     Args:
-        mask: What is not 0 counts; corners connect.
+        mask: uint8 (rows, columns), nonzero inside; corners connect.
         minimum: Smallest piece, in locations.
     """
     count, numbered, facts, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8))
@@ -151,10 +139,10 @@ def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
 
 
 def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> Segments:
-    """Join several kinds of one image to one, in turns, so that a maximum number truncates all of them equally.
+    """Join several kinds of one image in turns, so that a maximum number truncates all of them equally.
 
     Args:
-        parts: Each at any size; the largest one is that of the answer.
+        parts: At any size; the result has the largest.
         options: Defaults to `SegmentOptions()`.
     """
     size = max((part.masks.shape[1:] for part in parts), key=lambda shape: shape[0] * shape[1])
@@ -165,7 +153,7 @@ def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> 
 
 
 def enlarged(masks: Masks, rows: int, columns: int) -> Masks:
-    """Resize segments to (P, rows, columns) by the nearest neighbour."""
+    """Resize segments to (P, rows, columns) by nearest neighbour."""
     if masks.shape[1:] == (rows, columns) or not len(masks):
         return masks if len(masks) else np.zeros((0, rows, columns), bool)
     size = (columns, rows)
@@ -183,12 +171,12 @@ def smaller(image: Image, side: int) -> Image:
 
 
 def finer(proposer: Proposer, side: int = 128, radius: int = 6, options: SegmentOptions | None = None) -> Proposer:
-    """Return a kind that brings the segments of another one to a photo of at most `side` pixels a side.
+    """Return a kind that refines the segments of another one, whose scores stay, by a guided filter on the photo.
 
     Args:
-        proposer: Gives segments of a coarse grid; their scores stay.
-        side: Pixels of the photo's longer side.
-        radius: Half side of the guided filter's window in pixels: half to one location of the grid.
+        proposer: Gives segments on a coarse grid.
+        side: The photo is shrunk until its longer side has at most this many pixels.
+        radius: Half side of the window of the filter in pixels: half to one location of the grid.
         options: For the finer segments; defaults to `SegmentOptions()`.
     """
 
@@ -198,7 +186,7 @@ def finer(proposer: Proposer, side: int = 128, radius: int = 6, options: Segment
         rows, columns = small.shape[:2]
         if not len(coarse):
             return Segments(np.zeros((0, rows, columns), bool), coarse.scores)
-        # The filter is linear, so that all segments pass it at once, each as a share of the whole.
+        # The filter is linear: all segments pass at once, each as a share of the whole.
         shares = resized(coarse.masks.astype(np.float32) / len(coarse), rows, columns)
         stack = np.concatenate([np.clip(1 - shares.sum(axis=0, keepdims=True), 0, 1), shares])
         masks = guided_filter(small, stack / stack.sum(axis=0), radius)[1:] > 0.5 / len(coarse)

@@ -1,4 +1,4 @@
-"""Segments by spectral clustering of the network's features: normalised cuts, taken one by one and jointly."""
+"""Spectral segments: normalised cuts of features, one by one and jointly."""
 
 from __future__ import annotations
 
@@ -37,15 +37,14 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
         options: Defaults to `NormalisedCutOptions()`.
 
     Returns:
-        float32 (cuts, h, w): generalised eigenvectors of (degree - affinity) v = l degree v from the second
-        smallest on, each of unit norm; the sign is arbitrary but the same for the same feature.
+        float32 (cuts, h, w): generalised eigenvectors of (degree - affinity) v = l degree v from the second smallest
+        on, each of unit norm; the sign is arbitrary but the same for the same feature.
 
     Raises:
         ValueError: `feature` has another shape, too few locations, or values that are not finite.
 
-    Source:
-        Shi and Malik, "Normalized cuts and image segmentation", IEEE TPAMI 2000, equations 10 to 12. On
-        features of a network: Wang et al. (TokenCut), CVPR 2022.
+    Source: Shi and Malik, "Normalized cuts and image segmentation", IEEE TPAMI 2000, equations 10 to 12; on features of
+    a network, Wang et al. (TokenCut), CVPR 2022.
     """
     options = options or NormalisedCutOptions()
     if feature.ndim != 3 or feature.shape[1] * feature.shape[2] < options.cuts + 2:
@@ -55,7 +54,7 @@ def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions 
 
 
 def cut_affinity(feature: NDArray[np.floating], options: NormalisedCutOptions | None = None) -> Array:
-    """Return the affinity that is cut, float32 (h * w, h * w), positive, of a feature (D, h, w)."""
+    """Return the affinity of a feature (D, h, w) that is cut, float32 (h * w, h * w), positive."""
     options = options or NormalisedCutOptions()
     affinity = dense_affinity(feature, None, DenseAffinityOptions(power=options.power, radius=options.radius))
     # A small constant keeps isolated locations from being cut off alone.
@@ -72,14 +71,9 @@ def smoothest_cuts(affinity: Array, count: int) -> Array:
 
 
 def cut_cost(affinity: Array, segments: NDArray[np.bool_]) -> Array:
-    """Return how much each segment is connected with the rest, float32 (P,) in 0..2; 2 for all and nothing.
+    """Return the normalised cut of segments, bool (P, h, w), float32 (P,) in 0..2; 2 for empty and full ones.
 
-    Args:
-        affinity: float32 (h * w, h * w), symmetric, positive.
-        segments: bool (P, h, w).
-
-    Source:
-        Shi and Malik, 2000, equation 2: the cut over the connections of either side.
+    The affinity, float32 (h * w, h * w), is symmetric and positive. Source: Shi and Malik, 2000, equation 2.
     """
     members = segments.reshape(len(segments), -1).astype(np.float32)
     degree = affinity.sum(axis=1)
@@ -94,8 +88,7 @@ def cut_cost(affinity: Array, segments: NDArray[np.bool_]) -> Array:
 def _leading(symmetric: Array, count: int) -> Array:
     """Return the eigenvectors of the largest eigenvalues, the largest first, with a fixed sign."""
     try:
-        # A fixed start makes the answer repeatable; from an even one, an image that is its own mirror image would
-        # never get the vectors that are odd.
+        # A fixed start is repeatable; a symmetric one would miss the odd vectors of a symmetric image.
         start = np.random.default_rng(0).standard_normal(len(symmetric), np.float32)
         values, vectors = eigsh(symmetric, k=count, which="LA", v0=start, tol=1e-4)
     except ArpackError:
@@ -116,7 +109,7 @@ def sides(cut: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.bool
 
 @options
 class FeatureClusterOptions:
-    """Into how many parts an image is cut."""
+    """Number of parts that an image is cut into."""
 
     cut: NormalisedCutOptions = field(default_factory=NormalisedCutOptions)
     """Affinity of two locations; each side of its first cuts is a segment too."""
@@ -130,14 +123,9 @@ class FeatureClusterOptions:
 def feature_clusters(
     image: Image, feature: NDArray[np.floating] | None, options: FeatureClusterOptions | None = None
 ) -> Segments:
-    """Return the parts of all partitions and their connected pieces, scored by how well they are cut off.
+    """Return the parts of all partitions and their connected pieces, scored by minus their normalised cut, in -2..0.
 
-    A `Proposer`. The score is minus the normalised cut of a segment against the rest, in -2..0.
-
-    Args:
-        image: Not used.
-        feature: Float (D, h, w), which must be there; segments are of its size.
-        options: Defaults to `FeatureClusterOptions()`.
+    A `Proposer` that needs a feature (D, h, w); segments are of its size.
 
     Raises:
         ValueError: There is no feature, or it has too few locations.
@@ -158,19 +146,10 @@ def partitions(affinity: Array, height: int, width: int, options: FeatureCluster
     """Return the sides of the first cuts, and the parts of the image cut into 2, 3, ... parts.
 
     For k parts, k-means clusters the directions of the locations in the k smoothest solutions of the normalised cut,
-    the constant one among them. A segment that is found again is repeated in the answer, which tells its stability.
+    the constant one among them. Stable segments are found again and repeated. The affinity, float32 (h * w, h * w), is
+    symmetric and positive; the segments are bool (P, h, w), (h, w) = (height, width), none empty.
 
-    Args:
-        affinity: float32 (h * w, h * w), symmetric, positive.
-        height: Rows h.
-        width: Columns w.
-        options: Defaults to `FeatureClusterOptions()`.
-
-    Returns:
-        bool (P, h, w), none of them empty.
-
-    Source:
-        Ng, Jordan and Weiss, "On spectral clustering", NIPS 2001, with eigenvectors as in Shi and Malik, 2000.
+    Source: Ng, Jordan and Weiss, "On spectral clustering", NIPS 2001, with eigenvectors as in Shi and Malik, 2000.
     """
     options = options or FeatureClusterOptions()
     maximum = min(options.max_parts, height * width - 2)
@@ -187,12 +166,7 @@ def partitions(affinity: Array, height: int, width: int, options: FeatureCluster
 
 
 def k_means(points: Array, count: int, rounds: int = 20) -> NDArray[np.intp]:
-    """Cluster points deterministically: every centre starts at the point farthest from those before.
-
-    Args:
-        points: float32 (n, D).
-        count: Number of clusters, at most n.
-        rounds: Most rounds of Lloyd's algorithm.
+    """Cluster points, float32 (n, D), deterministically: every centre starts at the point farthest from those before.
 
     Returns:
         (n,) of 0..count-1; a cluster may be empty where points are equal.

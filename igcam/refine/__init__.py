@@ -2,10 +2,9 @@
 
 from igcam.core.parallel import in_parallel
 from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
-from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
-from igcam.refine.lattice import PermutohedralLattice
-from igcam.refine.propagation import by_rows, symmetrically, walk
-from igcam.refine.pyramid import DenseLevelOptions, Level, PyramidOptions, dense_level, sharpen
+from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary
+from igcam.refine.propagation import by_rows, walk
+from igcam.refine.pyramid import Level, PyramidOptions, sharpen
 
 __all__ = [
     "AffinityOptions",
@@ -13,10 +12,7 @@ __all__ = [
     "DenseAffinityOptions",
     "dense_affinity",
     "by_rows",
-    "symmetrically",
     "walk",
-    "DenseLevelOptions",
-    "dense_level",
     "PyramidOptions",
     "Level",
     "sharpen",
@@ -24,7 +20,5 @@ __all__ = [
     "CRF_PRESETS",
     "dense_crf",
     "dense_crf_from_unary",
-    "unary_from_labels",
-    "PermutohedralLattice",
     "in_parallel",
 ]

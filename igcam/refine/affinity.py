@@ -26,7 +26,7 @@ class AffinityOptions:
     colour_width: Positive = 0.3
     """Tolerated difference in colour, in standard deviations of the neighbourhood."""
     contrast_floor: Positive = 2.0
-    """Added to that standard deviation, in units of 0..255, so that noise in flat regions does not count."""
+    """Added to that standard deviation, in units of 0..255, against noise in flat regions."""
     position_weight: NonNegative = 0.01
     """Weight of the affinity by position, beside 1 for the affinity by colour and features."""
     feature_width: Positive = 0.1
@@ -41,9 +41,9 @@ def local_affinity(
 ) -> scipy.sparse.csr_array:
     """Build the transition matrix of a walk over the pixels; every row sums to one.
 
-    A pixel goes to its neighbours with probability `softmax(-(colour distance)^2 - feature distance)`, plus a
-    little by position. Colour distances are divided by the contrast of the neighbourhood, so that weak edges
-    count where nothing stronger is near. Neighbours beyond the image are those on its border.
+    A pixel goes to its neighbours with probability `softmax(-(colour distance)^2 - feature distance)`, plus a little by
+    position. Colour distances are divided by the contrast of the neighbourhood, so that weak edges count where no
+    stronger one is near. Neighbours beyond the image are clipped to its border.
 
     Args:
         image: uint8 or float (H, W, 3) in 0..255.
@@ -57,9 +57,7 @@ def local_affinity(
     Raises:
         ValueError: A shape is wrong, or a value is not finite.
 
-    Source:
-        Neighbourhoods and contrast as in pixel-adaptive refinement: Ru et al., "Learning affinity from
-        attention", CVPR 2022.
+    Source: Neighbourhoods and contrast as in pixel-adaptive refinement, Ru et al., CVPR 2022.
     """
     options = options or AffinityOptions()
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape or not np.isfinite(image).all():
@@ -147,7 +145,7 @@ def _softmax(logits: Array) -> Array:
 
 
 BLOCK = 96
-"""Rows at a time, so that what is worked on stays in the cache."""
+"""Rows at a time, which fit into the cache."""
 
 
 @options
@@ -178,9 +176,7 @@ def dense_affinity(
     Raises:
         ValueError: Shapes differ, or the feature is not finite.
 
-    Source:
-        The cosine cut off at zero: pixel correlation of Wang et al. (SEAM), CVPR 2020, which has power one and
-        neither colours nor distance.
+    Source: The cosine cut off at zero, as in pixel correlation: Wang et al. (SEAM), CVPR 2020.
     """
     options = options or DenseAffinityOptions()
     if feature.ndim != 3 or not np.isfinite(feature).all():
@@ -202,7 +198,6 @@ def dense_affinity(
             cosine = unit[:, rows].T @ unit[:, columns]
             np.clip(cosine, 0, 1, out=cosine)
             block *= cosine if options.power == 1 else cosine ** np.float32(options.power)
-        # The matrix is symmetric.
         affinity[columns, rows] = block.T
     return affinity
 
@@ -231,7 +226,7 @@ def _lab(image: NDArray[np.uint8]) -> Array:
 def _gaussian_factors(coordinates: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (n, d + 2) and (d + 2, n) whose product is minus half the squared distance of all pairs of locations.
 
-    In double precision, as what is subtracted can be much larger than what is left.
+    In double precision against cancellation.
     """
     centred = coordinates.astype(np.float64)
     centred -= centred.mean(axis=1, keepdims=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from igcam.core.options import Natural, NonNegative, Positive, options
 from igcam.refine.lattice import PermutohedralLattice, from_blocks, to_blocks
+from igcam.refine.stack import check_image
 
 Array = NDArray[np.float32]
 Kernel = tuple[float, PermutohedralLattice]
@@ -19,9 +20,9 @@ Kernel = tuple[float, PermutohedralLattice]
 
 @options
 class CRFParameters:
-    """Weights and widths of the two kernels; widths are standard deviations.
+    """Weights and widths (standard deviations) of the two kernels.
 
-    The kernel over position removes specks; the one over position and colour moves edges to those of the image.
+    The position kernel removes specks; the position and colour kernel moves edges to those of the image.
     """
 
     gaussian_width: Positive = 3.0
@@ -37,19 +38,14 @@ class CRFParameters:
     iterations: Natural = 10
     """Mean-field updates."""
     converged: NonNegative = 0.0
-    """Updates end early once no probability changes by more than this; 0 does all of them, for comparison with other
-    code."""
+    """Updates end early once no probability changes by more than this; 0 does all of them."""
 
     def scaled(self, factor: float) -> CRFParameters:
-        """Return the parameters for an image resized by `factor`: both widths in pixels change with it."""
+        """Return the parameters for an image resized by `factor`, which scales both widths in pixels."""
         values = asdict(self)
         for name in ("gaussian_width", "bilateral_width"):
             values[name] *= factor
         return CRFParameters(**values)
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the fields by name, for the ledger."""
-        return asdict(self)
 
 
 CRF_PRESETS: Mapping[str, CRFParameters] = MappingProxyType(
@@ -63,8 +59,8 @@ CRF_PRESETS: Mapping[str, CRFParameters] = MappingProxyType(
         "hfpl": CRFParameters(3, 3, 32, 13, 10),
     }
 )
-"""Parameters that published code uses, read in it: PSA has those of seam, CLIP-ES of deeplab, WeCLIP of afa,
-and DuPL, SeCo and PFSR those of toco for their final masks."""
+"""Parameters of published code; PSA has those of seam, CLIP-ES of deeplab, WeCLIP of afa, DuPL, SeCo and PFSR of
+toco."""
 
 
 def dense_crf(
@@ -83,9 +79,8 @@ def dense_crf(
         image: uint8 (H, W, 3).
         probability: Float (K, H, W) in 0..1; need not sum to one.
         parameters: Defaults to `CRFParameters()`, the parameters of IRN.
-        floor: Smallest probability that is told from 0.
-        compatibility: Float (K, K), the cost of label k beside label l, symmetric; None is that of Potts, 1 for
-            two different labels and 0 for the same.
+        floor: Smaller probabilities are raised to this.
+        compatibility: Float (K, K), symmetric, the cost of label k beside label l; None is the Potts model.
 
     Returns:
         float32 (K, H, W) in 0..1, summing to one over the classes.
@@ -93,9 +88,8 @@ def dense_crf(
     Raises:
         ValueError: A shape, a dtype or a value is out of these ranges.
 
-    Source:
-        Kraehenbuehl and Koltun, "Efficient inference in fully connected CRFs with Gaussian edge potentials",
-        2011; kernels normalised symmetrically as in the authors' later code.
+    Source: Kraehenbuehl and Koltun, "Efficient inference in fully connected CRFs with Gaussian edge potentials", 2011;
+    kernels normalised symmetrically as in the authors' later code.
     """
     _check_stack(image, probability, "probability")
     low, high = float(probability.min()), float(probability.max())
@@ -112,11 +106,11 @@ def dense_crf_from_unary(
     *,
     compatibility: NDArray[np.floating] | None = None,
 ) -> Array:
-    """Do the same from unary energies, float (K, H, W): negative logs of probabilities up to a constant."""
+    """As `dense_crf`, from unary energies, float (K, H, W): negative log probabilities up to a constant."""
     _check_stack(image, unary, "unary")
     parameters = parameters or CRFParameters()
     classes, height, width = unary.shape
-    costs = None if compatibility is None else _checked_costs(compatibility, classes)
+    costs = None if compatibility is None else checked_costs(compatibility, classes)
     if classes == 1:
         return np.ones((1, height, width), np.float32)
     kernels = _kernels(image, parameters)
@@ -140,31 +134,8 @@ def _messages(kernels: list[Kernel], marginal: Array) -> Array:
     return message
 
 
-def unary_from_labels(labels: NDArray[np.integer], classes: int, certainty: float = 0.7) -> Array:
-    """Turn a mask into unary energies: its class has probability `certainty`, the others share the rest.
-
-    Args:
-        labels: Integers (H, W), 0..classes - 1; pixels of any other value are undecided.
-        classes: Number of classes K, background included, at least 2.
-        certainty: Probability of the mask's class, in 0..1 exclusive; IRN takes 0.7.
-
-    Returns:
-        float32 (K, H, W).
-
-    Raises:
-        ValueError: An argument is out of these ranges.
-    """
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels: must be integers (H, W), got {labels.dtype} {labels.shape}")
-    if classes < 2 or not 0 < certainty < 1:
-        raise ValueError(f"certainty: must lie between 0 and 1 for at least 2 classes, got {certainty}, {classes}")
-    is_class = labels == np.arange(classes, dtype=np.int64)[:, None, None]
-    energy = np.where(is_class, -np.log(certainty), -np.log((1 - certainty) / (classes - 1)))
-    return np.where(is_class.any(axis=0), energy, np.log(classes)).astype(np.float32)
-
-
 def _kernels(image: NDArray[np.uint8], parameters: CRFParameters) -> list[Kernel]:
-    """Return the kernels that count, each with its weight."""
+    """Return the kernels of positive weight, each with its weight."""
     height, width = image.shape[:2]
     kernels = []
     if parameters.gaussian_weight > 0:
@@ -190,7 +161,7 @@ def _positions(height: int, width: int) -> Array:
 
 
 def _softmax(energy: Array, log_unary: Array, classes: int) -> Array:
-    """Add both, blocks (B, N, W), and normalise over the classes, in place of the first."""
+    """Add blocks (B, N, W) and normalise over the classes, in place of the first."""
     from igcam.refine.kernels import add_and_shift, divide_by_sum
 
     add_and_shift(energy, log_unary, classes)
@@ -199,7 +170,8 @@ def _softmax(energy: Array, log_unary: Array, classes: int) -> Array:
     return energy
 
 
-def _checked_costs(compatibility: NDArray[np.floating], classes: int) -> Array:
+def checked_costs(compatibility: NDArray[np.floating], classes: int) -> Array:
+    """Return costs of labels as float32 (K, K); ValueError unless they are finite and symmetric."""
     costs = np.asarray(compatibility, np.float32)
     if costs.shape != (classes, classes) or not np.isfinite(costs).all() or not np.allclose(costs, costs.T):
         raise ValueError(f"compatibility: must be finite, symmetric and ({classes}, {classes}), got {costs.shape}")
@@ -207,8 +179,7 @@ def _checked_costs(compatibility: NDArray[np.floating], classes: int) -> Array:
 
 
 def _check_stack(image: NDArray[np.uint8], stack: NDArray[np.floating], name: str) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    check_image(image)
     if stack.ndim != 3 or stack.shape[1:] != image.shape[:2] or 0 in stack.shape:
         raise ValueError(f"{name}: must be (K, {image.shape[0]}, {image.shape[1]}), got {stack.shape}")
     if not np.issubdtype(stack.dtype, np.floating):

@@ -1,10 +1,12 @@
-"""The guided filter: a map becomes a local linear function of the photo's colours."""
+"""The guided filter: a map becomes a locally linear function of the colours of the photo."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from igcam.refine.stack import check_image, check_probability
 
 Array = NDArray[np.float32]
 
@@ -26,17 +28,12 @@ def guided_filter(
     Raises:
         ValueError: A shape, a dtype or a value is out of these ranges.
 
-    Source:
-        He, Sun and Tang, "Guided image filtering", ECCV 2010.
+    Source: He, Sun and Tang, "Guided image filtering", ECCV 2010.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    check_image(image)
     if probability.ndim != 3 or probability.shape[1:] != image.shape[:2] or 0 in probability.shape:
         raise ValueError(f"probability: must be (K, {image.shape[0]}, {image.shape[1]}), got {probability.shape}")
-    if not np.issubdtype(probability.dtype, np.floating) or not np.isfinite(probability).all():
-        raise ValueError(f"probability: must be finite floats, got {probability.dtype} or NaN or infinity")
-    if probability.min() < -1e-4 or np.abs(probability.sum(axis=0) - 1).max() > 1e-3:
-        raise ValueError("probability: must be at least 0 and sum to one over the classes")
+    check_probability(probability)
     if radius < 1 or not contrast > 0:
         raise ValueError(f"radius, contrast: must be at least 1 and above 0, got {radius} and {contrast}")
     guide = np.moveaxis(image, -1, 0).astype(np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""The compiled loops of the dense CRF and of its lattice: compiled by numba on first use and kept on disk."""
+"""Compiled loops of the dense CRF and its lattice; numba compiles them on first use and keeps them on disk."""
 
 from __future__ import annotations
 
@@ -14,20 +14,15 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 ALIGNMENT = 4
-"""Of float32 in bytes: rows of a few numbers may begin anywhere."""
+"""Bytes of a float32: rows of a few numbers may begin anywhere."""
 
 
 @intrinsic(prefer_literal=True)
 def _add_scaled(_: Any, target: Any, to: Any, weight: Any, source: Any, start: Any, width: Any) -> Any:
     """Do `target[to : to + width] += weight * source[start : start + width]`.
 
-    Args:
-        target: Contiguous float32 (n,); bounds are not checked.
-        to: uint64.
-        weight: float32.
-        source: Contiguous float32 (m,).
-        start: uint64.
-        width: A constant of the compiled function, a power of two.
+    `target` and `source` are contiguous float32 without bounds checks; `to` and `start` are uint64, `weight` is
+    float32, `width` is a constant of the compiled function, a power of two.
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -46,13 +41,7 @@ def _add_scaled(_: Any, target: Any, to: Any, weight: Any, source: Any, start: A
 def _blend(_: Any, target: Any, source: Any, at: Any, before: Any, after: Any, width: Any) -> Any:
     """Do `target[at :] = source[at :] + (source[before :] + source[after :]) / 2` for `width` numbers each.
 
-    Args:
-        target: Contiguous float32 (n,), another array than `source`; bounds are not checked.
-        source: Contiguous float32 (n,).
-        at: uint64, like `before` and `after`.
-        before: See there.
-        after: See there.
-        width: A constant of the compiled function, a power of two.
+    Types are those of `_add_scaled`; `target` and `source` are two arrays, and all three indices are uint64.
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -76,7 +65,7 @@ blend: Any = _blend
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, width: int) -> Any:
-    """Return a pointer to `width` numbers of an array, from an index on."""
+    """Return a pointer to `width` numbers of an array, starting at an index."""
     first = builder.gep(context.make_array(kind)(context, builder, value=array).data, [index])
     return builder.bitcast(first, ir.PointerType(ir.VectorType(ir.FloatType(), width)))
 
@@ -96,10 +85,10 @@ EMPTY = np.int64(-(2**63))
 
 @njit(cache=True, nogil=True)
 def locate(features: Array, scale: Array, strides: NDArray[np.int64], weights: Array, keys: NDArray[np.int64]) -> None:
-    """Find the d + 1 vertices around each point: write their weights and numbers, (N, d + 1) each.
+    """Find the d + 1 vertices around each point: write their weights and keys, (N, d + 1) each.
 
-    A point is embedded in the plane of d + 1 coordinates that sum to zero. The corner of its simplex has
-    multiples of d + 1 as coordinates; vertex k adds k to all of them, and takes d + 1 off the k that rank last.
+    A point is embedded in the plane of d + 1 coordinates that sum to zero. The corner of its simplex has multiples of d
+    + 1 as coordinates; vertex k adds k to all of them, and subtracts d + 1 from the k that rank last.
     """
     count, dimensions = features.shape
     size = dimensions + 1
@@ -160,7 +149,7 @@ def locate(features: Array, scale: Array, strides: NDArray[np.int64], weights: A
 
 @njit(cache=True, nogil=True)
 def number(keys: NDArray[np.int64], vertex_of: Numbers) -> tuple[NDArray[np.int64], NDArray[np.int64], Numbers]:
-    """Number vertices from 1 on in the order in which points meet them.
+    """Number vertices from 1 on in order of appearance.
 
     Returns:
         The keys by number, and an open hash table from keys to numbers; number 0 stays free.
@@ -177,9 +166,7 @@ def number(keys: NDArray[np.int64], vertex_of: Numbers) -> tuple[NDArray[np.int6
             if point > 0 and keys[point - 1, vertex] == key:
                 vertex_of[point, vertex] = vertex_of[point - 1, vertex]
                 continue
-            slot = _slot(key, capacity)
-            while table[slot] != EMPTY and table[slot] != key:
-                slot = (slot + 1) & (capacity - 1)
+            slot = _slot(key, table)
             if table[slot] == EMPTY:
                 used += 1
                 table[slot], numbers[slot], found[used] = key, used, key
@@ -191,9 +178,7 @@ def number(keys: NDArray[np.int64], vertex_of: Numbers) -> tuple[NDArray[np.int6
                 larger[: used + 1] = found[: used + 1]
                 found = larger
                 for known in range(1, used + 1):
-                    slot = _slot(found[known], capacity)
-                    while table[slot] != EMPTY:
-                        slot = (slot + 1) & (capacity - 1)
+                    slot = _slot(found[known], table)
                     table[slot], numbers[slot] = found[known], known
     return found[: used + 1].copy(), table, numbers
 
@@ -203,15 +188,12 @@ def link(
     vertices: NDArray[np.int64], table: NDArray[np.int64], numbers: Numbers, steps: NDArray[np.int64]
 ) -> tuple[Numbers, Numbers]:
     """Return the neighbours before and after each vertex along each direction, (d + 1, M); 0 for none."""
-    capacity = len(table)
     before = np.zeros((len(steps), len(vertices)), np.uint32)
     after = np.zeros((len(steps), len(vertices)), np.uint32)
     for direction in range(len(steps)):
         for vertex in range(1, len(vertices)):
             key = vertices[vertex] + steps[direction]
-            slot = _slot(key, capacity)
-            while table[slot] != EMPTY and table[slot] != key:
-                slot = (slot + 1) & (capacity - 1)
+            slot = _slot(key, table)
             if table[slot] == key:
                 after[direction, vertex] = numbers[slot]
                 before[direction, numbers[slot]] = vertex
@@ -219,16 +201,18 @@ def link(
 
 
 @njit(cache=True, nogil=True)
-def _slot(key: np.int64, capacity: int) -> np.int64:
+def _slot(key: np.int64, table: NDArray[np.int64]) -> np.int64:
+    """Return where a key stands in an open hash table, or the free slot where it belongs."""
+    last = len(table) - 1
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((mixed >> np.uint64(24)) & np.uint64(capacity - 1))
+    slot = np.int64((mixed >> np.uint64(24)) & np.uint64(last))
+    while table[slot] != EMPTY and table[slot] != key:
+        slot = (slot + 1) & last
+    return slot
 
 
 def _filter_of(size: int, width: int) -> Callable[..., None]:
-    """Return the filter of `width` values a point, for points with `size` vertices each.
-
-    Both are constants of the compiled loops, which are several times faster for it.
-    """
+    """Return the filter of `width` values per point with `size` vertices, both compile-time constants for speed."""
 
     @njit(cache=True, nogil=True)
     def filter_onto(
@@ -263,7 +247,7 @@ filter_of = cache(_filter_of)
 
 @njit(cache=True, nogil=True)
 def add_and_shift(energy: Array, log_unary: Array, classes: int) -> None:
-    """Add the unary to the energy, (B, N, W), and take each point's maximum off; padding becomes minus infinity."""
+    """Add the unary to the energy, (B, N, W), and subtract the maximum of each point; padding becomes -inf."""
     blocks, points, width = energy.shape
     for point in range(points):
         highest = np.float32(-np.inf)

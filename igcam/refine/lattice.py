@@ -7,27 +7,26 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 WIDTHS = (2, 4, 8)
-"""How many values of a point are filtered at once: processors add four or eight in one instruction."""
+"""Numbers of values per point that are filtered at once by vector instructions."""
 
 
 class PermutohedralLattice:
     """Filter values that sit at points with a Gaussian of unit width in the space of the points.
 
-    The filter approximates `out[i] = sum_j exp(-|f_i - f_j|^2 / 2) v_j` up to a constant factor, the point
-    itself included: values are splatted to the vertices of the simplex around each point,
-    blurred along the d + 1 directions of the lattice with weights 1/2, 1, 1/2, and sliced back.
+    The filter approximates `out[i] = sum_j exp(-|f_i - f_j|^2 / 2) v_j` up to a constant factor: values are splatted to
+    the vertices of the simplex around each point, blurred along the d + 1 directions of the lattice with weights 1/2,
+    1, 1/2, and sliced back.
 
     Args:
-        features: Float (N, d), points already divided by the width along each axis.
-        normalise: Scale the kernel on both sides, `k_ij / sqrt(s_i s_j)` with s the sums of its rows, so that
-            it stays symmetric and its rows sum to about one.
+        features: Float (N, d), points divided by the width along each axis.
+        normalise: Scale the kernel on both sides, `k_ij / sqrt(s_i s_j)` with s its row sums, so that it stays
+            symmetric and its rows sum to about one.
 
     Raises:
-        ValueError: The features are not a finite (N, d) array with N and d at least 1, or span so many cells
-            that vertices cannot be numbered in 62 bits.
+        ValueError: The features are not a finite (N, d) array with N and d at least 1, or span so many cells that
+            vertices cannot be numbered in 62 bits.
 
-    Source:
-        Adams, Baek and Davis, "Fast high-dimensional filtering using the permutohedral lattice", 2010.
+    Source: Adams, Baek and Davis, "Fast high-dimensional filtering using the permutohedral lattice", 2010.
     """
 
     def __init__(self, features: NDArray[np.floating], *, normalise: bool = False) -> None:
@@ -52,25 +51,16 @@ class PermutohedralLattice:
             ones = np.ones(len(points), dtype=np.float32)
             self._weights /= np.sqrt(self.filter(ones)[:, None] + np.float32(1e-20))
 
-    @property
-    def points(self) -> int:
-        """Number of points."""
-        return len(self._vertex_of)
-
-    @property
-    def vertices(self) -> int:
-        """Number of lattice vertices in use."""
-        return self._before.shape[1] - 1
-
     def filter(self, values: Array) -> Array:
         """Filter values at the points, float32 (N,) or (L, N), into an array of the same shape.
 
         Raises:
             ValueError: `values` has another shape.
         """
-        if values.ndim not in (1, 2) or values.shape[-1] != self.points:
-            raise ValueError(f"values: must be ({self.points},) or (L, {self.points}), got {values.shape}")
-        rows = values.reshape(-1, self.points)
+        points = len(self._vertex_of)
+        if values.ndim not in (1, 2) or values.shape[-1] != points:
+            raise ValueError(f"values: must be ({points},) or (L, {points}), got {values.shape}")
+        rows = values.reshape(-1, points)
         blocks = to_blocks(rows)
         result = np.zeros_like(blocks)
         self.add_filtered(blocks, 1.0, result)
@@ -82,11 +72,12 @@ class PermutohedralLattice:
         Raises:
             ValueError: A shape or a dtype differs, or an array is not contiguous.
         """
+        points = len(self._vertex_of)
         for array in (blocks, result):
-            fits = array.ndim == 3 and array.shape[1] == self.points and array.shape[2] in WIDTHS
+            fits = array.ndim == 3 and array.shape[1] == points and array.shape[2] in WIDTHS
             if not fits or array.dtype != np.float32 or not array.flags.c_contiguous or array.shape != result.shape:
                 raise ValueError(
-                    f"blocks: must be contiguous float32 (B, {self.points}, W) like result, got {array.dtype} "
+                    f"blocks: must be contiguous float32 (B, {points}, W) like result, got {array.dtype} "
                     f"{blocks.shape} and {result.shape}"
                 )
         from igcam.refine.kernels import filter_of

@@ -9,17 +9,16 @@ import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-Affinity = TypeVar("Affinity", NDArray[np.float32], scipy.sparse.csr_array)
+Array = NDArray[np.float32]
+Affinity = TypeVar("Affinity", Array, scipy.sparse.csr_array)
 
 
 def by_rows(affinity: Affinity, *, in_place: bool = False) -> Affinity:
-    """Divide every row by its sum; a row of zeros stays.
-
-    A walk with it takes means, so that constant maps stay constant.
+    """Divide every row by its sum: a walk with it takes means. A row of zeros stays.
 
     Args:
         affinity: (n, n), at least 0, dense or sparse.
-        in_place: Write over a dense one, which saves as much memory again.
+        in_place: Overwrite a dense one.
     """
     factor = _inverse(affinity.sum(axis=1))
     if isinstance(affinity, np.ndarray):
@@ -27,30 +26,10 @@ def by_rows(affinity: Affinity, *, in_place: bool = False) -> Affinity:
     return scipy.sparse.csr_array(scipy.sparse.diags_array(factor) @ affinity)
 
 
-def symmetrically(affinity: Affinity) -> Affinity:
-    """Divide by the roots of the sums of row and column: `D^(-1/2) W D^(-1/2)`, as manifold ranking does.
-
-    A symmetric affinity stays so, and its largest eigenvalue is one.
-
-    Args:
-        affinity: (n, n), at least 0, dense or sparse.
-
-    Source:
-        Zhou et al., "Ranking on data manifolds", 2003.
-    """
-    return _scaled(affinity, np.sqrt(_inverse(affinity.sum(axis=1))), np.sqrt(_inverse(affinity.sum(axis=0))))
-
-
-def _inverse(sums: NDArray[np.float32]) -> NDArray[np.float32]:
+def _inverse(sums: Array) -> Array:
     total = np.asarray(sums, np.float32).ravel()
-    # The inverse of what is smaller is infinite: such a row counts as empty.
+    # Smaller sums would have an infinite inverse: such a row counts as empty.
     return np.divide(1, total, out=np.zeros_like(total), where=total >= np.finfo(np.float32).tiny)
-
-
-def _scaled(affinity: Affinity, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Affinity:
-    if isinstance(affinity, np.ndarray):
-        return affinity * rows[:, None] * columns
-    return scipy.sparse.csr_array(scipy.sparse.diags_array(rows) @ affinity @ scipy.sparse.diags_array(columns))
 
 
 def walk(
@@ -61,13 +40,12 @@ def walk(
     restart: float | NDArray[np.floating] = 0.0,
     clamped: NDArray[np.bool_] | None = None,
     competition: float = 1.0,
-) -> NDArray[np.float32]:
+) -> Array:
     """Replace the scores of every node by the mean over its neighbours, `steps` times.
 
-    Every step is `p <- (1 - restart) T p + restart * seeds` on the nodes that are not clamped. With rows of T
-    that sum to one, scores stay within the range of the seeds and constant maps stay constant. Competition
-    raises the scores of a node to that power after each step and scales them back to their sum over the K
-    rows, so that the best gains.
+    Every step is `p <- (1 - restart) T p + restart * seeds` on the nodes that are not clamped. With rows of T that sum
+    to one, scores stay within the range of the seeds. Competition raises the scores of a node to that power after each
+    step and rescales them to their sum over the K rows, so that the best gains.
 
     Args:
         transition: (n, n), sparse or dense, or (m, n) with the rows of the m nodes that are not clamped, in order.
@@ -104,7 +82,7 @@ def walk(
     return np.ascontiguousarray(scores.T)
 
 
-def _compete(scores: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+def _compete(scores: Array, power: float) -> Array:
     """Sharpen (n, K) scores over K, keeping their sum."""
     raised = scores**power
     ones = np.ones(scores.shape[1], dtype=np.float32)  # a product sums over a short axis faster than `sum`
@@ -112,7 +90,7 @@ def _compete(scores: NDArray[np.float32], power: float) -> NDArray[np.float32]:
     return np.asarray(raised * scale[:, None], dtype=np.float32)
 
 
-def _check(seeds: NDArray[np.floating], steps: int, restarts: NDArray[np.float32], competition: float) -> None:
+def _check(seeds: NDArray[np.floating], steps: int, restarts: Array, competition: float) -> None:
     if seeds.ndim != 2 or not np.isfinite(seeds).all():
         raise ValueError(f"seeds: must be finite (K, n), got {seeds.dtype} {seeds.shape}")
     if steps < 0:
@@ -125,16 +103,13 @@ def _check(seeds: NDArray[np.floating], steps: int, restarts: NDArray[np.float32
         raise ValueError(f"seeds: must be at least 0 with competition, got {seeds.min():.6g}")
 
 
-Array = NDArray[np.float32]
-
-
 def walk_limit(
     transition: scipy.sparse.csr_array | NDArray[np.floating], seeds: NDArray[np.floating], restart: float
 ) -> Array:
-    """Return what `walk` with restart tends to: `restart (I - (1 - restart) T)^-1 seeds`.
+    """Return the limit of `walk` with restart: `restart (I - (1 - restart) T)^-1 seeds`.
 
-    Dense transitions are solved directly. Sparse ones are factorised, which is exact and fast for neighbourhoods
-    of one pixel and small images; with far neighbours `walk` needs less memory.
+    Dense transitions are solved directly, sparse ones factorised: exact, and fast for neighbourhoods of one pixel and
+    small images; with far neighbours `walk` needs less memory.
 
     Args:
         transition: (n, n), dense or sparse, with rows that sum to one or less.
@@ -147,8 +122,7 @@ def walk_limit(
     Raises:
         ValueError: A shape does not fit, a value is not finite, or `restart` is out of its range.
 
-    Source:
-        Zhou et al., "Ranking on data manifolds", 2003, where 1 - restart is called alpha.
+    Source: Zhou et al., "Ranking on data manifolds", 2003, where 1 - restart is called alpha.
     """
     nodes = seeds.shape[-1]
     if seeds.ndim != 2 or not np.isfinite(seeds).all():

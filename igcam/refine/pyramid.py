@@ -15,7 +15,7 @@ from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_a
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.filters import guided_filter
 from igcam.refine.propagation import by_rows, walk
-from igcam.refine.stack import best_class, margin, resized
+from igcam.refine.stack import best_class, check_image, check_probability, margin, resized
 
 Array = NDArray[np.float32]
 
@@ -25,8 +25,8 @@ class DenseLevelOptions:
     """Grid, affinity and walk of the dense level; chosen on training photos of voc-animals."""
 
     side: Annotated[int, between(0, 128)] = 48
-    """Most rows and columns of the grid, which has twice those of the map; time and memory grow with its fourth
-    power. 0 leaves this level out, and so do maps that are finer."""
+    """Most rows and columns of the grid, twice those of the map; time and memory grow with its fourth power. 0, and a
+    finer map, leave this level out."""
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=8, radius=12))
     """Affinity of two locations, by features and colours."""
     near: Annotated[float, between(0.001)] = 1.5
@@ -49,12 +49,9 @@ def dense_level(
 
     Args:
         image: uint8 (H, W, 3); the grid has at most as many rows and columns.
-        probability: Float (K, h, w) in 0..1, summing to one over the classes, not finer than the grid.
-        feature: Float (D, h', w') of the photo, such as the last level of a network; None goes by colours.
+        probability: Float (K, h, w) in 0..1, summing to one, not finer than the grid; so is the result, in float32.
+        feature: Float (D, h', w') of the photo, such as the last level of a network; None uses colours alone.
         options: Defaults to `DenseLevelOptions()`.
-
-    Returns:
-        float32 (K, rows, columns), summing to one.
     """
     options = options or DenseLevelOptions()
     rows, columns = (
@@ -82,7 +79,7 @@ def dense_level(
 
 
 LAST = ("walk", "guided", "crf")
-"""What can solve the finest level."""
+"""Refiners of the finest level."""
 
 
 @options
@@ -94,7 +91,7 @@ class PyramidOptions:
     strides: tuple[int, ...] = (8, 4, 2, 1)
     """Levels from coarse to fine, in pixels of the image; those coarser than the input are skipped."""
     certain: float = 0.6
-    """Pixels with a smaller margin between the best and the second class are solved again."""
+    """Pixels with a smaller margin between the best and the second class are uncertain and solved again."""
     band: Natural = 1
     """So are those within this many pixels of a change of the best class, at every level."""
     steps: int = 10
@@ -104,7 +101,7 @@ class PyramidOptions:
     competition: float = 1.5
     """Sharpening after every step; 1 is none. Without it a walk shrinks thin parts."""
     last: Annotated[str, one_of(LAST)] = "walk"
-    """What solves the finest level: `walk` as the others, `guided` (a guided filter) or `crf`."""
+    """Refiner of the finest level: `walk` as the others, `guided` (a guided filter) or `crf`."""
     affinity: AffinityOptions = field(
         default_factory=lambda: AffinityOptions(dilations=(1, 2, 4, 8), colour_width=0.15)
     )
@@ -126,7 +123,7 @@ class Level:
     uncertainty: Array
     """float32 (h, w) in 0..1: 1 - (best - second best class)."""
     solved: NDArray[np.bool_]
-    """Bool (h, w), the pixels that were solved again at this level; the others were kept."""
+    """Bool (h, w), the pixels that were solved again at this level."""
 
 
 def sharpen(
@@ -137,18 +134,17 @@ def sharpen(
     *,
     deep: NDArray[np.floating] | None = None,
 ) -> list[Level]:
-    """Bring a coarse map to the size of the image, moving its boundaries to those of colours and features.
+    """Upsample a coarse map to the size of the image, and move its boundaries to those of colours and features.
 
-    First a dense level compares all locations of a coarse grid. At the levels after it the map is upsampled; pixels
-    that are certain keep their probabilities, and a walk along the affinities of that level carries them into the
-    uncertain ones.
+    First a dense level compares all locations of a coarse grid. At the following levels the map is upsampled; certain
+    pixels keep their probabilities, and a walk along the affinities of the level carries them into the uncertain ones.
 
     Args:
         image: uint8 (H, W, 3).
         probability: Float (K, h, w) in 0..1, summing to one over the classes, h <= H and w <= W.
-        features: Stride -> float (D, h', w'), resized to that level; levels that are not named go by colour.
+        features: Stride -> float (D, h', w'), resized to that level; other levels use colours.
         options: Defaults to `PyramidOptions()`.
-        deep: Float (D, h', w'), features of a deep level for the dense level; None goes by colours there too.
+        deep: Float (D, h', w'), features of a deep level for the dense level; None uses colours.
 
     Returns:
         The levels from coarse to fine; the last has the size of the image if its stride is 1.
@@ -171,7 +167,9 @@ def sharpen(
         height, width = (-(-side // stride) for side in image.shape[:2])
         if (height < current.shape[1] or width < current.shape[2]) and stride != options.strides[-1]:
             continue
-        guide = _shrunk(image, height, width)
+        # In float, so that nothing is rounded.
+        small = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        guide = np.asarray(small, np.float32)
         layers = None if features is None or stride not in features else resized(features[stride], height, width)
         current = resized(current, height, width)
         if stride == options.strides[-1] and options.last != "walk":
@@ -208,12 +206,6 @@ def _finish(probability: Array, guide: Array, last: str) -> Array:
     return guided_filter(image, shares) if last == "guided" else dense_crf(image, shares, CRF_PRESETS["afa"])
 
 
-def _shrunk(image: NDArray[np.uint8], height: int, width: int) -> Array:
-    """Resize an image to (height, width) by the mean over areas, in float so that nothing is rounded."""
-    resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.float32)
-
-
 def _near_change(probability: Array, band: int) -> NDArray[np.bool_]:
     """Mark the pixels that see more than one best class within `band` pixels."""
     best = best_class(probability)
@@ -227,20 +219,12 @@ def _check(
     features: Mapping[int, NDArray[np.floating]] | None,
     options: PyramidOptions,
 ) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    check_image(image)
     if probability.ndim != 3 or 0 in probability.shape or len(probability) > 256:
         raise ValueError(f"probability: must be (K, h, w) with K in 1..256, got {probability.shape}")
     if probability.shape[1] > image.shape[0] or probability.shape[2] > image.shape[1]:
         raise ValueError(f"probability: must not be larger than the image {image.shape[:2]}, got {probability.shape}")
-    if not np.issubdtype(probability.dtype, np.floating) or not np.isfinite(probability).all():
-        raise ValueError(f"probability: must be finite floats, got {probability.dtype} or NaN or infinity")
-    total = probability.sum(axis=0)
-    if probability.min() < -1e-4 or np.abs(total - 1).max() > 1e-3:
-        raise ValueError(
-            "probability: must be at least 0 and sum to one over the classes, "
-            f"got a least {probability.min():.6g} and sums {total.min():.6g}..{total.max():.6g}"
-        )
+    check_probability(probability)
     for stride, layers in (features or {}).items():
         if stride not in options.strides:
             raise ValueError(f"features: strides must be among {options.strides}, got {stride}")

@@ -16,41 +16,40 @@ Array = NDArray[np.float32]
 Refiner = Callable[[int, Array], Array]
 """Index of an example and its map (K', h, w) of the classes present -> refined map (K', H, W) of any size."""
 PRESENT = 0.1
-"""Classes that are nowhere as probable as this are not refined."""
+"""Classes whose maximum probability is below this are not refined."""
 UNKNOWN = 255
 
 
 @dataclass(frozen=True)
 class Example:
-    """A coarse map, and its mask where one is given as a cue."""
+    """A coarse map, and its mask, uint8 (H, W) of 0..K - 1 and 255 = unknown, where one is given as a cue."""
 
     probability: Array
     """float32 (K, h, w), summing to one over the classes, K at most 255."""
     mask: NDArray[np.uint8] | None = None
-    """uint8 (H, W), 0..K - 1 and 255 = unknown."""
 
 
 def search(
     refiners: Mapping[str, Refiner], examples: Sequence[Example], *, workers: int | None = None
 ) -> dict[str, float]:
-    """Score refiners; take the first of the answer.
+    """Score refiners, best first.
 
-    If examples have masks, these alone count: the score is the mean IoU of the refined maps over the classes.
-    Without any, it is the mean IoU with the majority of the other refiners, over the pixels on which not all agree.
-    Refiners that propagate too little or too far, or follow textures err in different pixels, so that the majority
-    is mostly correct; one that is far better than all others can rank below those near the majority. Give refiners of
-    several kinds and strengths. `benchmarks/refine.py` compares the ranking with that by the true mean IoU.
+    If examples have masks, these alone count: the score is the mean IoU of the refined maps over the classes. Without
+    any, it is the mean IoU with the majority of the other refiners, over the pixels on which not all agree. Refiners
+    that propagate too little or too far, or follow textures, err in different pixels, so that the majority is mostly
+    correct; one that is far better than all others can rank below those near the majority. Give refiners of several
+    kinds and strengths. `benchmarks/refine.py` compares the ranking with that by the true mean IoU.
 
     Args:
         refiners: By name; at least three where no example has a mask.
         examples: At least one.
-        workers: Threads; None is one a core.
+        workers: Threads; None is one per core.
 
     Returns:
         Name -> score in 0..1, best first.
 
     Raises:
-        ValueError: There is nothing to choose from or by.
+        ValueError: There are no refiners or examples, or too few refiners.
     """
     if not refiners or not examples:
         raise ValueError(f"refiners, examples: must not be empty, got {len(refiners)} and {len(examples)}")
@@ -82,7 +81,7 @@ def mutual_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> flo
 
 
 def _answers(refiners: Mapping[str, Refiner], index: int, example: Example) -> NDArray[np.uint8]:
-    """Return the best class of each refiner, uint8 (R, H, W), at the size of the mask or of the finest answer."""
+    """Return the best class by each refiner, uint8 (R, H, W), at the size of the mask or of the finest answer."""
     strongest = example.probability.reshape(len(example.probability), -1).max(axis=1)
     labels = np.flatnonzero(strongest >= min(PRESENT, strongest.max())).astype(np.uint8)
     kept = example.probability[labels]

@@ -1,4 +1,4 @@
-"""Stacks of class maps: resizing, best class and margin."""
+"""Stacks of class maps: resizing, best class, margin and checks."""
 
 from __future__ import annotations
 
@@ -38,3 +38,21 @@ def margin(scores: NDArray[np.floating]) -> Array:
         np.maximum(next_best, np.minimum(best, other), out=next_best)
         np.maximum(best, other, out=best)
     return np.asarray(np.clip(best - next_best, 0, 1), np.float32)
+
+
+def check_image(image: NDArray[np.uint8]) -> None:
+    """Raise a ValueError unless an image is uint8 (H, W, 3)."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"image: must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+
+
+def check_probability(probability: NDArray[np.floating]) -> None:
+    """Raise a ValueError unless probabilities (K, h, w) are finite floats that sum to one over the classes."""
+    if not np.issubdtype(probability.dtype, np.floating) or not np.isfinite(probability).all():
+        raise ValueError(f"probability: must be finite floats, got {probability.dtype} or NaN or infinity")
+    total = probability.sum(axis=0)
+    if probability.min() < -1e-4 or np.abs(total - 1).max() > 1e-3:
+        raise ValueError(
+            "probability: must be at least 0 and sum to one over the classes, "
+            f"got a minimum of {probability.min():.6g} and sums {total.min():.6g}..{total.max():.6g}"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from igcam.refine.crf import CRFParameters
+from igcam.refine.crf import CRFParameters, checked_costs
 from igcam.refine.lattice import lattice_scale
 
 
@@ -18,7 +18,7 @@ def walk_tensors(
     clamped: Tensor | None = None,
     competition: float = 1.0,
 ) -> Tensor:
-    """Do what `igcam.refine.walk` does, with the same answer, where the tensors are; gradients flow.
+    """Do what `igcam.refine.walk` does, with the same answer, on any device; gradients flow.
 
     Args:
         transition: (n, n), dense or sparse.
@@ -56,20 +56,9 @@ def walk_tensors(
 
 
 class TensorLattice:
-    """Do what `igcam.refine.lattice.PermutohedralLattice` does, where the tensors are.
+    """`igcam.refine.lattice.PermutohedralLattice` on any device, from operations on whole tensors.
 
-    Vertices are found by sorting their numbers, so that every step is an operation on whole tensors.
-
-    Args:
-        features: float32 (N, d), points already divided by the width along each axis.
-        normalise: Scale the kernel on both sides so that its rows sum to about one.
-
-    Raises:
-        ValueError: The features are not (N, d) with N and d at least 1, or span so many cells that vertices cannot
-            be numbered in 62 bits.
-
-    Source:
-        Adams, Baek and Davis, "Fast high-dimensional filtering using the permutohedral lattice", 2010.
+    Vertices are found by sorting their keys. Arguments, errors and source are the same, but for float32 features.
     """
 
     def __init__(self, features: Tensor, *, normalise: bool = False) -> None:
@@ -92,7 +81,7 @@ class TensorLattice:
     def filter(self, values: Tensor) -> Tensor:
         """Filter float32 (L, N) into a tensor of the same shape."""
         size = self._vertex_of.shape[1]
-        # One more column, which stays zero, stands for missing neighbours.
+        # The last column stays zero and stands for missing neighbours.
         at = torch.zeros(len(values), self._count + 1, device=values.device)
         for corner in range(size):
             at.index_add_(1, self._vertex_of[:, corner], values * self._weights[:, corner])
@@ -159,7 +148,7 @@ def _barycentric(offset: Tensor, rank: Tensor) -> Tensor:
 
 
 def _find(vertices: Tensor, step: Tensor) -> Tensor:
-    """Return the position of each vertex's neighbour, and the number of vertices where it has none."""
+    """Return the index of the neighbour of each vertex; the number of vertices where it has none."""
     wanted = vertices + step
     position = torch.searchsorted(vertices, wanted).clamp(max=len(vertices) - 1)
     return torch.where(vertices[position] == wanted, position, len(vertices))
@@ -173,14 +162,14 @@ def dense_crf_tensors(
     floor: float = 1e-5,
     compatibility: Tensor | None = None,
 ) -> Tensor:
-    """Do what `igcam.refine.dense_crf` does, with the same answer, where the tensors are.
+    """Do what `igcam.refine.dense_crf` does, with the same answer, on any device.
 
     Args:
         image: uint8 (3, H, W), or a batch (N, 3, H, W), solved one after the other.
         probability: Float (K, H, W) in 0..1, on the same device, or (N, K, H, W) with a batch.
         parameters: Defaults to `CRFParameters()`, the parameters of IRN.
-        floor: Smallest probability that is told from 0.
-        compatibility: Float (K, K), the cost of label k beside label l, symmetric; None is that of Potts.
+        floor: Smaller probabilities are raised to this.
+        compatibility: Float (K, K), symmetric, the cost of label k beside label l; None is the Potts model.
 
     Returns:
         float32, of the shape of `probability`, summing to one over the classes.
@@ -203,7 +192,9 @@ def dense_crf_tensors(
     parameters = parameters or CRFParameters()
     classes = len(probability)
     log_unary = probability.float().clamp(floor, 1).log().reshape(classes, -1)
-    costs = None if compatibility is None else _checked_costs(compatibility, classes).to(log_unary)
+    costs = None
+    if compatibility is not None:
+        costs = torch.from_numpy(checked_costs(compatibility.detach().cpu().numpy(), classes)).to(log_unary)
     kernels = _kernels(image, parameters)
     marginal = log_unary.softmax(dim=0)
     uniform = torch.full_like(marginal[:1], 1 / classes)
@@ -218,16 +209,6 @@ def dense_crf_tensors(
         if parameters.converged > 0 and (marginal - before).abs().max() <= parameters.converged:
             break
     return marginal.reshape(probability.shape)
-
-
-def _checked_costs(compatibility: Tensor, classes: int) -> Tensor:
-    costs = compatibility.float()
-    symmetric = costs.shape == (classes, classes) and torch.allclose(costs, costs.T)
-    if not symmetric or not bool(torch.isfinite(costs).all()):
-        raise ValueError(
-            f"compatibility: must be finite, symmetric and ({classes}, {classes}), got {tuple(costs.shape)}"
-        )
-    return costs
 
 
 def _kernels(image: Tensor, parameters: CRFParameters) -> list[tuple[float, TensorLattice]]:

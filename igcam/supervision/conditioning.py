@@ -1,4 +1,4 @@
-"""Cue constraints applied: activation maps and predictions are brought into agreement with the cues of their image."""
+"""Cue constraints applied to activation maps and predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from igcam.supervision.constraints import BoxRegion, CueConstraint, Mark, constr
 
 Array = NDArray[np.float32]
 LocationAffinity = Callable[[DenseAffinityOptions], Array]
-"""Options -> float32 (h * w, h * w): the affinity between all locations of an image; called only where it is needed."""
+"""Options -> float32 (h * w, h * w): the affinity between all locations of an image, on demand."""
 
 
 @options
@@ -27,7 +27,7 @@ class MarkOptions:
     affinity: DenseAffinityOptions = field(default_factory=lambda: DenseAffinityOptions(power=2, colour=12, radius=4))
     """The affinity along which they propagate."""
     restart: Annotated[float, between(0.001, 1)] = 0.3
-    """Probability that a walk ends after a step: the lower, the farther the marks propagate."""
+    """Probability that a walk ends after a step: the lower, the farther marks propagate."""
     walk_weight: Fraction = 0.3
     """Weight of the walk probabilities against the maps in the shares of the classes, 0 to 1."""
     level: Annotated[float, between(0, 0.99)] = 0.3
@@ -39,14 +39,8 @@ def constrain_activation(
 ) -> Array:
     """Restrict activation maps to the boxes, and raise them to the walk probability of the marks.
 
-    Args:
-        activation: float32 (C, h, w) in 0..1.
-        constraint: Cues on the same grid.
-        affinity: Called if there are marks.
-        options: How far marks propagate.
-
-    Returns:
-        float32 (C, h, w) in 0..1.
+    Maps are float32 (C, h, w) in 0..1, before and after, on the grid of the constraint. The affinity is called if there
+    are marks.
     """
     activation = within_boxes(activation, constraint.boxes)
     if constraint.marks:
@@ -59,19 +53,12 @@ def constrain_activation(
 def constrain_prediction(
     probability: Array, constraint: CueConstraint, affinity: LocationAffinity, options: MarkOptions
 ) -> Array:
-    """Bring predicted probabilities into agreement with all cues of an image.
+    """Bring predictions, float32 (K, h, w) on the grid of the constraint, into agreement with all cues of an image.
 
-    A class stays within its boxes and touches all four sides of each. Marks propagate: they shift the shares of the
-    classes, and raise a marked class where its walk probability is high. Annotated locations keep their annotation.
-
-    Args:
-        probability: float32 (K, h, w), summing to one over the classes.
-        constraint: Cues on the same grid.
-        affinity: Called if there are marks and no mask of the whole image.
-        options: How far marks propagate.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+    A class stays within its boxes and touches all four sides of each. Marks propagate, for which the affinity is called
+    unless there is a mask of the whole image: they shift the shares of the classes, and raise a marked class where its
+    walk probability is high. Annotated locations keep their annotation. Probabilities sum to one over the classes,
+    before and after.
     """
     result = touch_sides(constrain(probability, constraint), constraint.boxes)
     if constraint.marks and not constraint.whole:
@@ -83,14 +70,8 @@ def constrain_prediction(
 def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxRegion]) -> Array:
     """Scale the activation map of a boxed class to a maximum of one in each of its boxes, and clear it outside.
 
-    Without this the strongest object of an image hides the others.
-
-    Args:
-        activation: Float (C, h, w) in 0..1.
-        boxes: On the same grid; classes without a box keep their map.
-
-    Returns:
-        float32 (C, h, w); the larger value where boxes of a class overlap.
+    Without this the strongest object of an image hides the others. Maps are float (C, h, w) in 0..1, float32
+    afterwards. Classes without a box keep their map; where boxes of a class overlap, the larger value counts.
     """
     result = np.array(activation, np.float32)
     for label in {box.label for box in boxes}:
@@ -107,19 +88,12 @@ def within_boxes(activation: NDArray[np.floating], boxes: Sequence[BoxRegion]) -
 def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], minimum: float = 0.6) -> Array:
     """Raise the class of each box until every row and column of the box has a location that is probably foreground.
 
-    The logits of a whole row or column are raised by the same amount, so that the best locations win.
+    The logits of a whole row or column are raised by the same amount, so that the best locations win, which reach the
+    probability `minimum`; the other classes lose in proportion. Probabilities are float (K, h, w), sum to one before
+    and after, and are float32 afterwards.
 
-    Args:
-        probability: Float (K, h, w), summing to one over the classes.
-        boxes: On the same grid.
-        minimum: Probability that the best location of every row and column reaches, in 0..1.
-
-    Returns:
-        float32 (K, h, w), summing to one; the other classes lose in proportion.
-
-    Source:
-        Every row and column of a tight box meets its object: the projections of Tian et al. (BoxInst), CVPR 2021,
-        equation 2, there a loss, here a change of the pseudo label.
+    Source: The projections of Tian et al. (BoxInst), CVPR 2021, equation 2: there a loss, here a change of the pseudo
+    label.
     """
     result = np.array(probability, np.float32)
     for box in boxes:
@@ -138,8 +112,8 @@ def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], m
 def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restart: float) -> Array:
     """Return the probability that a random walk from each location ends on a mark of each class.
 
-    The walk moves along the affinity and ends after every step with probability `restart`. The classes compete for
-    the same locations, so that the border between two objects lies where the affinity drops.
+    The walk moves along the affinity and ends after every step with probability `restart`. The classes compete for the
+    same locations, so that the border between two objects lies where the affinity drops.
 
     Args:
         affinity: float32 (n, n) between the locations, at least 0.
@@ -150,8 +124,7 @@ def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restar
     Returns:
         float32 (K, n) in 0..1, zero for classes without a mark.
 
-    Source:
-        Grady, "Random walks for image segmentation", IEEE TPAMI 2006, with restart in place of absorbing seeds.
+    Source: Grady, "Random walks for image segmentation", IEEE TPAMI 2006, with restart in place of absorbing seeds.
     """
     seeds = np.zeros((labels, len(affinity)), np.float32)
     for mark in marks:
@@ -160,19 +133,12 @@ def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restar
 
 
 def share_by_walk(probability: NDArray[np.floating], walk: Array, weight: float) -> Array:
-    """Divide the probability of the marked classes among them by their walk probabilities.
+    """Divide the probability of the marked classes, background included, among them by their walk probabilities.
 
-    The new share of a class is the weighted geometric mean of its old share and its walk probability. The background
-    takes part if it is marked. The walk probabilities of a class are first scaled to its sum in the map: a scribble
-    covers more of an object than of the background, which says nothing about their size.
-
-    Args:
-        probability: Float (K, h, w), summing to one.
-        walk: float32 (K, h * w), see `walk_probability`.
-        weight: Weight of the walk probabilities, 0 to 1.
-
-    Returns:
-        float32 (K, h, w), summing to one; unchanged if fewer than two classes are marked.
+    The new share of a class is the geometric mean of its old share and its walk probability, which has the given weight
+    in 0..1. The walk probabilities of a class, float32 (K, h * w), are first scaled to its sum in the map, as the size
+    of a mark says nothing about that of the object. With fewer than two marked classes nothing changes. Probabilities
+    are float (K, h, w) and sum to one before and after.
     """
     result = np.array(probability, np.float32)
     marked = np.flatnonzero(walk.max(axis=1) > 0)
@@ -191,15 +157,9 @@ def share_by_walk(probability: NDArray[np.floating], walk: Array, weight: float)
 def raise_by_walk(probability: NDArray[np.floating], walk: Array, marks: Sequence[Mark], level: float) -> Array:
     """Raise a marked class where its walk probability is high, even where no map shows the object.
 
-    Args:
-        probability: Float (K, h, w), summing to one.
-        walk: float32 (K, h * w), see `walk_probability`.
-        marks: The marks that it was computed from.
-        level: Walk probability at which the rise begins, relative to the best unmarked location, which gets a
-            probability of at least 0.9.
-
-    Returns:
-        float32 (K, h, w), summing to one; the other classes lose in proportion.
+    The rise begins where the walk probability, float32 (K, h * w), is `level` times that of the best unmarked location,
+    which gets a probability of at least 0.9; the other classes lose in proportion. Probabilities are float (K, h, w)
+    and sum to one before and after.
     """
     result = np.array(probability, np.float32)
     for label in {mark.label for mark in marks if mark.label}:

@@ -1,4 +1,4 @@
-"""Cue constraints: what the cues of one image say about its locations on a grid of any size."""
+"""Cue constraints: the cues of one image on a grid of any size."""
 
 from __future__ import annotations
 
@@ -19,47 +19,41 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class BoxRegion:
-    """A box on a grid of locations."""
+    """A box of class `label`, 1..C, on a grid of locations: the rows and columns that it covers."""
 
     label: int
-    """Class id, 1..C."""
     rows: slice
-    """Rows that it covers."""
     columns: slice
-    """Columns that it covers."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point, a scribble or the mask of one object on a grid of locations."""
+    """A point, a scribble or the mask of one object, of class `label`, 0..C, on a grid of locations."""
 
     label: int
-    """Class id, 0..C."""
     locations: Array
     """float32 (h, w) in 0..1: how much of each location is annotated."""
 
 
 @dataclass(frozen=True)
 class CueConstraint:
-    """The cues of an image on a grid of locations."""
+    """The cues of an image on a grid of locations; boxes and marks (points, scribbles, masks of objects) as given."""
 
     probability: Array
     """float32 (K, h, w): the annotated classes, summing to one where `confidence` is above 0, zero elsewhere."""
     confidence: Array
     """float32 (h, w) in 0..1: confidence of the annotation; 1 fixes the location to `probability`."""
     allowed: Array
-    """float32 (K, h, w) in 0..1: the largest share that each class can have; 1 for the background."""
+    """float32 (K, h, w) in 0..1: the largest probability of each class; 1 for the background."""
     boxes: tuple[BoxRegion, ...] = ()
-    """The boxes, in the order given."""
     marks: tuple[Mark, ...] = ()
-    """Points, scribbles and masks of single objects, in the order given."""
     whole: bool = False
     """Whether a mask of the whole image is among the cues."""
 
     def of(self, labels: NDArray[np.integer]) -> CueConstraint:
-        """Return the constraint for some of the classes, ids (K',) with the background first.
+        """Return the constraint for some of the classes, ids (K',) with the background first, without boxes and marks.
 
-        Annotations of other classes lose their confidence. Boxes and marks are left out.
+        Annotations of other classes lose their confidence.
         """
         kept = self.probability[labels].sum(axis=0)
         shares = self.probability[labels] / np.where(kept > 0, kept, 1)
@@ -68,20 +62,16 @@ class CueConstraint:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """The cues of one image, ready for grids of any size.
+    """The cues of one image of (height, width) pixels and a data set of C classes, ready for grids of any size.
 
-    Masks are correct; points and scribbles are certain where they lie. Boxes are tight, and if a class has one, each
-    of its objects in the image has one: the class does not occur outside its boxes.
+    Masks are correct; points and scribbles are certain where they lie. Boxes are tight, and a class with a box does not
+    occur outside its boxes.
     """
 
     cues: tuple[Cue, ...]
-    """In pixels of the displayed image."""
     height: int
-    """Rows of the image."""
     width: int
-    """Columns of the image."""
     classes: int
-    """Number of classes C."""
 
     @property
     def whole(self) -> bool:
@@ -129,7 +119,7 @@ class AnnotatedImage:
 
 
 def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
-    """Return the cues of the images that have some, by their index in the data set."""
+    """Return the images with cues, by their index in the data set."""
     return {
         index: AnnotatedImage(sample.cues, *image_size(sample.image), len(dataset.classes))
         for index, sample in enumerate(dataset)
@@ -140,12 +130,8 @@ def annotated_images(dataset: Dataset) -> dict[int, AnnotatedImage]:
 def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
     """Set annotated locations to their annotation, and remove classes where they are not allowed.
 
-    Args:
-        probability: Float (K, h, w), summing to one over the classes.
-        constraint: On the same grid.
-
-    Returns:
-        float32 (K, h, w), summing to one: the other classes gain in proportion, or the background if there are none.
+    The other classes gain in proportion, or the background if there are none. Probabilities are float (K, h, w) on the
+    grid of the constraint, sum to one before and after, and are float32 afterwards.
     """
     kept = np.minimum(np.asarray(probability, np.float32), constraint.allowed)
     total = kept.sum(axis=0)
@@ -155,7 +141,7 @@ def constrain(probability: NDArray[np.floating], constraint: CueConstraint) -> A
 
 
 def replace_by_mask(probability: NDArray[np.floating], constraint: CueConstraint) -> Array:
-    """Return the mask where it is known at all, and the probabilities (K, h, w) elsewhere; float32 (K, h, w)."""
+    """Return the mask where it is annotated, and the probabilities (K, h, w) elsewhere; float32 (K, h, w)."""
     return np.where(constraint.confidence > 0, constraint.probability, np.asarray(probability, np.float32))
 
 
@@ -169,7 +155,7 @@ def _shares(region: NDArray[np.bool_], height: int, width: int) -> Array:
 
 
 def _box_region(box: BoxCue, height: int, width: int, rows: int, columns: int) -> BoxRegion:
-    """Return the locations that a box covers by at least a tenth of their side; the nearest one at least."""
+    """Return the locations that a box covers by at least a tenth of their side; at least the nearest one."""
 
     def touched(low: float, high: float, size: int, count: int) -> slice:
         scale = count / size
@@ -178,7 +164,5 @@ def _box_region(box: BoxCue, height: int, width: int, rows: int, columns: int) -
         return slice(first, max(first + 1, min(last, count)))
 
     return BoxRegion(
-        int(box.label or 0),
-        touched(box.top, box.bottom, height, rows),
-        touched(box.left, box.right, width, columns),
+        int(box.label or 0), touched(box.top, box.bottom, height, rows), touched(box.left, box.right, width, columns)
     )

@@ -1,4 +1,4 @@
-"""Training targets from masks, and the weights that keep few masks and rare classes from being outweighed."""
+"""Training targets from masks, and weights that balance few masks and rare classes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Array = NDArray[np.float32]
 
 
 def mask_target(mask: NDArray[np.uint8], classes: int, height: int, width: int) -> tuple[Array, Array]:
-    """Return the share of each class in the known pixels of every location.
+    """Return the share of each class in the known pixels of every location of a grid (h, w) = (height, width).
 
     Args:
         mask: uint8 (H, W) with ids 0..C and 255 for unknown.
         classes: Number of classes C, without background.
         height: Rows of the grid.
-        width: Its columns.
+        width: Columns of the grid.
 
     Returns:
         Target, float32 (C + 1, h, w), summing to one, all background where nothing is known; and the share of known
@@ -45,9 +45,7 @@ def mask_target(mask: NDArray[np.uint8], classes: int, height: int, width: int) 
 def class_weights(shares: NDArray[np.floating], power: float) -> Array:
     """Return the weight of each class, float32 (K,): its share to the power of -power, one on average.
 
-    Args:
-        shares: Float (K,), at least 0: total confidence of each class, of any sum.
-        power: 0 weights all classes alike, 1 gives every class the same total.
+    Shares are at least 0 and of any sum; a power of 0 weights all classes equally, 1 gives every class the same total.
     """
     total = float(shares.sum())
     if total == 0:
@@ -59,13 +57,9 @@ def class_weights(shares: NDArray[np.floating], power: float) -> Array:
 
 
 def mask_weight_factor(masked: float, others: float, share: float, maximum: float = math.inf) -> float:
-    """Return the factor, at least 1, that gives the locations of given masks their share of the total weight.
+    """Return the factor, 1 to `maximum`, that gives given masks a share, 0 to below 1, of the total weight.
 
-    Args:
-        masked: Total weight of the locations of given masks.
-        others: Total weight of all other locations.
-        share: Share that the masks are to have of both together, 0 to below 1.
-        maximum: Largest factor.
+    `masked` is the total weight of the locations of given masks, `others` that of all others.
     """
     wanted = share / (1 - share) * others
     return min(max(wanted / max(masked, 1e-6), 1.0), maximum)

@@ -1,4 +1,4 @@
-"""Pseudo labels: from activation maps and object scores, or from the predictions of the round before."""
+"""Pseudo labels: from activation maps and object scores, or from predictions of the previous round."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def from_activation(
     Args:
         activation: Float (C, h, w) in 0..1, zero for untagged classes.
         objectness: Float (h, w) in 0..1: object scores.
-        propagated: Float (C, h, w), at least 0: activations propagated along an affinity, which tell the class even
+        propagated: Float (C, h, w), at least 0: activations propagated along an affinity, which give the class even
             where no map is active; None takes the activations themselves.
         level: Where foreground and background are equally probable.
         slope: Steepness of the sigmoid.
@@ -84,15 +84,15 @@ def update_pseudo_label(
 ) -> tuple[Array, Array]:
     """Turn the prediction for one image into its next pseudo label.
 
-    The prediction is brought into agreement with the cues, snapped to the edges of the photo by a dense CRF, and
-    brought into agreement again. Where a mask of the whole image is given, the mask is the label.
+    The prediction is constrained by the cues, snapped to the edges of the photo by a dense CRF, and constrained again.
+    A given mask of the whole image is the label itself.
 
     Args:
         probability: float32 (K, h, w), summing to one over the classes.
-        annotated: The cues of the image, if it has some.
+        annotated: The cues of the image; None without cues.
         photo: Called with the side of the CRF.
         affinity: Called if the cues have marks.
-        options: See there.
+        options: Of the CRF, the marks and the confidence.
 
     Returns:
         Pseudo label, float32 (K, h, w), summing to one; and its confidence, float32 (h, w) in 0..1.
@@ -113,16 +113,10 @@ def update_pseudo_label(
 def snap(
     probability: Array, image: NDArray[np.uint8], parameters: CRFParameters, constraint: CueConstraint | None = None
 ) -> Array:
-    """Run the dense CRF over the classes that occur, at the size of the image.
+    """Run the dense CRF over the classes that occur, at the size of the image, uint8 (H, W, 3).
 
-    Args:
-        probability: float32 (K, h, w), summing to one over the classes.
-        image: uint8 (H, W, 3).
-        parameters: Of the CRF.
-        constraint: Cues on a grid of (H, W) locations, applied before and after.
-
-    Returns:
-        float32 (K, h, w), summing to one.
+    Probabilities are float32 (K, h, w) and sum to one, before and after. A constraint, on a grid of (H, W) locations,
+    is applied before and after the CRF.
     """
     classes, height, width = probability.shape
     present = np.flatnonzero(probability.reshape(classes, -1).max(axis=1) > 0)
@@ -141,27 +135,21 @@ def snap(
 
 
 def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floating]) -> Array:
-    """Assign the foreground of an image to the classes that it is tagged with.
+    """Assign the foreground of an image, float (..., C + 1, h, w) with the background first, to its tagged classes.
 
     Foreground stays foreground: an animal that looks like a dog, in an image tagged `cow` alone, is a cow rather than
-    background. With p_0 for the background, p_c for the classes and t_c for their tags,
+    background. With p_0 for the background, p_c for the classes and t_c in 0..1 for their tags or tag posteriors (...,
+    C),
 
         p'_0 = p_0 / z,    p'_c = (1 - p_0) t_c p_c t_c / sum_k p_k t_k / z,    k = 1..C
 
-    where z makes the sum one; it is one if all tags are 0 or 1.
-
-    Args:
-        probability: Float (..., C + 1, h, w), background first, summing to one.
-        tags: (..., C) of 0 and 1, or tag posteriors in 0..1, which weight the classes.
-
-    Returns:
-        float32 of the same shape, summing to one; all background without any tag.
+    where z makes the sum one; it is one if all tags are 0 or 1. The result is float32, all background without any tag.
     """
     probability = np.asarray(probability, np.float32)
     weight = np.asarray(tags, np.float32)[..., None, None]
     classes = probability[..., 1:, :, :] * weight
     total = classes.sum(axis=-3, keepdims=True)
-    # Where untagged classes have all the probability, the tagged ones get equal shares.
+    # Where untagged classes have all the probability, the tagged ones share equally.
     alike = weight / np.maximum(weight.sum(axis=-3, keepdims=True), np.float32(1e-12))
     shares = np.where(total > 0, classes / np.where(total > 0, total, 1), alike)
     background = probability[..., :1, :, :]
@@ -169,3 +157,29 @@ def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floatin
     left = kept.sum(axis=-3, keepdims=True)
     kept[..., :1, :, :] += left == 0
     return (kept / np.where(left == 0, 1, left)).astype(np.float32, copy=False)
+
+
+def keep_every_tag(
+    probability: NDArray[np.floating], tags: NDArray[np.floating], minimum: float, maximum: float = 20.0
+) -> Array:
+    """Raise each tagged class until it is the most probable one in a minimum fraction of the locations.
+
+    The odds of the class are multiplied by the smallest factor, the same at all locations, that reaches the fraction.
+    Classes that have it already, or would need a factor above `maximum`, are unchanged.
+
+    Args:
+        probability: Float (K, h, w), background first, summing to one; returned as float32.
+        tags: (K - 1,), 0 or 1.
+        minimum: Fraction of the locations that each tagged class is to win, 0 to 1.
+        maximum: Largest factor.
+    """
+    result = np.asarray(probability, np.float32).copy()
+    wanted = round(minimum * result[0].size)
+    for label in 1 + np.flatnonzero(tags) if wanted else ():
+        others = np.delete(result, label, axis=0).max(axis=0)
+        factor = np.sort((others / np.maximum(result[label], 1e-12)).ravel())[wanted - 1]
+        if 1 <= factor <= maximum:
+            # Slightly more than a tie, so that the class wins.
+            result[label] *= factor * np.float32(1.001)
+            result /= result.sum(axis=0)
+    return result

@@ -21,24 +21,9 @@ def test_by_hand():
     assert raw.tolist() == [[[[4.0, 1.0]], [[-5.0, 3.0]], [[1.5, 2.5]]]]
 
 
-def test_classes_and_tags_choose():
-    bias = torch.tensor([0.0, 1.0, 0.5])
-    everything = class_activation_maps(FEATURE, WEIGHT, bias)
-    two = class_activation_maps(FEATURE, WEIGHT[:, :, None, None], bias, classes=[2, 0])
-    assert torch.equal(two, everything[:, [2, 0]])
-    tags = torch.tensor([[True, False, True]])
-    tagged = class_activation_maps(FEATURE, WEIGHT, bias, tags=tags)
-    assert torch.equal(tagged[:, [0, 2]], everything[:, [0, 2]])
-    assert not tagged[:, 1].any()
-    chosen = class_activation_maps(FEATURE, WEIGHT, bias, classes=[1, 2], tags=tags.float())
-    assert torch.equal(chosen, tagged[:, [1, 2]])
-
-
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"got \(1, 2, 1, 2\) and \(3, 5\)"):
         class_activation_maps(FEATURE, torch.zeros(3, 5))
-    with pytest.raises(ValueError, match=r"tags must be \(1, 3\), got \(1, 2\)"):
-        class_activation_maps(FEATURE, WEIGHT, tags=torch.zeros(1, 2))
 
 
 def test_normalising_by_hand():

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from igcam.cams.cam import normalise
-from igcam.cams.multiscale import SCALES, multiscale_maps, sum_maps
+from igcam.cams.cam import SCALES, multiscale_maps, normalise
 
 images = hnp.arrays("float32", (1, 3, 8, 12), elements=st.floats(0, 1, width=32)).map(torch.from_numpy)
 KERNEL = torch.randn(2, 3, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -17,16 +16,6 @@ KERNEL = torch.randn(2, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 def convolution(x: torch.Tensor) -> torch.Tensor:
     """Maps that depend on left and right."""
     return F.conv2d(x, KERNEL, padding=1).relu()
-
-
-def test_sum_by_hand():
-    plain = torch.tensor([[[[1.0, 2.0]]]])
-    mirrored = torch.tensor([[[[10.0, 30.0]]]])
-    small = torch.tensor([[[[5.0]]]])
-    total = sum_maps([(plain, False), (mirrored, True), (small, False)], (1, 2))
-    assert total.tolist() == [[[[36.0, 17.0]]]]
-    with pytest.raises(ValueError, match="maps must not be empty"):
-        sum_maps([], (1, 2))
 
 
 def test_one_scale_without_mirroring_is_the_map_itself():

@@ -11,7 +11,7 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import read_array, read_json, write_json
 from igcam.data.sample import Dataset
 from igcam.label_quality.next_cue import map_uncertainty, next_cues, rarity
-from igcam.models.power_normalisation import power_normalised
+from igcam.models.linear_head import power_normalised
 from igcam.runs.folder import RunFolder
 
 

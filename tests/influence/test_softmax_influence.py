@@ -8,8 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from igcam.core.errors import IgcamError
 from igcam.influence import SoftmaxInfluence
-from igcam.models.linear_head import LinearHead, fit_linear_head
-from igcam.models.softmax_head import fit_softmax_head
+from igcam.models.linear_head import LinearHead, fit_linear_head, fit_softmax_head
 
 Array = np.ndarray
 L2 = 0.05

@@ -8,8 +8,7 @@ from toy_inputs import toy_inputs, toy_masks
 
 from igcam.core.errors import IgcamError
 from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
-from igcam.models.linear_head import cross_fitted_logits, fit_linear_head
-from igcam.models.penalty import tag_loss
+from igcam.models.linear_head import cross_fitted_logits, fit_linear_head, tag_loss
 
 
 def test_the_penalty_with_the_least_loss_on_held_out_images_is_taken() -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igcam.models.image_prior import ImagePrior, Tagger, add_prior, object_means, turned
+from igcam.models.image_prior import ImagePrior, Tagger, add_prior, object_means, shift_classes
 
 
 def tagger(seed: int, classes: int = 3, channels: int = 5) -> Tagger:
@@ -73,7 +73,7 @@ def test_every_block_of_places_has_what_its_mean_says() -> None:
     means = object_means(blocks, torch.full((2, 3, 4), (1 - torch.softmax(logits, 1)[:, 0]).mean()).double())
     said = torch.stack([objects(means[:, position]) for position in range(12)], 2).reshape(2, 3, 3, 4)
     said = torch.nn.functional.interpolate(said, (6, 8), mode="bilinear", align_corners=False)
-    expected = turned(ImagePrior(whole, 0.8)(logits, features), said, 0.7)
+    expected = shift_classes(ImagePrior(whole, 0.8)(logits, features), said, 0.7)
     torch.testing.assert_close(ImagePrior(whole, 0.8, objects, 0.7)(logits, features), expected)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from igcam.models.power_normalisation import power_normalised
+from igcam.models.linear_head import power_normalised
 
 
 def test_square_roots_keep_the_sign() -> None:

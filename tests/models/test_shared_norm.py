@@ -7,7 +7,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from igcam.models.shared_norm import SharedBatchNorm
+from igcam.models.decoders import SharedBatchNorm
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from igcam.models import image_prior as module
 from igcam.models.image_prior import Tagger, add_prior, fit_tagger
-from igcam.models.power_normalisation import signed_sqrt
+from igcam.models.linear_head import signed_sqrt
 
 
 def softmax(logits: torch.Tensor) -> torch.Tensor:

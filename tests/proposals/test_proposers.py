@@ -5,8 +5,14 @@ import pytest
 from proposer_suite import ProposerSuite, scene
 
 from igcam.core.errors import IgcamError
-from igcam.proposals.colour_graph import ColourSegmentOptions, colour_segments, graph_labels
-from igcam.proposals.hierarchies import SelectiveSearchOptions, feature_hierarchy, selective_search
+from igcam.proposals.hierarchies import (
+    ColourSegmentOptions,
+    SelectiveSearchOptions,
+    colour_segments,
+    feature_hierarchy,
+    graph_labels,
+    selective_search,
+)
 from igcam.proposals.segments import finer, overlaps
 from igcam.proposals.spectral import cut_affinity, cut_cost, feature_clusters, k_means, partitions
 

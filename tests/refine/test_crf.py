@@ -9,7 +9,7 @@ from refiner_suite import RefinerSuite, photo, stack
 
 from igcam.core.errors import IgcamError
 from igcam.refine import crf
-from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary, unary_from_labels
+from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary
 
 KEPT = ("irn", "deeplab", "toco", "afa")
 
@@ -190,24 +190,6 @@ def test_the_kept_grid_does_not_leak_between_images() -> None:
     fresh = dense_crf(second, probability)
     dense_crf(first, probability, CRFParameters(gaussian_weight=7))
     np.testing.assert_array_equal(dense_crf(second, probability), fresh)
-
-
-def test_unary_from_labels_by_hand() -> None:
-    unary = unary_from_labels(np.array([[0, 2, 255]], dtype=np.uint8), classes=3, certainty=0.7)
-    np.testing.assert_allclose(
-        np.exp(-unary[:, 0]), [[0.7, 0.15, 1 / 3], [0.15, 0.15, 1 / 3], [0.15, 0.7, 1 / 3]], rtol=1e-5
-    )
-    assert unary.dtype == np.float32
-
-
-def test_unary_from_labels_refuses() -> None:
-    labels = np.zeros((2, 2), dtype=np.uint8)
-    with pytest.raises(ValueError, match="certainty: must lie between 0 and 1"):
-        unary_from_labels(labels, 3, certainty=1)
-    with pytest.raises(ValueError, match="at least 2 classes"):
-        unary_from_labels(labels, 1)
-    with pytest.raises(ValueError, match="labels: must be integers"):
-        unary_from_labels(labels.astype(float), 3)
 
 
 def test_parameters() -> None:

@@ -8,7 +8,7 @@ import pytest
 from refiner_suite import RefinerSuite, photo, stack
 
 from igcam.core.errors import IgcamError
-from igcam.refine.affinity import AffinityOptions, local_affinity
+from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.filters import guided_filter
 from igcam.refine.pyramid import DenseLevelOptions, PyramidOptions, dense_level, sharpen

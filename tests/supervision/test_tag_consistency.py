@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from igcam.supervision.tag_consistency import keep_every_tag
+from igcam.supervision.pseudo_labels import keep_every_tag
 
 
 def test_a_tag_that_wins_nowhere_gets_the_locations_where_it_is_nearest() -> None:

@@ -18,8 +18,7 @@ from igcam.models.segmentation_head import SegmentationHead, predict_all
 from igcam.refine.selection import mutual_iou
 from igcam.supervision.conditioning import constrain_prediction
 from igcam.supervision.mask_targets import mask_weight_factor
-from igcam.supervision.pseudo_labels import PseudoLabelOptions, restrict_to_tags, update_pseudo_label
-from igcam.supervision.tag_consistency import keep_every_tag
+from igcam.supervision.pseudo_labels import PseudoLabelOptions, keep_every_tag, restrict_to_tags, update_pseudo_label
 
 Array = NDArray[np.float32]
 
