@@ -28,12 +28,7 @@ def views_of(size: int, flip: bool) -> tuple[View, ...]:
 
 
 def build_features(
-    bank: FeatureBank,
-    images: Sequence[Path],
-    components: Sequence[int],
-    folder: Path,
-    seed: int,
-    progress: Progress,
+    bank: FeatureBank, images: Sequence[Path], components: Sequence[int], folder: Path, seed: int, progress: Progress
 ) -> Reduction:
     """Fill the bank, fit the reduction to these images, and write pooled.npy and reduced.npy.
 

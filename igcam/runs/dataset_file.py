@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from igcam.data.masks import MaskFile
-from igcam.data.sample import Dataset, Sample
 from igcam.core.errors import IgcamError
 from igcam.core.files import digest, read_json
+from igcam.data.masks import MaskFile
+from igcam.data.sample import Dataset, Sample
 
 
 def dataset_to_plain(dataset: Dataset) -> dict[str, Any]:
@@ -48,8 +48,7 @@ def read_dataset_file(path: Path) -> Dataset:
                 None
                 if entry["truth"] is None
                 else MaskFile(
-                    Path(entry["truth"]),
-                    None if entry["truth_lookup"] is None else tuple(entry["truth_lookup"]),
+                    Path(entry["truth"]), None if entry["truth_lookup"] is None else tuple(entry["truth_lookup"])
                 ),
             )
             for entry in content["samples"]

@@ -12,14 +12,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from igcam.core.version import __version__
-from igcam.data.sample import Dataset
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
+from igcam.core.options import from_plain, to_plain
+from igcam.core.version import __version__
+from igcam.data.sample import Dataset
+from igcam.methods.options import FitOptions
 from igcam.runs.dataset_file import dataset_to_plain
 from igcam.runs.old_options import modernised_run
-from igcam.core.options import from_plain, to_plain
-from igcam.methods.options import FitOptions
 
 
 class RunFolder:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from igcam.data.sample import Dataset
 from igcam.core.files import digest
-from igcam.metrics.ledger import Ledger, annotation_seconds
+from igcam.data.sample import Dataset
 from igcam.methods.base import Refinement
 from igcam.methods.options import FitOptions
+from igcam.metrics.ledger import Ledger, annotation_seconds
 
 
 def run_ledger(

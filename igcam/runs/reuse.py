@@ -10,16 +10,14 @@ from typing import Any
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import copy_file
+from igcam.core.options import to_plain
 from igcam.core.version import __version__
 from igcam.data.cue import MaskCue
 from igcam.data.masks import MaskFile
 from igcam.data.sample import Dataset
-from igcam.core.errors import IgcamError
-from igcam.core.files import copy_file
-from igcam.core.options import to_plain
-from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.methods.base import Refinement
 from igcam.methods.options import FitOptions
+from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.runs.folder import RunFolder
 
 _NETWORK = {"finetune", "features"}

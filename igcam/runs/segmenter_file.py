@@ -1,11 +1,10 @@
 """A segmenter as a folder: segmenter.safetensors with all weights, and segmenter.json, which says what they are of."""
 
 from __future__ import annotations
-from igcam.core.options import options
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,12 +12,11 @@ from torch import Tensor
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, read_tensors, write_json, write_tensors
+from igcam.core.options import from_plain, options, to_plain
 from igcam.models.backbone import BackboneOptions, build_backbone
-from igcam.models.image_prior import ImagePrior
+from igcam.models.image_prior import ImagePrior, Tagger
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
-from igcam.models.image_prior import Tagger
 from igcam.models.weights import has_v1_strides, use_v1_strides
-from igcam.core.options import from_plain, to_plain
 
 WEIGHTS = "segmenter.safetensors"
 DESCRIPTION = "segmenter.json"

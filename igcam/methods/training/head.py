@@ -53,11 +53,7 @@ class HeadOptions:
 
 
 def train_head(
-    inputs: Inputs,
-    indices: NDArray[np.int64],
-    targets: NDArray[np.floating],
-    confidence: Array,
-    options: HeadOptions,
+    inputs: Inputs, indices: NDArray[np.int64], targets: NDArray[np.floating], confidence: Array, options: HeadOptions
 ) -> tuple[SegmentationHead, Curve]:
     """Train a new head on some of the images, on a GPU where there is one.
 
