@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import digest, read_json, write_json
+from igcam.core.files import check_new_folder, digest, read_json, write_json
 from igcam.core.progress import Progress, no_progress
 from igcam.data.cues import read_cues
 from igcam.data.export_item import ExportItem, ExportOptions, Record, Writer, export_formats, flat_name
@@ -221,10 +221,7 @@ def _begin(out: Path, request: dict[str, Any]) -> dict[str, Any]:
             what = ", ".join("masks, photos or cues" if name == "content" else name for name in differing)
             raise IgcamError(f"{out}: holds another export (other {what}); choose another --out")
         return dict(state)
-    if out.exists() and not (
-        out.is_dir() and all(file.name == _PARTS or file.suffix == ".part" for file in out.iterdir())
-    ):
-        raise IgcamError(f"{out}: must be new, empty or the same export, but has other files")
+    check_new_folder(out, "the same export", _PARTS)
     write_json(marker, request)
     return request
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_array, read_json, write_text
+from igcam.core.files import read_array, read_json, write_csv
 from igcam.data.sample import Dataset
 from igcam.label_quality.next_cue import RESOLVED, Proposal, map_uncertainty, next_cues, rarity
 from igcam.metrics.ledger import ANNOTATION_SECONDS
@@ -70,12 +68,11 @@ def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> dict[str, fl
 
 def write_proposals(path: str | Path, dataset: Dataset, proposals: Sequence[Proposal]) -> None:
     """Write the proposals as CSV: rank, image, kind, seconds, gain."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["rank", "image", "kind", "seconds", "gain"])
-    for rank, item in enumerate(proposals, 1):
-        writer.writerow([rank, dataset.samples[item.image].name, item.kind, f"{item.seconds:g}", f"{item.gain:.6g}"])
-    write_text(path, stream.getvalue())
+    rows = (
+        [rank, dataset.samples[item.image].name, item.kind, f"{item.seconds:g}", f"{item.gain:.6g}"]
+        for rank, item in enumerate(proposals, 1)
+    )
+    write_csv(path, ["rank", "image", "kind", "seconds", "gain"], rows)
 
 
 def _uncertainty(run: RunFolder) -> NDArray[np.float64]:

@@ -259,7 +259,7 @@ def _assign(kind: Any, plain: dict[str, Any], path: Sequence[str], value: Any, b
     if name not in known:
         raise ValueError(f"there is no option {before}{name}{_nearest(name, known, before)}")
     if not rest:
-        if isinstance(value, str) and _is_tagged(kind, name):
+        if isinstance(value, str) and _is_tagged(kind, name) and value in _held(kind, name).kinds():
             value = {"name": value, **to_plain(_held(kind, name).kind(value)())}
         plain[name] = value
         return

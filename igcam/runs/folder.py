@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_json, write_json
+from igcam.core.files import check_new_folder, read_json, write_json
 from igcam.core.options import from_plain, to_plain
 from igcam.core.version import __version__
 from igcam.data.sample import Dataset
@@ -62,8 +62,8 @@ class RunFolder:
         if run.file("run.json").exists() and any(run.path.glob("stages/*/stage.json")):
             run._check_same(asked, samples)
         else:
-            if run._has_other_files():
-                raise IgcamError(f"{path}: must be new, empty or a run folder, but has other files")
+            if not run.file("run.json").exists():
+                check_new_folder(run.path, "a run folder", "samples.json", "environment.json")
             write_json(run.file("samples.json"), samples)
             write_json(run.file("environment.json"), environment())
             write_json(run.file("run.json"), asked)
@@ -147,26 +147,10 @@ class RunFolder:
             raise IgcamError(f"{file}: is not of a run: {name} must be a {kind.__name__}, got {shortened(value)}")
         return value
 
-    def _has_other_files(self) -> bool:
-        """Tell whether there is anything but what a run leaves that was killed as it began."""
-        if self.file("run.json").exists() or not self.path.exists():
-            return False
-        if not self.path.is_dir():
-            return True
-        return any(
-            file.name not in ("samples.json", "environment.json") and file.suffix != ".part"
-            for file in self.path.iterdir()
-        )
-
     def _check_same(self, asked: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
-        # Options that came later have their defaults in older runs.
-        options = to_plain(self.options)
-        held = {**read_json(self.file("run.json")), "options": options}
-        differing = [
-            f"{name}: {shortened(ours)} here, {shortened(theirs)} asked"
-            for name, ours, theirs in differences(held, asked)
-            if name != "version"
-        ]
+        # Options added later have their defaults in older runs.
+        held = {**read_json(self.file("run.json")), "options": to_plain(self.options), "version": __version__}
+        differing = differences(held, asked)
         if not differing and read_json(self.file("samples.json")) != samples:
             differing = ["the images, tags, cues or true masks differ"]
         if differing:
@@ -186,15 +170,15 @@ def environment() -> dict[str, Any]:
     }
 
 
-def differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Return the dotted names of what differs in two nested dictionaries, with both values; None for what lacks."""
+def differences(held: Any, asked: Any, name: str = "") -> list[str]:
+    """Return a line for each value that differs in two nested dictionaries: its dotted name and both values."""
     if isinstance(held, dict) and isinstance(asked, dict):
         return [
             found
             for key in sorted(held.keys() | asked.keys())
             for found in differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
         ]
-    return [] if held == asked else [(name, held, asked)]
+    return [] if held == asked else [f"{name}: {shortened(held)} here, {shortened(asked)} asked"]
 
 
 def shortened(value: Any) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_json, read_tensors, write_json, write_tensors
+from igcam.core.files import check_new_folder, read_json, read_tensors, write_json, write_tensors
 from igcam.methods.training.loop import Training
-from igcam.runs.folder import differences, shortened
+from igcam.runs.folder import differences
 from igcam.runs.segmenter_file import DESCRIPTION
 
 _ASKED = "distill.json"
@@ -38,15 +38,11 @@ class DistillFolder:
         file = self.path / _ASKED
         if file.exists():
             held = read_json(file)
-            found = differences(held if isinstance(held, dict) else {}, asked)
-            lines = [f"{name}: {shortened(ours)} here, {shortened(theirs)} asked" for name, ours, theirs in found]
+            lines = differences(held if isinstance(held, dict) else {}, asked)
             if lines:
                 raise IgcamError.from_lines(f"{self.path}: holds another distillation; choose another --out:", lines)
             return
-        if self.path.exists() and (
-            not self.path.is_dir() or any(item.suffix != ".part" for item in self.path.iterdir())
-        ):
-            raise IgcamError(f"{self.path}: must be new, empty or of a distillation, but has other files")
+        check_new_folder(self.path, "of a distillation")
         write_json(file, asked)
 
     @property
