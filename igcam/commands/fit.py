@@ -16,8 +16,7 @@ from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
 from igcam.runs.reuse import reuse_stages
 from igcam.runs.stage_masks import write_stage_masks
-from igcam.runs.stage_runner import run_stages
-from igcam.runs.work import RunWork
+from igcam.runs.work import RunWork, run_stages
 
 
 def fit(

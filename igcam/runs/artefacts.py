@@ -1,4 +1,4 @@
-"""What the stages of a run have left, on disk: arrays as .npy, tensors as safetensors."""
+"""The artefacts of the stages of a run on disk: arrays as .npy, tensors as safetensors."""
 
 from __future__ import annotations
 
@@ -22,15 +22,11 @@ OLD_NAMES = {
     "reweight/pseudo_labels": "reweight/targets",
     "reweight/confidence": "reweight/trust",
 }
-"""Artefacts that version 0.1.0 called otherwise."""
+"""Names of artefacts in version 0.1.0."""
 
 
 class RunArtefacts:
-    """The artefacts of one run; see `igcam.methods.base.Artefacts`.
-
-    Args:
-        run: The run folder.
-    """
+    """The artefacts of one run; see `igcam.methods.base.Artefacts`."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -45,7 +41,7 @@ class RunArtefacts:
         return self._path(artefact, ".npy")
 
     def has(self, artefact: str) -> bool:
-        """Tell whether it is there."""
+        """Tell whether it exists."""
         return self.file(artefact).is_file()
 
     def load_array(self, artefact: str) -> NDArray[Any]:
@@ -74,7 +70,7 @@ class RunArtefacts:
             raise IgcamError(f"{path}: is no file of a {what}: {' '.join(str(error).split())[:200]}") from error
 
     def leave(self, artefact: str, value: NDArray[Any] | Mapping[str, Tensor]) -> None:
-        """Keep an array or tensors."""
+        """Write an array or tensors."""
         if isinstance(value, Mapping):
             write_tensors(self._path(artefact, ".safetensors"), dict(value))
         else:

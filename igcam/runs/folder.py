@@ -30,7 +30,7 @@ class RunFolder:
         environment.json   versions
         log.txt            what happened when
         features/          pooled and reduced features
-        stages/NAME/       arrays, heads, masks and metrics of each stage; stage.json says that it is done
+        stages/NAME/       arrays, heads, masks and metrics of each stage; stage.json marks it as done
         masks/             the masks of the last stage
         metrics.json       the metrics of all stages
 
@@ -44,7 +44,7 @@ class RunFolder:
     def begin(cls, path: str | Path, options: FitOptions, dataset: Dataset) -> Self:
         """Open a new folder, or one that holds the same run.
 
-        A run of which no stage is done yet may be begun anew with other options.
+        A run without a finished stage may be begun anew with other options.
 
         Raises:
             IgcamError: It holds another run, whose options that differ are named, or other files.
@@ -87,7 +87,7 @@ class RunFolder:
 
     @property
     def options(self) -> FitOptions:
-        """The options that the run was begun with."""
+        """Options of the run."""
         plain = self._asked("options", dict)
         if self.version == "0.1.0":
             plain = modernised_run(plain)
@@ -103,15 +103,15 @@ class RunFolder:
 
     @property
     def version(self) -> str:
-        """The version of this library that it was begun with."""
+        """Version of this library that began it."""
         return str(self._asked("version", str))
 
     def done_file(self, stage: str) -> Path:
-        """Return the path of the file whose presence says that a stage has ended."""
+        """Return the path of the file that marks a stage as done."""
         return self.file("stages", stage, "stage.json")
 
     def is_done(self, stage: str) -> bool:
-        """Tell whether a stage has ended."""
+        """Tell whether a stage is done."""
         return self.done_file(stage).is_file()
 
     def finish(self, stage: str, seconds: float, **facts: Any) -> None:
@@ -120,7 +120,7 @@ class RunFolder:
         self.log(f"{stage}: done in {seconds:.1f} s")
 
     def facts(self, stage: str) -> dict[str, Any]:
-        """Return what `finish` wrote of a stage."""
+        """Return what `finish` wrote about a stage."""
         file = self.done_file(stage)
         facts = read_json(file)
         if not isinstance(facts, dict):
@@ -139,7 +139,7 @@ class RunFolder:
             raise IgcamError(f"{file}: cannot be written: {error.strerror or error}") from error
 
     def _asked(self, name: str, kind: type[Any]) -> Any:
-        """Return what run.json has under a name."""
+        """Return a value of run.json."""
         file = self.file("run.json")
         content = read_json(file)
         value = content.get(name) if isinstance(content, dict) else None
@@ -182,6 +182,6 @@ def differences(held: Any, asked: Any, name: str = "") -> list[str]:
 
 
 def shortened(value: Any) -> str:
-    """Return how a value is written, in 60 characters at most."""
+    """Return the repr of a value, in 60 characters at most."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

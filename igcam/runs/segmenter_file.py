@@ -1,4 +1,4 @@
-"""A segmenter as a folder: segmenter.safetensors with all weights, and segmenter.json, which says what they are of."""
+"""A segmenter as a folder: segmenter.safetensors with all weights, and segmenter.json with its facts."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ DESCRIPTION = "segmenter.json"
 
 @options
 class SegmenterFacts:
-    """What is to be known of a segmenter besides its weights."""
+    """What rebuilds a segmenter, besides its weights."""
 
     classes: tuple[str, ...]
     """Names, without background."""
     backbone: BackboneOptions
-    """The network, without a source of weights."""
+    """The backbone, without a source of weights."""
     v1_strides: bool
     """Whether the network's strides were moved, see `igcam.models.weights.use_v1_strides`."""
     segmenter: SegmenterOptions
     """The decoder."""
     tag_prior: float
-    """How far what the photo says as a whole counts; 0 where it is not asked."""
+    """Weight of the tag prior of the whole photo; 0 for none."""
     object_prior: float
-    """How far all that is like a place counts; 0 where it is not asked."""
+    """Weight of the object prior of similar locations; 0 for none."""
     size: int
     """Side of the square that photos are squashed to."""
     flip: bool
@@ -62,7 +62,7 @@ def facts_of(
 
 
 def write_segmenter(folder: Path, segmenter: Segmenter, facts: SegmenterFacts) -> None:
-    """Write both files; segmenter.json comes last and says that it is whole."""
+    """Write both files; segmenter.json comes last and marks the segmenter as complete."""
     write_tensors(folder / WEIGHTS, segmenter.state_dict())
     write_json(folder / DESCRIPTION, to_plain(facts))
 
