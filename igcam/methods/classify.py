@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -109,21 +109,7 @@ def classify(inputs: Inputs, options: ClassifyOptions) -> Classifier:
 
 
 def tagged_activation(inputs: Inputs, classifier: Classifier, index: int, tags: NDArray[np.generic]) -> Array:
-    """Return the normalised activation maps of an image, float32 (C, h, w) in 0..1, zero for untagged classes.
-
-    Args:
-        inputs: Features.
-        classifier: Fitted to them.
-        index: The image.
-        tags: (C,) of 0 and 1: whose maps are wanted.
-    """
+    """Return the normalised activation maps of an image, float32 (C, h, w) in 0..1, zero where `tags` (C,) are 0."""
     maps = torch.from_numpy(classifier.activation_maps(inputs.last_level(index)))
     kept: Array = (normalise(maps) * torch.from_numpy(np.asarray(tags, np.float32))[:, None, None]).numpy()
     return kept
-
-
-def tagged_activations(inputs: Inputs, classifier: Classifier, tags: NDArray[np.generic]) -> Iterator[Array]:
-    """Yield the same for every image; `tags` are (N, C)."""
-    for index, present in enumerate(tags):
-        yield tagged_activation(inputs, classifier, index, present)
-        inputs.progress("activation maps", index + 1, len(tags))
