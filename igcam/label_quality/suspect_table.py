@@ -1,4 +1,4 @@
-"""The table of suspects: written with an empty column `fix`, and applied to the tags once it is answered."""
+"""The table of suspects: written with an empty column `fix`, and applied to the tags once answered."""
 
 from __future__ import annotations
 
@@ -40,17 +40,10 @@ def check_unanswered(path: Path) -> None:
 
 
 def apply_fixes(dataset: Dataset, fixes: str | Path, out: str | Path) -> int:
-    """Write the tags of a data set with the user's corrections as a new table `image,tags`.
+    """Write the corrected tags of a data set as a new table `image,tags`, and return the number of changed tags.
 
-    Where the column `fix` of a row says yes, a `wrong` tag is removed and a `missing` one added.
-
-    Args:
-        dataset: The images of the run, with their tags.
-        fixes: A table as `write_suspects` writes it, with answers; further columns are ignored.
-        out: The new table; must not exist.
-
-    Returns:
-        Number of tags that were changed.
+    In rows of `fixes`, a table of `write_suspects`, whose column `fix` says yes, a `wrong` tag is removed and a
+    `missing` one added.
 
     Raises:
         IgcamError: `out` exists, the table cannot be read, or rows in it are wrong: all are listed.
