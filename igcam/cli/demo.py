@@ -21,7 +21,6 @@ def demo(
     from igcam.reporting import write_report
 
     console = Console()
-
     with progress_bars(console) as progress:
         run_demo(out, seeds=seeds, images=images, console=console, progress=progress)
     reports = [write_report(out / f"seed-{seed}" / "igcam") for seed in range(seeds)]

@@ -1,4 +1,4 @@
-"""`distill`: trains a segmenter on the masks of a run, round by round; it needs no tags."""
+"""`distill`: trains a segmenter, which needs no tags, on the masks of a run, round by round."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def distill(
 ) -> Path:
     """Train a segmenter on the masks of a finished run.
 
-    The same call again goes on after the last epoch that was finished. Called by several processes, as torchrun and
-    `accelerate launch` start them, they share the work.
+    The same call again resumes after the last finished epoch. Processes of torchrun or `accelerate launch` share the
+    work.
 
     Args:
         run: A finished run.
@@ -93,7 +93,7 @@ def distill(
 
 
 class _Distillation:
-    """One distillation under way, in one of the processes."""
+    """A distillation, in one of its processes."""
 
     def __init__(self, run: RunFolder, options: DistillOptions, out: Path, workers: int, progress: Progress) -> None:
         self.run, self.options, self.workers = run, options, workers
@@ -129,7 +129,7 @@ class _Distillation:
         self.encoder = encoder
 
     def train_round(self, round_: int) -> None:
-        """Train a new decoder, or go on with it; then predict by the teacher for the next round."""
+        """Train a new decoder from its last checkpoint; then predict by the teacher for the next round."""
         self.segmenter = self._new(round_)
         frozen = self.options.regime == "frozen"
         model = self.segmenter.decoder if frozen else self.segmenter
@@ -137,16 +137,8 @@ class _Distillation:
         training.curve += self.curve
         self.state.restore(round_, training)
         task = "train the segmenter" if self.options.rounds == 1 else f"train the segmenter, round {round_ + 1}"
-        train_segmenter(
-            training,
-            self._examples(round_),
-            self.options,
-            self.accelerator,
-            lambda reached: self.state.save(round_, reached, self.seconds),
-            self.progress,
-            task,
-            self.workers,
-        )
+        examples, save = self._examples(round_), lambda reached: self.state.save(round_, reached, self.seconds)
+        train_segmenter(training, examples, self.options, self.accelerator, save, self.progress, task, self.workers)
         model.load_state_dict(training.best.state_dict())
         self.segmenter.eval()
         self.curve = training.curve
@@ -159,7 +151,7 @@ class _Distillation:
         return time.perf_counter() - self.begun
 
     def finish(self) -> None:
-        """Write the outcome."""
+        """Write the segmenter."""
         if not self.accelerator.is_main_process:
             return
         self.segmenter.decoder.favour_classes(self.options.foreground_bias)
@@ -211,11 +203,9 @@ class _Distillation:
         options = self.options
         teacher: list[Path | None] = [None] * len(self.images)
         if round_ > 0 and options.teacher_weight > 0:
-            # Masks of images with cues respect them; predictions of the teacher need not.
-            teacher = [
-                None if annotated else self.state.prediction(round_ - 1, name)
-                for name, annotated in zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
-            ]
+            # Masks of images with cues agree with them; predictions of the teacher need not.
+            annotated = zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
+            teacher = [None if cues else self.state.prediction(round_ - 1, name) for name, cues in annotated]
         masks = Masks(self.masks, len(self.run.classes), _confidence(self.run), teacher, options.teacher_weight)
         masks = replace(masks, weights=masks.balanced(options.class_balance))
         if options.regime == "frozen":
@@ -264,14 +254,12 @@ def _resolved(options: DistillOptions, run: RunFolder) -> DistillOptions:
 
 def _digest(masks: list[Path], run: RunFolder) -> str:
     """Return a digest of masks, tags and cues; all missing masks are listed."""
-    content, missing = hashlib.sha256(), []
-    for file in masks:
-        if file.is_file():
-            content.update(file.read_bytes())
-        else:
-            missing.append(f"{file}: does not exist")
+    missing = [f"{file}: does not exist" for file in masks if not file.is_file()]
     if missing:
         raise IgcamError.from_lines(f"{run.path}: {len(missing)} masks are missing:", missing)
+    content = hashlib.sha256()
+    for file in masks:
+        content.update(file.read_bytes())
     content.update(digest(run.file("samples.json")).encode())
     return content.hexdigest()
 

@@ -53,13 +53,9 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
         limits.restore_original_limits()
 
 
-MAX_WORKERS = 8
-"""Threads by default at most, as each holds a batch of photos."""
-
-
 def default_workers() -> int:
-    """Return one thread a core that this process may use, up to `MAX_WORKERS`."""
-    return min(available_cores(), MAX_WORKERS)
+    """Return one thread for each core that this process may use, at most 8, as each holds a batch of photos."""
+    return min(available_cores(), 8)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Stage `classify`: a linear head on average-pooled features learns the tags."""
+"""Stage `classify`: a linear head on average-pooled features, trained on the tags."""
 
 from __future__ import annotations
 
@@ -42,15 +42,8 @@ class Classifier:
     scale: float
     """Factor of the pooled features."""
 
-    def image_logits(self, pooled: NDArray[np.floating]) -> Array:
-        """Return raw logits, float32 (N, C), of pooled features (N, D)."""
-        return self.head.logits(np.asarray(pooled, np.float64) * self.scale).astype(np.float32)
-
     def activation_maps(self, feature: Array) -> Array:
-        """Return raw maps w_c . f(u), float32 (C, h, w), of a feature (D, h, w); the bias is left out.
-
-        Source: Zhou et al., CVPR 2016.
-        """
+        """Return raw maps w_c . f(u), float32 (C, h, w), of a feature (D, h, w), without bias (Zhou et al., 2016)."""
         weight = torch.from_numpy((self.head.weight * self.scale).astype(np.float32))
         maps: Array = class_activation_maps(torch.from_numpy(feature)[None], weight, relu=False)[0].numpy()
         return maps
@@ -67,12 +60,7 @@ class Classifier:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Classifier:
-        """Undo `tensors`.
-
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: They do not fit each other.
-        """
+        """Undo `tensors`; KeyError if one is missing, ValueError if they do not fit each other."""
         weight, bias = weight_and_bias(tensors)
         l2, gradient_norm, steps, scale = tensors["l2_gradient_steps_scale"].tolist()
         return cls(LinearHead(weight.numpy(), bias.numpy(), l2, gradient_norm, int(steps)), scale)
