@@ -14,10 +14,5 @@ class IgcamError(Exception):
 
     @classmethod
     def from_lines(cls, headline: str, lines: Sequence[str]) -> IgcamError:
-        """Report several findings at once.
-
-        Args:
-            headline: What is wrong, in one line.
-            lines: One line a finding, each naming its file or row.
-        """
+        """Report several findings at once, one line each, below a headline."""
         return cls("\n".join([headline, *(f"  {line}" for line in lines)]))

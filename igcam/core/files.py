@@ -31,11 +31,7 @@ ZEROS = 1 << 20
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write bytes under a temporary name in the same folder, then rename.
-
-    Raises:
-        IgcamError: The disk is full or the folder cannot be written.
-    """
+    """Write bytes atomically; IgcamError if the disk is full or the folder cannot be written."""
     _write(Path(path), [data])
 
 
@@ -74,15 +70,9 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def check_new_folder(path: Path, what: str, *own: str) -> None:
-    """Refuse a folder with files of others.
+    """Raise IgcamError for a folder with other files than temporary ones and those of `own` names.
 
-    Args:
-        path: The folder; need not exist.
-        what: What it may hold besides nothing, for the message.
-        own: Names that an interrupted start leaves; temporary files are always allowed.
-
-    Raises:
-        IgcamError: It is a file, or has other files.
+    The message says that it must be new, empty or `what`.
     """
     if path.exists() and not (
         path.is_dir() and all(file.name in own or file.suffix == ".part" for file in path.iterdir())
@@ -91,12 +81,7 @@ def check_new_folder(path: Path, what: str, *own: str) -> None:
 
 
 def copy_file(source: Path, target: Path, link: bool = False) -> None:
-    """Copy a file with its times under a temporary name, then rename it.
-
-    Args:
-        source: The file.
-        target: Where it goes; folders are made.
-        link: Make a hard link, where the disk has them, which takes no space.
+    """Copy a file with its times, atomically, or make a hard link of it where asked and possible.
 
     Raises:
         IgcamError: The source cannot be read, the disk is full or the folder cannot be written.
@@ -134,11 +119,7 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[o
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        IgcamError: The file is missing or is not JSON.
-    """
+    """Read a JSON file; IgcamError if it is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -157,7 +138,7 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 
 
 def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
-    """Read a .npy file, memory-mapped read-only on request; pickled objects are refused.
+    """Read a .npy file without pickled objects, with `mmap` memory-mapped and read-only.
 
     Raises:
         IgcamError: The file is missing, truncated or not an array.
@@ -175,11 +156,7 @@ def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
 
 
 def open_memory_map(path: Path, shape: tuple[int, ...], dtype: np.dtype | type = np.float16) -> np.memmap:
-    """Create a .npy of this shape to be filled in place; call it by a temporary name.
-
-    Raises:
-        IgcamError: The disk is full or the folder cannot be written.
-    """
+    """Create a .npy, under a temporary name, to be filled in place; IgcamError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         array: np.memmap = np.lib.format.open_memmap(path, "w+", dtype, shape)

@@ -45,19 +45,11 @@ class RunArtefacts:
         return self.file(artefact).is_file()
 
     def load_array(self, artefact: str) -> NDArray[Any]:
-        """Return an array, memory-mapped, read-only.
-
-        Raises:
-            IgcamError: It is missing or damaged.
-        """
+        """Return an array, memory-mapped, read-only; IgcamError if it is missing or damaged."""
         return read_array(self.file(artefact), mmap=True)
 
     def load(self, artefact: str, parse: Callable[[dict[str, Tensor]], Loaded]) -> Loaded:
-        """Return what `parse` makes of tensors.
-
-        Raises:
-            IgcamError: The file is missing or damaged, or does not fit.
-        """
+        """Return what `parse` makes of tensors; IgcamError if the file is missing or damaged, or does not fit."""
         path = self._path(artefact, ".safetensors")
         tensors = read_tensors(path)
         what = parse.__qualname__.split(".")[0]

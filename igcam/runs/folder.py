@@ -71,11 +71,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open an existing run.
-
-        Raises:
-            IgcamError: There is none.
-        """
+        """Open an existing run; IgcamError if there is none."""
         run = cls(path)
         if not run.file("run.json").is_file():
             raise IgcamError(f"{path}: is not a run folder: it has no run.json")

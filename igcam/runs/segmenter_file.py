@@ -68,11 +68,7 @@ def write_segmenter(folder: Path, segmenter: Segmenter, facts: SegmenterFacts) -
 
 
 def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
-    """Read what `write_segmenter` wrote, in evaluation mode, on the CPU.
-
-    Raises:
-        IgcamError: A file is missing, damaged, or not of a segmenter.
-    """
+    """Read a segmenter in evaluation mode, on the CPU; IgcamError if a file is missing, damaged or of another kind."""
     folder = Path(folder)
     description = folder / DESCRIPTION
     plain = read_json(description)

@@ -38,9 +38,9 @@ class Prediction:
     """Scores and features of one image."""
 
     scores: Array
-    """float32 (C + 1, h, w), not negative, background first, on any grid that covers the whole image."""
+    """float32 (C + 1, h, w), not negative, background first, on any grid over the whole image."""
     features: Array | None
-    """float32 (D, h', w') for boundary refinement, on any grid that covers the whole image; None refines by colour."""
+    """float32 (D, h', w') for boundary refinement, on any grid over the whole image; None refines by colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +141,7 @@ class SegmenterPredictor(Predictor):
 
 
 def chosen_model(run: RunFolder, model: str | None) -> str:
-    """Return which of `MODELS` is meant: None is the segmenter where the run has one, else the head.
-
-    Raises:
-        IgcamError: There is no such model.
-    """
+    """Return one of `MODELS`, by default the segmenter where the run has one; IgcamError for other names."""
     if model is None:
         return "segmenter" if run.file("segmenter", DESCRIPTION).is_file() else "head"
     if model not in MODELS:
