@@ -13,7 +13,6 @@ def check(photos: Photos, tags: Tags = None, cues: Cues = None, truth: Masks = N
     from igcam.data.check import check_folder, has_errors
 
     console = Console()
-
     findings = check_folder(photos, tags, cues, truth, class_names(classes), workers=2)
     for finding in findings:
         console.print(str(finding), markup=False, highlight=False, soft_wrap=True)

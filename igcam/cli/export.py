@@ -31,7 +31,6 @@ def export(
     from igcam.data.export_item import ExportOptions
 
     console = Console()
-
     options = ExportOptions(shape=shape, tolerance=simplify, min_area=minimum, link=link)  # type: ignore[arg-type]
     folder, dataset = open_masks(masks, images, run, class_names(classes), cues)
     with progress_bars(console) as progress:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from igcam.cli.options import Bank, Classes, Cues, Masks, Photos, Tags, class_names
 from igcam.cli.progress import progress_bars
+
+if TYPE_CHECKING:
+    from igcam.runs.folder import RunFolder
 
 
 def fit(
@@ -23,7 +27,7 @@ def fit(
     bank: Bank = None,
     earlier: Annotated[
         Path | None,
-        typer.Option("--from", help="Another run: what tags, cues and options have not changed is taken over from it."),
+        typer.Option("--from", help="Another run: stages that tags, cues and options leave unchanged are reused."),
     ] = None,
     method: Annotated[str, typer.Option(help="igcam or cam.")] = "igcam",
     backbone: Annotated[str, typer.Option(help="Name of a timm network.")] = "resnet50",
@@ -41,9 +45,8 @@ def fit(
         ),
     ] = None,
 ) -> None:
-    """Learn from tags and cues, stage by stage, and label the photos that were learnt from."""
+    """Train on tags and cues, stage by stage, and write masks of the training photos."""
     from igcam.commands.fit import fit as run_fit
-    from igcam.commands.tables import print_stages
     from igcam.core.options import with_setting
     from igcam.data.check import check_folder
     from igcam.data.cues import read_cues
@@ -66,5 +69,29 @@ def fit(
         dataset = dataset.with_cues(read_cues(cues, dataset))
     with progress_bars(console) as progress:
         run = run_fit(dataset, out, options, bank=bank, earlier=earlier, split=photos.name, progress=progress)
-    print_stages(run, console)
+    _print_stages(run, console)
     console.print(f"masks: {run.file('masks')}", highlight=False, soft_wrap=True)
+
+
+def _print_stages(run: RunFolder, console: Console) -> None:
+    """Print the scores of a run after each stage; where no truth is known, say so."""
+    from igcam.core.files import read_json
+
+    if not run.file("metrics.json").exists():
+        console.print("no true masks were given, so there are no metrics")
+        return
+    stages = read_json(run.file("metrics.json"))["stages"]
+    ledger = next(iter(stages.values()))["ledger"]
+    title = f"{run.path}: {ledger['split_size']} images of {ledger['split']}, tags known"
+    console.print(title, highlight=False, soft_wrap=True)
+    table = Table()
+    table.add_column("after")
+    for name in ("mIoU", "Boundary IoU", "foreground IoU", "seconds so far"):
+        table.add_column(name, justify="right")
+    for stage, result in stages.items():
+        values = {row["id"]: row["value"] for row in result["rows"]}
+        cells = [
+            f"{values[name]:.1f}" if name in values else "-" for name in ("miou", "boundary_iou", "foreground_iou")
+        ]
+        table.add_row(stage, *cells, f"{result['ledger']['wall_seconds']:.0f}")
+    console.print(table)

@@ -23,32 +23,18 @@ from igcam.cli.report import report
 from igcam.core.errors import IgcamError
 from igcam.core.memory import keep_memory
 
-# Before torch is imported: waiting threads sleep, as spinning ones slow down whatever else runs.
+# Before torch is imported: spinning threads slow down whatever else runs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(
     help="From image tags to pixel masks.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-for command in (
-    check,
-    fit,
-    label,
-    predict,
-    refine,
-    export,
-    evaluate,
-    report,
-    methods,
-    audit,
-    distill,
-    export_onnx,
-    demo,
-):
-    app.command()(command)
+for one in (check, fit, label, predict, refine, export, evaluate, report, methods, audit, distill, export_onnx, demo):
+    app.command()(one)
 
 
 def main() -> None:
-    """Run the command line; mistakes of the user are told in a line, without a traceback, with status 2."""
+    """Run the command line; a user error is one line, without a traceback, with status 2."""
     keep_memory()
     try:
         app()

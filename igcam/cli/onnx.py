@@ -12,9 +12,7 @@ from igcam.cli.options import FinishedRun, Model
 
 
 def export_onnx(
-    run: FinishedRun,
-    out: Annotated[Path, typer.Option("--out", help="The file, NAME.onnx.")],
-    model: Model = None,
+    run: FinishedRun, out: Annotated[Path, typer.Option("--out", help="The file, NAME.onnx.")], model: Model = None
 ) -> None:
     """Write the network of a run as ONNX, for any number and size of images, and check it against torch."""
     from igcam.commands.onnx_export import export_onnx as run_export

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +14,6 @@ Photos = Annotated[Path, typer.Argument(help="Folder of photos, searched with it
 FinishedRun = Annotated[Path, typer.Option("--run", help="A finished run.")]
 RunBank = Annotated[Path | None, typer.Option("--bank", help="Folder of its features; default: RUN/bank.")]
 Model = Annotated[str | None, typer.Option(help="head or segmenter; default: the segmenter where the run has one.")]
-ShardOf = Annotated[str | None, typer.Option("--shard", help="Only part i of n of the photos: i/n.")]
 Tags = Annotated[
     Path | None,
     typer.Option("--tags", help="CSV `image,tags` (; between tags) or one-hot; without it, one folder a class."),
@@ -22,6 +24,21 @@ Classes = Annotated[
     str | None, typer.Option("--classes", help="Names with commas between, in the order of their mask ids.")
 ]
 Bank = Annotated[Path | None, typer.Option("--bank", help="Folder of computed features, which runs can share.")]
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the first parameter of a command, a dataclass, by its fields, so that commands can share options."""
+    shared, *own = inspect.signature(command, eval_str=True).parameters.values()
+    fields = inspect.signature(shared.annotation, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def call(**given: Any) -> None:
+        command(shared.annotation(**{name: given.pop(name) for name in fields}), **given)
+
+    parameters = [item.replace(kind=item.KEYWORD_ONLY) for item in (*fields.values(), *own)]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {item.name: item.annotation for item in parameters}
+    return call
 
 
 def class_names(classes: str | None) -> list[str] | None:

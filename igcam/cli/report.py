@@ -17,5 +17,4 @@ def report(
     from igcam.reporting import write_report
 
     console = Console()
-
     console.print(f"report: {write_report(run, output)}", highlight=False, soft_wrap=True)

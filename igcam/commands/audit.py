@@ -16,8 +16,10 @@ from igcam.data.sample import Dataset
 from igcam.label_quality.suspects import Suspect, find_suspects
 from igcam.label_quality.suspicion import Suspicion, audit_passes, mean_suspicion
 from igcam.label_quality.tag_scores import AuditOptions
+from igcam.methods.classify import Classifier
 from igcam.methods.features import mean_level
 from igcam.models.linear_head import cross_fit
+from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 
@@ -68,7 +70,7 @@ def audit(
     options = options or AuditOptions(folds=min(AuditOptions().folds, len(dataset)), seed=run.options.seed)
     tags = dataset.tag_matrix().astype(np.float64)
     pooled = read_array(run.file("stages", "features", "pooled.npy")).astype(np.float64)
-    classifier = labeller.classifier
+    classifier = RunArtefacts(run).load("classify/head", Classifier.from_tensors)
 
     def level(index: int) -> NDArray[np.float32]:
         return mean_level(labeller.bank, dataset.samples[index].image)

@@ -1,10 +1,11 @@
-"""`distill`: trains a segmenter on the masks of a run, round by round; it needs no tags."""
+"""`distill`: trains a segmenter, which needs no tags, on the masks of a run, round by round."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,30 +14,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igcam.commands.distilling.encoder import open_encoder, reduce_levels, use_reduction
-from igcam.commands.distilling.examples import AugmentedExamples, FrozenExamples, Masks
-from igcam.commands.distilling.state import DistillFolder
 from igcam.core.errors import IgcamError
-from igcam.core.files import digest, write_json, write_tensors
+from igcam.core.files import digest, read_tensors, write_json, write_tensors
 from igcam.core.options import to_plain
 from igcam.core.progress import Progress, no_progress
 from igcam.data.images import load_image
-from igcam.methods.distill import DistillOptions
-from igcam.methods.features import views_of
+from igcam.methods.distill import DistillOptions, train_segmenter
+from igcam.methods.features import SAMPLED_LOCATIONS, views_of
+from igcam.methods.network import open_backbone
 from igcam.methods.tag_prior import open_image_prior
 from igcam.methods.training.devices import open_accelerator
 from igcam.methods.training.loading import Examples
 from igcam.methods.training.loop import Training
-from igcam.methods.training.segmenter import train_segmenter
+from igcam.methods.training.mask_examples import AugmentedExamples, FrozenExamples, Masks
+from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
+from igcam.models.decoders import choose_levels
 from igcam.models.image_prior import ImagePrior, fit_tagger
-from igcam.models.segmenter import Segmenter
-from igcam.models.views import mean_over_views, to_pixels
+from igcam.models.reduction import Reduction, fit_reduction, sample_locations
+from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
+from igcam.models.views import View, mean_over_views, to_pixels
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.dataset_file import have_cues, read_dataset_file
+from igcam.runs.distill_folder import DistillFolder
 from igcam.runs.folder import RunFolder
 from igcam.runs.segmenter_file import facts_of, write_segmenter
 from igcam.supervision.pseudo_labels import restrict_to_tags
+
+SAMPLED_IMAGES = 128
+"""Images to which the principal components are fitted."""
 
 
 def distill(
@@ -50,8 +56,8 @@ def distill(
 ) -> Path:
     """Train a segmenter on the masks of a finished run.
 
-    The same call again goes on after the last epoch that was finished. Called by several processes, as torchrun and
-    `accelerate launch` start them, they share the work.
+    The same call again resumes after the last finished epoch. Processes of torchrun or `accelerate launch` share the
+    work.
 
     Args:
         run: A finished run.
@@ -80,14 +86,14 @@ def distill(
     work = _Distillation(run, options, Path(out) if out else run.file("segmenter"), workers, progress)
     if not work.state.is_done:
         work.open_network(Path(bank) if bank else run.file("bank"))
-        for round_ in range(work.state.reached(), options.rounds):
+        for round_ in range(work.first_round, options.rounds):
             work.train_round(round_)
         work.finish()
     return work.state.path
 
 
 class _Distillation:
-    """One distillation under way, in one of the processes."""
+    """A distillation, in one of its processes."""
 
     def __init__(self, run: RunFolder, options: DistillOptions, out: Path, workers: int, progress: Progress) -> None:
         self.run, self.options, self.workers = run, options, workers
@@ -98,16 +104,13 @@ class _Distillation:
         self.progress = progress if self.accelerator.is_main_process else no_progress
         self.state = DistillFolder(out)
         self.curve: list[dict[str, float]] = []
-        asked = {
-            "options": to_plain(options),
-            "classes": list(run.classes),
-            "images": len(self.images),
-            "masks": _digest(self.masks, run),
-        }
+        asked = {"options": to_plain(options), "classes": list(run.classes), "images": len(self.images)}
+        asked["masks"] = _digest(self.masks, run)
         if self.accelerator.is_main_process:
             self.state.begin(asked)
         self.accelerator.wait_for_everyone()
-        self.begun = time.perf_counter() - self.state.seconds()
+        self.first_round, seconds = self.state.reached()
+        self.begun = time.perf_counter() - seconds
 
     def open_network(self, bank: Path) -> None:
         """Build the network, and compute the features of a frozen backbone."""
@@ -115,10 +118,9 @@ class _Distillation:
         encoder, self.backbone_options = open_encoder(self.run, options.segmenter)
         encoder.to(accelerator.device).eval()
         if accelerator.is_main_process:
-            file, seed = self.state.encoder, options.seed
-            reduce_levels(encoder, self.images, options.size, file, seed, self.progress)
+            reduce_levels(encoder, self.images, options.size, self.state.encoder, options.seed, self.progress)
         accelerator.wait_for_everyone()
-        use_reduction(encoder, self.state.encoder)
+        encoder.use_reduction(Reduction.from_tensors(read_tensors(self.state.encoder)))
         self.bank = FeatureBank(bank, encoder, views_of(options.size, self.run.options.flip))
         if options.regime == "frozen":
             mine = self.images[accelerator.process_index :: accelerator.num_processes]
@@ -127,7 +129,7 @@ class _Distillation:
         self.encoder = encoder
 
     def train_round(self, round_: int) -> None:
-        """Train a new decoder, or go on with it; then predict by the teacher for the next round."""
+        """Train a new decoder from its last checkpoint; then predict by the teacher for the next round."""
         self.segmenter = self._new(round_)
         frozen = self.options.regime == "frozen"
         model = self.segmenter.decoder if frozen else self.segmenter
@@ -135,16 +137,8 @@ class _Distillation:
         training.curve += self.curve
         self.state.restore(round_, training)
         task = "train the segmenter" if self.options.rounds == 1 else f"train the segmenter, round {round_ + 1}"
-        train_segmenter(
-            training,
-            self._examples(round_),
-            self.options,
-            self.accelerator,
-            lambda reached: self.state.save(round_, reached, self.seconds),
-            self.progress,
-            task,
-            self.workers,
-        )
+        examples, save = self._examples(round_), lambda reached: self.state.save(round_, reached, self.seconds)
+        train_segmenter(training, examples, self.options, self.accelerator, save, self.progress, task, self.workers)
         model.load_state_dict(training.best.state_dict())
         self.segmenter.eval()
         self.curve = training.curve
@@ -157,7 +151,7 @@ class _Distillation:
         return time.perf_counter() - self.begun
 
     def finish(self) -> None:
-        """Write the outcome."""
+        """Write the segmenter."""
         if not self.accelerator.is_main_process:
             return
         self.segmenter.decoder.favour_classes(self.options.foreground_bias)
@@ -209,11 +203,9 @@ class _Distillation:
         options = self.options
         teacher: list[Path | None] = [None] * len(self.images)
         if round_ > 0 and options.teacher_weight > 0:
-            # Masks of images with cues respect them; predictions of the teacher need not.
-            teacher = [
-                None if annotated else self.state.prediction(round_ - 1, name)
-                for name, annotated in zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
-            ]
+            # Masks of images with cues agree with them; predictions of the teacher need not.
+            annotated = zip(self.dataset.names, have_cues(self.run.file("samples.json")), strict=True)
+            teacher = [None if cues else self.state.prediction(round_ - 1, name) for name, cues in annotated]
         masks = Masks(self.masks, len(self.run.classes), _confidence(self.run), teacher, options.teacher_weight)
         masks = replace(masks, weights=masks.balanced(options.class_balance))
         if options.regime == "frozen":
@@ -262,14 +254,12 @@ def _resolved(options: DistillOptions, run: RunFolder) -> DistillOptions:
 
 def _digest(masks: list[Path], run: RunFolder) -> str:
     """Return a digest of masks, tags and cues; all missing masks are listed."""
-    content, missing = hashlib.sha256(), []
-    for file in masks:
-        if file.is_file():
-            content.update(file.read_bytes())
-        else:
-            missing.append(f"{file}: does not exist")
+    missing = [f"{file}: does not exist" for file in masks if not file.is_file()]
     if missing:
         raise IgcamError.from_lines(f"{run.path}: {len(missing)} masks are missing:", missing)
+    content = hashlib.sha256()
+    for file in masks:
+        content.update(file.read_bytes())
     content.update(digest(run.file("samples.json")).encode())
     return content.hexdigest()
 
@@ -278,3 +268,40 @@ def _confidence(run: RunFolder) -> NDArray[np.float16] | None:
     """Return the confidence of the last stage that has one, (N, h, w), mapped; None for a plain CAM."""
     stages = [stage.name for stage in run.options.stages if "confidence" in stage.leaves]
     return RunArtefacts(run).load_array(f"{stages[-1]}/confidence") if stages else None
+
+
+def open_encoder(run: RunFolder, options: SegmenterOptions) -> tuple[Encoder, BackboneOptions]:
+    """Build the backbone of a run at the levels of a decoder, none deeper than the last one of the run.
+
+    Returns:
+        The encoder, whose projections are still random, and the options that its backbone was built with.
+
+    Raises:
+        IgcamError: The network has too few stages for the decoder.
+    """
+    fitted = run.options
+    with torch.random.fork_rng(devices=[]):
+        plain = build_backbone(replace(fitted.backbone, weights=None, pretrained=False))
+    strides = [int(stage["reduction"]) for stage in plain.network.feature_info]
+    chosen = replace(fitted.backbone, levels=choose_levels(options.decoder, strides[: plain.levels[-1] + 1]))
+    return Encoder(open_backbone(RunArtefacts(run), fitted, chosen), options.max_components), chosen
+
+
+def reduce_levels(
+    encoder: Encoder, images: Sequence[Path], size: int, file: Path, seed: int, progress: Progress
+) -> None:
+    """Fit the principal components of every level to a sample of images and write them, unless the file exists."""
+    if file.exists():
+        return
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.choice(len(images), min(SAMPLED_IMAGES, len(images)), replace=False))
+    samples: list[list[np.ndarray]] = [[] for _ in encoder.channels]
+    for done, index in enumerate(chosen, start=1):
+        with torch.inference_mode():
+            square = View(size).apply(load_image(images[index]))[None]
+            levels = encoder.backbone(to_pixels(square, encoder.mean.device))
+        for sample, level in zip(samples, levels, strict=True):
+            sample.append(sample_locations(level[0].cpu().numpy(), -(-SAMPLED_LOCATIONS // len(chosen)), random))
+        progress("sample features", done, len(chosen))
+    reduction = fit_reduction([np.concatenate(sample) for sample in samples], encoder.channels)
+    write_tensors(file, reduction.tensors())

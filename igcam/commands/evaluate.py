@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
-from igcam.core.progress import Progress
+from igcam.core.progress import Progress, no_progress
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset, Sample
 from igcam.metrics.boundary import BoundaryScores, boundary_counts, boundary_iou
@@ -51,17 +52,17 @@ def evaluate(
     ledger: Ledger | None = None,
     output: str | Path | None = None,
     workers: int = 2,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """Score the masks of a folder against the truth of a data set.
 
     Args:
         masks: Folder with NAME.png for each sample.
         dataset: Samples without truth are left out.
-        ledger: What the masks were bought with, for `output`.
-        output: Where to write the ledger and the rows as JSON.
+        ledger: Supervision behind the masks, for `output`.
+        output: JSON file for the ledger and the rows.
         workers: Threads.
-        progress: Called with what is done, the number done and the number to do.
+        progress: Called with the task, the number done and the number to do.
 
     >>> result = igcam.evaluate("masks", igcam.read_folder("photos", "tags.csv", "masks"))
     >>> result.scores.miou
@@ -75,26 +76,23 @@ def evaluate(
     known = [sample for sample in dataset if sample.truth is not None]
     if not known:
         raise IgcamError(f"{masks}: no image has a true mask to compare with")
-    missing = [str(_mask_path(masks, sample)) for sample in known if not _mask_path(masks, sample).is_file()]
+    paths = [masks / f"{sample.name}.png" for sample in known]
+    missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise IgcamError.from_lines(f"{masks}: {len(missing)} of {len(known)} masks are missing:", missing)
     classes = len(dataset.classes)
     total, bands = Confusion.zeros(classes), np.zeros((classes + 1, 2), np.int64)
     images: dict[str, float] = {}
     problems: list[str] = []
-
-    def work(sample: Sample) -> tuple[Confusion, NDArray[np.int64]] | str:
-        return _compare(masks, sample, classes)
-
     with ThreadPoolExecutor(max(1, workers)) as threads:
-        for sample, found in zip(known, threads.map(work, known), strict=True):
+        compared = threads.map(_compare, paths, known, repeat(classes))
+        for sample, found in zip(known, compared, strict=True):
             if isinstance(found, str):
                 problems.append(found)
                 continue
             total, bands = total + found[0], bands + found[1]
             images[sample.name] = scores(found[0]).miou if found[0].counts.any() else float("nan")
-            if progress is not None:
-                progress("evaluate", len(images), len(known))
+            progress("evaluate", len(images), len(known))
     if problems:
         raise IgcamError.from_lines(f"{masks}: {len(problems)} masks cannot be scored:", problems)
     if not total.counts.any():
@@ -106,12 +104,7 @@ def evaluate(
     return result
 
 
-def _mask_path(masks: Path, sample: Sample) -> Path:
-    return masks / f"{sample.name}.png"
-
-
-def _compare(masks: Path, sample: Sample, classes: int) -> tuple[Confusion, NDArray[np.int64]] | str:
-    path = _mask_path(masks, sample)
+def _compare(path: Path, sample: Sample, classes: int) -> tuple[Confusion, NDArray[np.int64]] | str:
     try:
         prediction = read_mask_file(path)
         truth = sample.truth.read() if sample.truth is not None else prediction

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import digest, read_json, write_json
+from igcam.core.files import check_new_folder, digest, read_json, write_json
 from igcam.core.progress import Progress, no_progress
 from igcam.data.cues import read_cues
 from igcam.data.export_item import ExportItem, ExportOptions, Record, Writer, export_formats, flat_name
@@ -41,9 +42,8 @@ class Exported:
 
     def __str__(self) -> str:
         text = f"{self.images} images with {self.objects} objects in {self.out}"
-        if self.unknown_lost:
-            text += f"; pixels of 255 became background in {self.unknown_lost}, as {self.format} has no word for them"
-        return text
+        lost = f"; pixels of 255 became background in {self.unknown_lost}, as {self.format} has no word for them"
+        return text + lost if self.unknown_lost else text
 
 
 def open_masks(
@@ -53,17 +53,14 @@ def open_masks(
     classes: Sequence[str] | None = None,
     cues: Path | None = None,
 ) -> tuple[Path, Dataset]:
-    """Find the masks to export, and their photos.
+    """Return the folder of masks to export, and their photos with classes and cues.
 
     Args:
         masks: Folder of NAME.png; None takes the masks of the run.
-        photos: Folder of photos; None takes those that the run was trained on.
-        run: A finished run; it also knows the classes.
+        photos: Folder of photos; None takes the training photos of the run.
+        run: A finished run.
         classes: Names of mask ids 1..C. None takes those of the run, or names the classes by their ids.
         cues: A cues.jsonl that separates objects, see `split_objects`.
-
-    Returns:
-        The folder of masks; the photos with classes and cues.
 
     Raises:
         IgcamError: An argument is missing, or a file is missing or damaged.
@@ -97,8 +94,8 @@ def export(
 ) -> Exported:
     """Write masks and photos in the format of another tool.
 
-    All masks and photos are checked before anything is written. An interrupted export is resumed; the files
-    about all images are written last, so that no tool reads half an export.
+    All masks and photos are checked first. An interrupted export is resumed; the files about all images are written
+    last, so that no tool reads half an export.
 
     Args:
         masks: Folder of NAME.png with ids 0..C and 255.
@@ -139,14 +136,12 @@ def export(
         if "objects" not in state:
             writer = formats[format](out, chosen.classes, options)
 
-            def work(sample: Sample) -> tuple[int, bool]:
-                return _export_image(masks, sample, facts[sample.name][0], writer)
-
             objects = lost = 0
-            for done, (count, loses) in enumerate(threads.map(work, chosen), start=1):
+            of_images = (facts[sample.name][0] for sample in chosen)
+            written = threads.map(_export_image, repeat(masks), chosen, of_images, repeat(writer))
+            for done, (count, loses) in enumerate(written, start=1):
                 objects, lost = objects + count, lost + loses
                 progress("export", done, len(chosen))
-            # Temporary files of a killed export.
             for leftover in out.rglob(".*.part"):
                 leftover.unlink(missing_ok=True)
             writer.finish(_Records(out, chosen.names))
@@ -199,16 +194,12 @@ def _inspect_all(
             return f"{file}: is {mask.shape[1]} x {mask.shape[0]} pixels, its photo {facts.width} x {facts.height}"
         return facts, content
 
-    found: dict[str, tuple[ImageFacts, str]] = {}
-    problems = []
-    for done, (name, result) in enumerate(zip(dataset.names, threads.map(inspect, dataset), strict=True), start=1):
-        if isinstance(result, str):
-            problems.append(result)
-        else:
-            found[name] = result
+    results = []
+    for done, result in enumerate(threads.map(inspect, dataset), start=1):
+        results.append(result)
         progress("check", done, len(dataset))
-    _raise(masks, problems)
-    return found
+    _raise(masks, [result for result in results if isinstance(result, str)])
+    return {name: result for name, result in zip(dataset.names, results, strict=True) if not isinstance(result, str)}
 
 
 def _begin(out: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -221,16 +212,13 @@ def _begin(out: Path, request: dict[str, Any]) -> dict[str, Any]:
             what = ", ".join("masks, photos or cues" if name == "content" else name for name in differing)
             raise IgcamError(f"{out}: holds another export (other {what}); choose another --out")
         return dict(state)
-    if out.exists() and not (
-        out.is_dir() and all(file.name == _PARTS or file.suffix == ".part" for file in out.iterdir())
-    ):
-        raise IgcamError(f"{out}: must be new, empty or the same export, but has other files")
+    check_new_folder(out, "the same export", _PARTS)
     write_json(marker, request)
     return request
 
 
 def _export_image(masks: Path, sample: Sample, facts: ImageFacts, writer: Writer) -> tuple[int, bool]:
-    """Write one image unless it is done; return its number of objects, and whether its unknown pixels are lost."""
+    """Write one image unless it is done; return its number of objects and whether its pixels of 255 are lost."""
     part = _part(writer.out, sample.name)
     try:
         state = read_json(part)

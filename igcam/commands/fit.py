@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+from igcam.commands.evaluate import evaluate
 from igcam.commands.run import Run
-from igcam.commands.stage_metrics import write_stage_metrics
 from igcam.core.errors import IgcamError
+from igcam.core.files import read_json, write_json
 from igcam.core.progress import Progress, no_progress
 from igcam.data.sample import Dataset
 from igcam.methods.options import FitOptions
 from igcam.runs.folder import RunFolder
+from igcam.runs.ledger import run_ledger
 from igcam.runs.reuse import reuse_stages
 from igcam.runs.stage_masks import write_stage_masks
-from igcam.runs.stage_runner import run_stages
-from igcam.runs.work import RunWork
+from igcam.runs.work import RunWork, run_stages
 
 
 def fit(
@@ -27,18 +29,18 @@ def fit(
     split: str = "train",
     progress: Progress = no_progress,
 ) -> Run:
-    """Train on tags and cues, and draw masks of the training images.
+    """Train on tags and cues, and write masks of the training images.
 
-    The same call again goes on where it was stopped: finished stages are not repeated, and the outcome is
-    that of an undisturbed run.
+    The same call again resumes an interrupted run: finished stages are not repeated, and the result is that of an
+    undisturbed run.
 
     Args:
         dataset: Images without tags are left out. Cues of all kinds guide; truth is only used for metrics.
         out: The run folder.
         options: Method, network and all else; defaults to `FitOptions()`.
         bank: Folder of the feature bank, which runs may share; default: OUT/bank.
-        earlier: Another run, whose stages are reused where they would come out the same: after new cues have
-            been drawn, features and classifier need not be computed again.
+        earlier: Another run, whose stages are reused where they would come out the same: new cues change neither
+            features nor classifier.
         split: Name of these images in the ledger.
         progress: Called with what is being done, the number done and the number to do.
 
@@ -65,7 +67,7 @@ def fit(
     work = RunWork(run, options, dataset, bank, progress)
     run_stages(work, options.stages)
     write_stage_masks(work, dataset)
-    write_stage_metrics(run, options, dataset, split, progress)
+    _write_metrics(run, options, dataset, split, progress)
     return run
 
 
@@ -76,3 +78,27 @@ def _check_tags(dataset: Dataset) -> None:
     empty = [name for name, count in zip(dataset.classes, counts, strict=True) if count == 0]
     if empty:
         raise IgcamError(f"fit: no image is tagged with {', '.join(empty)}; leave the class out of --classes")
+
+
+def _write_metrics(run: RunFolder, options: FitOptions, dataset: Dataset, split: str, progress: Progress) -> None:
+    """Write metrics.json of each stage and of the run, and images.json of the last stage, where truth is known."""
+    known = sum(sample.truth is not None for sample in dataset)
+    if not known or run.file("metrics.json").exists():
+        return
+    results = {}
+    seconds, steps = 0.0, [stage.name for stage in options.stages]
+    for position, stage in enumerate(options.mask_stages):
+        seconds += sum(run.facts(name)["seconds"] for name in steps[: steps.index(stage) + 1])
+        steps = steps[steps.index(stage) + 1 :]
+        shown, spent = options.mask_stages[: position + 1], round(seconds, 1)
+        ledger = run_ledger(
+            options, dataset, split=split, split_size=known, tags_at_inference=True, stages=shown, wall_seconds=spent
+        )
+        file = run.file("stages", stage, "metrics.json")
+        result = evaluate(run.file("stages", stage, "masks"), dataset, ledger, file, progress=progress)
+        results[stage] = read_json(file)
+        run.log(f"{stage}: mIoU {100 * result.scores.miou:.2f}, Boundary IoU {100 * result.boundary.miou:.2f}")
+        known_images = {name: value for name, value in result.images.items() if not math.isnan(value)}
+        scores = [{"name": name, "miou": 100 * value} for name, value in known_images.items()]
+        write_json(run.file("images.json"), {"scores": scores})
+    write_json(run.file("metrics.json"), {"method": options.entry.name, "stages": results})

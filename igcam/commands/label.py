@@ -27,7 +27,6 @@ from igcam.core.errors import IgcamError
 from igcam.core.progress import Progress, no_progress
 from igcam.data.sample import Dataset, Sample
 from igcam.methods.base import Model
-from igcam.methods.classify import Classifier
 from igcam.methods.features import views_of
 from igcam.methods.network import open_backbone
 from igcam.methods.options import FitOptions
@@ -45,28 +44,18 @@ LABEL = PredictOptions(model="head", drawing_tile=1 << 14, batch_size=8)
 
 @dataclass(frozen=True)
 class Labeller:
-    """A finished run with a feature bank."""
+    """The heads of a finished run, with a feature bank."""
 
-    run: RunFolder
     options: FitOptions
     bank: FeatureBank
     trained: Model
 
-    @property
-    def classifier(self) -> Classifier:
-        """The linear head of the run."""
-        return RunArtefacts(self.run).load("classify/head", Classifier.from_tensors)
-
     @classmethod
     def open(cls, run: RunFolder, bank: Path) -> Labeller:
-        """Load the heads of a run, and open its bank.
-
-        Raises:
-            IgcamError: The run is not finished.
-        """
+        """Load the heads of a run and open a bank; IgcamError if the run is not finished."""
         options = run.options
         backbone = open_backbone(RunArtefacts(run), options).to(usual_device())
-        return cls(run, options, FeatureBank(bank, backbone, views_of(options.size, options.flip)), open_model(run))
+        return cls(options, FeatureBank(bank, backbone, views_of(options.size, options.flip)), open_model(run))
 
     def scores(self, levels: Sequence[Sequence[Tensor]], tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
         """Return the scores of one photo, float32 (C + 1, h, w), and its features, float32 (D, h, w).
@@ -85,11 +74,8 @@ class Labeller:
     ) -> list[Prediction]:
         """Return one prediction for each photo or tile, from features in half precision.
 
-        Args:
-            items: Photos and tiles; features of tiles are neither read from the bank nor kept in it.
-            tags: (C,) of 0 and 1 for each of them; None where they are unknown.
-            keep: Whether the bank keeps features of photos.
-            batch_size: Images a forward pass.
+        `tags` are (C,) of 0 and 1, None where unknown. With `keep` the bank takes the features of photos; it neither
+        holds nor takes those of tiles.
         """
         photos = {item.sample.image: item.image for item in items if item.is_whole}
         whole = self.bank.of_photos(photos, keep, batch_size)
@@ -105,42 +91,27 @@ def label(
     out: str | Path,
     options: PredictOptions = LABEL,
     *,
-    bank: str | Path | None = None,
-    use_tags: bool = True,
     confidence: str | Path | None = None,
     drawn: Drawn | None = None,
+    bank: str | Path | None = None,
+    use_tags: bool = True,
     shard: Shard | None = None,
     cluster: Cluster | None = None,
     progress: Progress = no_progress,
 ) -> Predicted:
     """Write a mask for each photo, at its own size; photos that have a mask already are skipped.
 
-    As `igcam.commands.predict.predict` (see there for the other arguments), but classes are restricted to the tags of a
-    photo where these are known, features can be read from a bank and kept in it, and the run's heads predict.
-
-    Args:
-        dataset: Photos, with tags or without; its classes must be those of the run.
-        run: A finished run.
-        out: Folder for NAME.png, palette PNGs with ids 0..C.
-        options: Changes of `LABEL`.
-        bank: Folder of a feature bank, from which features are read and in which new ones are kept. None reads those in
-            RUN/bank and keeps no others, as the features of a photo are much larger than the photo.
-        use_tags: False predicts without tags even where they are known.
-        confidence: As for `predict`.
-        drawn: As for `predict`.
-        shard: As for `predict`.
-        cluster: As for `predict`.
-        progress: As for `predict`.
-
-    Returns:
-        The masks, and the photos without one.
+    As `igcam.predict`, whose arguments and result it shares, but the heads of the run predict, classes are restricted
+    to the tags of a photo where these are known (`use_tags=False` ignores them), and the classes of `dataset` must be
+    those of the run. `bank` is the folder of a feature bank that gives features and keeps new ones; None reads RUN/bank
+    and keeps no others, as the features of a photo are much larger than the photo.
 
     >>> done = igcam.label(igcam.read_folder("photos", "tags.csv"), "runs/mine", "labelled")
     >>> len(done.files), done.problems
     (16, ())
 
     Raises:
-        IgcamError: As for `predict`; or the classes differ from those of the run.
+        IgcamError: As for `predict`, or the classes differ from those of the run.
     """
     folder = as_run(run, cluster)
     if dataset.classes and dataset.classes != folder.classes:
@@ -153,19 +124,12 @@ def label(
 
 
 def open_run_and_bank(run: RunFolder, options: PredictOptions, bank: Path | None, use_tags: bool) -> PhotoPredictor:
-    """Load the heads of a run for `label`.
-
-    Raises:
-        IgcamError: The run is not finished or damaged.
-    """
+    """Load the heads of a run for `label`; IgcamError if it is not finished or damaged."""
     folder = bank or run.file("bank")
     labeller = Labeller.open(run, folder)
-    fitted = labeller.options
-    views = views_of(fitted.size, fitted.flip if options.flip is None else options.flip)
-    scales = [
-        replace(labeller, bank=FeatureBank(folder, labeller.bank.backbone, scaled(views, scale)))
-        for scale in options.scales
-    ]
+    views = views_of(labeller.options.size, labeller.options.flip if options.flip is None else options.flip)
+    banks = [FeatureBank(folder, labeller.bank.backbone, scaled(views, scale)) for scale in options.scales]
+    scales = [replace(labeller, bank=each) for each in banks]
 
     def tags_of(sample: Sample) -> Array | None:
         if not use_tags or sample.tags is None:

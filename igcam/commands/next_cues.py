@@ -1,9 +1,7 @@
-"""Where the next cues of a run help most: uncertain images of rare classes that resemble many others."""
+"""The next cues of a run: uncertain images of rare classes that resemble many others."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_array, read_json, write_text
+from igcam.core.files import read_array, write_csv
 from igcam.data.sample import Dataset
 from igcam.label_quality.next_cue import RESOLVED, Proposal, map_uncertainty, next_cues, rarity
 from igcam.metrics.ledger import ANNOTATION_SECONDS
 from igcam.models.linear_head import power_normalised
 from igcam.runs.artefacts import RunArtefacts
-from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.dataset_file import read_dataset_file, read_samples
 from igcam.runs.folder import RunFolder
 
 
@@ -70,12 +68,11 @@ def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> dict[str, fl
 
 def write_proposals(path: str | Path, dataset: Dataset, proposals: Sequence[Proposal]) -> None:
     """Write the proposals as CSV: rank, image, kind, seconds, gain."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["rank", "image", "kind", "seconds", "gain"])
-    for rank, item in enumerate(proposals, 1):
-        writer.writerow([rank, dataset.samples[item.image].name, item.kind, f"{item.seconds:g}", f"{item.gain:.6g}"])
-    write_text(path, stream.getvalue())
+    rows = (
+        [rank, dataset.samples[item.image].name, item.kind, f"{item.seconds:g}", f"{item.gain:.6g}"]
+        for rank, item in enumerate(proposals, 1)
+    )
+    write_csv(path, ["rank", "image", "kind", "seconds", "gain"], rows)
 
 
 def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
@@ -88,9 +85,5 @@ def _uncertainty(run: RunFolder) -> NDArray[np.float64]:
 
 def _annotated(run: RunFolder) -> dict[int, float]:
     """Return the fraction of the uncertainty of each annotated image that its cues have resolved."""
-    annotated = {}
-    for index, sample in enumerate(read_json(run.file("samples.json"))["samples"]):
-        shares = [RESOLVED.get(kind, 0.0) for kind in sample.get("cues") or {}]
-        if shares:
-            annotated[index] = max(shares)
-    return annotated
+    cues = (sample.get("cues") for sample in read_samples(run.file("samples.json"))["samples"])
+    return {index: max(RESOLVED.get(kind, 0.0) for kind in kinds) for index, kinds in enumerate(cues) if kinds}

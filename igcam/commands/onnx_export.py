@@ -28,11 +28,7 @@ _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 class AtImageSize(nn.Module):
-    """A network whose logits are resized to the images.
-
-    Args:
-        network: From images, float (N, 3, H, W) in [0, 1], to logits (N, C + 1, h, w).
-    """
+    """A network whose logits (N, C + 1, h, w) are resized to its images, float (N, 3, H, W) in [0, 1]."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -47,12 +43,8 @@ def export_onnx(run: str | Path | RunFolder, out: str | Path, model: str | None 
     """Write a file with the input `images` and the output `logits`, both of any batch size, height and width.
 
     Images are float32 (N, 3, H, W), RGB in [0, 1], best squashed to `size` of the file's metadata; logits are float32
-    (N, C + 1, H, W), background first. Mirrored views, boundary refinement and CRF are not included.
-
-    Args:
-        run: A finished run.
-        out: The file.
-        model: `head` or `segmenter`; None takes the segmenter where the run has one.
+    (N, C + 1, H, W), background first. Mirrored views, boundary refinement and CRF are not included. `model` is `head`
+    or `segmenter`; None takes the segmenter where the run has one.
 
     Returns:
         The largest difference of its logits from those of torch, as a share of the largest, at four sizes.

@@ -110,16 +110,16 @@ def predict(
 ) -> Predicted:
     """Write a mask for each photo, at its own size, without its tags; photos that have a mask already are skipped.
 
-    A photo that cannot be read stops no other. Memory holds a batch of photos a thread, but one photo only where it is
-    large, and the soft masks of a tile and of the overlap with the row of tiles before. Tiles of a photo are refined
-    one by one, and their soft masks are blended where they overlap.
+    A photo that cannot be read stops no other. Tiles of a photo are refined one by one, and their soft masks blended
+    where they overlap. Memory holds a batch of photos a thread, or one large photo, and the soft masks of a tile and of
+    the overlap with the row of tiles before.
 
     Args:
         dataset: Photos; tags are ignored.
         run: A finished run.
         out: Folder for NAME.png, palette PNGs with ids 0..C.
         options: Defaults to `PredictOptions()`.
-        confidence: Folder for NAME.png of 8 bits: 255 times the probability of the class in the mask.
+        confidence: Folder for 8-bit NAME.png: 255 times the probability of the class in the mask.
         drawn: Called before a mask is written, possibly by several threads at once, or in the processes of a cluster.
         shard: Only this part of the photos.
         cluster: Share the photos among these processes; needs the extra `igcam[ray]`.
@@ -141,11 +141,7 @@ def predict(
 
 
 def open_run(run: RunFolder, options: PredictOptions) -> PhotoPredictor:
-    """Load a run for predictions without tags.
-
-    Raises:
-        IgcamError: The run is not finished or damaged, or lacks the model.
-    """
+    """Load a run for predictions without tags; IgcamError if it is not finished or damaged, or lacks the model."""
     model, size, flip = chosen_model(run, options.model), options.batch_size, options.flip
     predictor: Predictor
     if model == "segmenter":
@@ -271,11 +267,7 @@ def draw_tile(
 
 
 def chosen_refinements(run: RunFolder, names: Sequence[str] | None) -> tuple[Refinement, ...]:
-    """Return the refinements of a run's method by their names; None for those of the run.
-
-    Raises:
-        IgcamError: The method has no such refinement.
-    """
+    """Return refinements of a run's method by name, IgcamError if it has none of a name; None for those of the run."""
     if names is None:
         return run.options.refinements
     known = {stage.name: stage for stage in dataclasses.replace(run.options, without=()).refinements}
@@ -286,11 +278,7 @@ def chosen_refinements(run: RunFolder, names: Sequence[str] | None) -> tuple[Ref
 
 
 def check_outside(dataset: Dataset, *folders: Path | None) -> None:
-    """Refuse folders for results in which the next search for photos would find them.
-
-    Raises:
-        IgcamError: A folder lies in one with photos.
-    """
+    """Raise IgcamError for folders of results among the photos, where the next search would find the results."""
     sources = {sample.image.parent.resolve() for sample in dataset}
     for folder in folders:
         found = sources & {folder.resolve(), *folder.resolve().parents} if folder is not None else set()

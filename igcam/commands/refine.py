@@ -36,8 +36,8 @@ def refine_masks(
     """Refine each mask or score map of a folder by the colours of its photo, without a network.
 
     Args:
-        given: Folder with NAME.png, masks with ids 0..254 and 255 = unknown, or NAME.npy, scores of at least 0, float
-            (K, h, w) with the background first, coarse or at the size of the photo.
+        given: Folder with masks NAME.png, ids 0..254 and 255 = unknown, or scores NAME.npy of at least 0, float
+            (K, h, w), background first, up to the size of the photo.
         photos: Folder of photos, searched with its subfolders.
         out: Folder for NAME.png; masks that are there already are skipped.
         steps: Refinements, in order; None for boundary refinement and a dense CRF.
@@ -80,9 +80,9 @@ def refine_masks(
             return str(error)
         return None
 
-    for done, problem in enumerate(in_parallel(work, todo, workers)):
+    for done, problem in enumerate(in_parallel(work, todo, workers), start=1):
         problems += [problem] if problem else []
-        progress("refine", done + 1, len(todo))
+        progress("refine", done, len(todo))
     if problems:
         raise IgcamError.from_lines(f"{given}: {len(problems)} of {len(files)} files cannot be refined:", problems)
     return [out / f"{name}.png" for name in pairs]

@@ -50,13 +50,12 @@ class Run(RunFolder):
             IgcamError: The run is not finished or damaged, or an image cannot be read.
         """
         chosen = find_images(images) if isinstance(images, str | Path) else images
-        side, overlap = self._options.drawing_tile, int(self._options.drawing_tile * self._options.overlap)
-        photos = (
-            TiledPhoto(Sample(f"{index}", Path(f"{index}")), self._pixels(image), side, overlap)
-            for index, image in enumerate(chosen)
-        )
+        options = self._predictor.options
+        side, nameless = options.drawing_tile, Sample("", Path())
+        loaded = (load_image(Path(one)) if isinstance(one, str | Path) else np.asarray(one, np.uint8) for one in chosen)
+        photos = (TiledPhoto(nameless, pixels, side, int(side * options.overlap)) for pixels in loaded)
         masks: list[Mask] = []
-        for tile, prediction in predictions(photos, self._predictor.scores, self._options):
+        for tile, prediction in predictions(photos, self._predictor.scores, options):
             tile.photo.add(tile, *draw_tile(tile, prediction, self._predictor.refinements))
             if tile.is_last:
                 masks.append(tile.photo.mask)
@@ -88,13 +87,5 @@ class Run(RunFolder):
         return html
 
     @cached_property
-    def _options(self) -> PredictOptions:
-        return PredictOptions()
-
-    @cached_property
     def _predictor(self) -> PhotoPredictor:
-        return open_run(self, self._options)
-
-    @staticmethod
-    def _pixels(image: str | Path | Mask) -> Mask:
-        return load_image(Path(image)) if isinstance(image, str | Path) else np.asarray(image, np.uint8)
+        return open_run(self, PredictOptions())

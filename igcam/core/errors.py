@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 
@@ -15,23 +14,5 @@ class IgcamError(Exception):
 
     @classmethod
     def from_lines(cls, headline: str, lines: Sequence[str]) -> IgcamError:
-        """Report several findings at once.
-
-        Args:
-            headline: What is wrong, in one line.
-            lines: One line a finding, each naming its file or row.
-        """
+        """Report several findings at once, one line each, below a headline."""
         return cls("\n".join([headline, *(f"  {line}" for line in lines)]))
-
-
-def check_ranges(options: object, **ranges: tuple[float, float]) -> None:
-    """Check that fields of options lie in closed ranges, given by the fields' names.
-
-    Raises:
-        IgcamError: One does not; NaN never does.
-    """
-    for name, (low, high) in ranges.items():
-        value = getattr(options, name)
-        if not low <= value <= high:
-            rule = f"at least {low:g}" if high == math.inf else f"{low:.10g} to {high:.10g}"
-            raise IgcamError(f"{name} must be {rule}, got {value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -9,7 +10,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,11 @@ from igcam.core.errors import IgcamError
 CHECKSUM = "crc32"
 """Name of the checksum in the metadata of a safetensors file."""
 ZEROS = 1 << 20
-"""Bytes that are written at a time where space is taken."""
+"""Bytes written at a time to reserve space."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write bytes under a temporary name in the same folder, then rename.
-
-    Raises:
-        IgcamError: The disk is full or the folder cannot be written.
-    """
+    """Write bytes atomically; IgcamError if the disk is full or the folder cannot be written."""
     _write(Path(path), [data])
 
 
@@ -55,7 +52,7 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """Give an empty file beside a path, which then takes the path's place; whatever stops it, no part is left."""
+    """Yield an empty file beside a path that then replaces it; an error leaves nothing behind."""
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,18 +64,24 @@ def _temporary(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise IgcamError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        # Renaming one link to another of the same file leaves both, too.
+        # Renaming a link onto another one of the same file keeps both.
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def copy_file(source: Path, target: Path, link: bool = False) -> None:
-    """Copy a file with its times under a temporary name, then rename it.
+def check_new_folder(path: Path, what: str, *own: str) -> None:
+    """Raise IgcamError for a folder with other files than temporary ones and those of `own` names.
 
-    Args:
-        source: The file.
-        target: Where it goes; folders are made.
-        link: Make a hard link, where the disk has them, which takes no space.
+    The message says that it must be new, empty or `what`.
+    """
+    if path.exists() and not (
+        path.is_dir() and all(file.name in own or file.suffix == ".part" for file in path.iterdir())
+    ):
+        raise IgcamError(f"{path}: must be new, empty or {what}, but has other files")
+
+
+def copy_file(source: Path, target: Path, link: bool = False) -> None:
+    """Copy a file with its times, atomically, or make a hard link of it where asked and possible.
 
     Raises:
         IgcamError: The source cannot be read, the disk is full or the folder cannot be written.
@@ -108,12 +111,15 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table with commas and a header, atomically."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    write_text(path, stream.getvalue())
 
-    Raises:
-        IgcamError: The file is missing or is not JSON.
-    """
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; IgcamError if it is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -132,7 +138,7 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 
 
 def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
-    """Read a .npy file, memory-mapped read-only on request; pickled objects are refused.
+    """Read a .npy file without pickled objects, with `mmap` memory-mapped and read-only.
 
     Raises:
         IgcamError: The file is missing, truncated or not an array.
@@ -150,15 +156,11 @@ def read_array(path: str | Path, *, mmap: bool = False) -> np.ndarray:
 
 
 def open_memory_map(path: Path, shape: tuple[int, ...], dtype: np.dtype | type = np.float16) -> np.memmap:
-    """Create a .npy of this shape to be filled in place; call it by a temporary name.
-
-    Raises:
-        IgcamError: The disk is full or the folder cannot be written.
-    """
+    """Create a .npy, under a temporary name, to be filled in place; IgcamError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         array: np.memmap = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        # Space that is there: filling holes of a file on a full disk would end the process.
+        # Reserve the space: filling holes of a file on a full disk would end the process.
         with path.open("r+b") as stream:
             start, end = path.stat().st_size - array.nbytes, path.stat().st_size
             stream.seek(start)
@@ -187,7 +189,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_tensors_and_metadata(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Do the same, and return the file's own metadata too."""
+    """Return the file's own metadata besides the tensors of `read_tensors`."""
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})
@@ -203,12 +205,11 @@ def read_tensors_and_metadata(path: str | Path) -> tuple[dict[str, Tensor], dict
 
 
 def _checksum(tensors: dict[str, Tensor]) -> int:
-    """Return the CRC-32 of the values, in the order of their names."""
     found = 0
     for _, tensor in sorted(tensors.items()):
-        if tensor.numel() == 0:  # has no values, and no bytes to look at
+        if tensor.numel() == 0:
             continue
-        # A single value may have any stride, with which it could not be seen as bytes.
+        # A single value may have any stride, which forbids the view as bytes.
         flat = tensor.contiguous().as_strided((tensor.numel(),), (1,))
         found = zlib.crc32(flat.view(torch.uint8).numpy().data, found)
     return found

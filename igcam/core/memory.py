@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process, for whoever asks next."""
+"""Freed memory stays with the process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ _TRIM_THRESHOLD, _MAX_MAPPED = -1, -4
 
 
 def keep_memory() -> bool:
-    """Let the C library of this process keep what is freed, rather than hand it back to the system.
+    """Let glibc on Linux keep freed memory, and return whether it does; call it before the first network.
 
-    Networks on a CPU free and ask for tens of megabytes in every layer. By default glibc gets each of these blocks from
-    the system anew, which clears every page when it is first touched: a third of the time in which a segmenter learns.
-    The price is that the process never shrinks below its peak. The command line does this when it starts; call it
-    before the first network where the library is used from Python.
-
-    Returns:
-        Whether the C library was told: only glibc is, on Linux.
+    Networks on a CPU allocate tens of megabytes in every layer. By default glibc gets each block from the system anew,
+    which clears its pages: a third of the training time of a segmenter. The process then never shrinks below its peak.
+    The command line calls this when it starts.
     """
     if not sys.platform.startswith("linux"):
         return False

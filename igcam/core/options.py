@@ -1,8 +1,8 @@
-"""Options: frozen dataclasses whose fields are checked, their JSON form, and changing one by its dotted name.
+"""Options: frozen dataclasses whose fields are checked, their JSON form, and changes by dotted names.
 
-`options` declares a class; the text below a field describes it, and its type says what it may hold:
-`epochs: Count = 20`, `colour: Annotated[float, between(0, 0.99)] = 0.2`. What fields must satisfy together is checked
-in `__post_init__`, which raises a ValueError that names them. The user gets an `IgcamError` in one line.
+`options` declares a class; the text below a field describes it, and its type restricts it: `epochs: Count = 20`,
+`colour: Annotated[float, between(0, 0.99)] = 0.2`. Rules for several fields stand in `__post_init__`, which raises a
+ValueError that names them. The user gets an `IgcamError` in one line.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ MESSAGES = {
     "too_short": "must be one or more values, got none",
     "value_error": "{error}",
 }
-"""Messages for pydantic's types of errors; those that do not end so get ", got VALUE"."""
+"""Messages for pydantic's types of errors; ", got VALUE" is added where it is missing."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field, Field))
 def options(kind: type[Options]) -> type[Options]:
     """Make a class a frozen dataclass that raises IgcamError for values that do not fit its fields: a decorator.
 
-    No bool is taken for a number, and no list for a tuple but from JSON; numbers are finite.
+    A bool is no number, a list no tuple except in JSON; numbers are finite.
     """
     made: Any = pydantic_dataclass(frozen=True, config=CONFIG)(kind)
     check = made.__init__
@@ -71,11 +71,11 @@ def options(kind: type[Options]) -> type[Options]:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What a value must satisfy beside its type: `Annotated[TYPE, Rule(...)]`."""
+    """A condition on a value besides its type: `Annotated[TYPE, Rule(...)]`."""
 
     holds: Callable[[Any], bool]
     words: str
-    """What must be, for the message."""
+    """What the value must be, for the message."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The same in JSON schema."""
 
@@ -92,14 +92,14 @@ class Rule:
 
 
 def between(low: float, high: float = math.inf, *, or_zero: bool = False) -> Rule:
-    """Restrict a number to a closed range, and to zero if that is asked."""
+    """Restrict a number to a closed range, or to zero with `or_zero`."""
     words = f"at least {low:g}" if high == math.inf else f"{low:.10g} to {high:.10g}"
     bounds = {"minimum": 0 if or_zero else low} | ({} if high == math.inf else {"maximum": high})
     return Rule(lambda value: low <= value <= high or (or_zero and value == 0), "0 or " * or_zero + words, bounds)
 
 
 def one_of(names: Collection[str]) -> Rule:
-    """Restrict a text to some names."""
+    """Restrict text to some names."""
     return Rule(lambda value: value in names, f"one of {', '.join(names)}", {"enum": list(names)})
 
 
@@ -114,15 +114,15 @@ Seed = Annotated[int, between(0, 2**32 - 1)]
 
 
 class Tagged:
-    """Base of classes of options of which a field may hold any, in JSON as {"name": NAME, ...}.
+    """Base of alternative options for one field, in JSON as {"name": NAME, ...}.
 
-    The type of such a field is a direct subclass, whose `kinds` tells what it may hold: subclasses of itself that are
-    options. The field takes an instance, or a name for the defaults of its kind.
+    The type of the field is a direct subclass, whose `kinds` lists the alternatives, which are subclasses of it. The
+    field takes an instance, or a name for its defaults.
     """
 
     @classmethod
     def kinds(cls) -> Mapping[str, type]:
-        """Return the classes of options by name; it is asked at each use, so that kinds may be added at any time."""
+        """Return the alternatives by name; called at each use, so that they may be added at any time."""
         raise NotImplementedError
 
     @classmethod
@@ -160,18 +160,13 @@ class Tagged:
 
 
 def to_plain(options: Any) -> dict[str, Any]:
-    """Return nested options as JSON knows them."""
+    """Return the JSON form of nested options."""
     plain: dict[str, Any] = TypeAdapter(type(options)).dump_python(options, mode="json")
     return plain
 
 
 def from_plain(kind: type[Options], plain: Mapping[str, Any], source: str = "options") -> Options:
-    """Undo `to_plain`; fields that are not given keep their defaults.
-
-    Args:
-        kind: Class of the options.
-        plain: Their JSON form.
-        source: Where it is from, for messages.
+    """Undo `to_plain`; missing fields keep their defaults, and messages begin with `source`.
 
     Raises:
         IgcamError: A name is unknown, or a value does not fit its field.
@@ -190,11 +185,11 @@ def with_setting(
     """Return options with fields changed.
 
     Args:
-        options: What is to be changed.
-        settings: Each as `igcam.guide.learn.head.epochs=20`, its value in JSON or text that is taken as it is. Fields
-            that must fit each other are given together. The options in a field of several kinds go by its name or by
-            that of their kind; a name in place of them stands for the defaults, which later settings may change.
-        new_name: Tells what an option of earlier versions is called now, for messages.
+        options: The options before.
+        settings: Each as `igcam.guide.learn.head.epochs=20`, its value in JSON or plain text. Fields that must fit each
+            other are given together. Alternative options go by the name of their field or by their own; their name as
+            a value stands for their defaults.
+        new_name: Returns the present name of an option of earlier versions, for messages.
 
     Raises:
         IgcamError: There is no such option, or the value does not fit it.
@@ -253,13 +248,13 @@ def _assign(kind: Any, plain: dict[str, Any], path: Sequence[str], value: Any, b
     name, *rest = path
     known = kind.__pydantic_fields__
     if name not in known:
-        # Options of one of several kinds go by the name of their kind too.
+        # Alternative options go by their own name too.
         tagged = (item for item in known if _is_tagged(kind, item) and (plain.get(item) or {}).get("name") == name)
         name = next(tagged, name)
     if name not in known:
         raise ValueError(f"there is no option {before}{name}{_nearest(name, known, before)}")
     if not rest:
-        if isinstance(value, str) and _is_tagged(kind, name):
+        if isinstance(value, str) and _is_tagged(kind, name) and value in _held(kind, name).kinds():
             value = {"name": value, **to_plain(_held(kind, name).kind(value)())}
         plain[name] = value
         return
@@ -270,7 +265,7 @@ def _assign(kind: Any, plain: dict[str, Any], path: Sequence[str], value: Any, b
 
 
 def _held(kind: Any, name: str) -> Any:
-    """Return the class of options that a field holds, or the base of them; None if it holds no options."""
+    """Return the class of options that a field holds, or the base of its alternatives; None for other fields."""
     hint = kind.__pydantic_fields__[name].annotation
     held = (item for item in (hint, *get_args(hint)) if isinstance(item, type))
     return next((item for item in held if is_dataclass(item) or issubclass(item, Tagged)), None)
@@ -282,7 +277,7 @@ def _is_tagged(kind: Any, name: str) -> bool:
 
 
 def _inner(kind: Any, name: str, value: Any) -> Any:
-    """Return the class of the options that this value of a field is the JSON form of; None if it is of none."""
+    """Return the class of options whose JSON form this value of a field is, if any."""
     held = _held(kind, name)
     if not isinstance(value, Mapping):
         return None
@@ -295,19 +290,19 @@ def _nearest(name: str, known: Collection[str], before: str) -> str:
 
 
 def _in_one_line(kind: Any, error: ValidationError, plain: Mapping[str, Any]) -> str:
-    """Return what pydantic found, each value by its dotted name."""
+    """Return the findings of pydantic, each with its dotted name."""
     found: dict[str, str] = {}
     for item in error.errors(include_url=False):
-        place = list(item["loc"])
-        if place and isinstance(place[0], int):
-            place[0] = [*kind.__pydantic_fields__, *map(str, range(place[0] + 1))][place[0]]
-        names = [part for part in place if isinstance(part, str)]
+        path = list(item["loc"])
+        if path and isinstance(path[0], int):
+            path[0] = [*kind.__pydantic_fields__, *map(str, range(path[0] + 1))][path[0]]
+        names = [part for part in path if isinstance(part, str)]
         name = ".".join(names)
         if item["type"].startswith("unexpected"):
             found[name] = _unknown(kind, names, plain)
             continue
-        # Of missing items all are told, so that the last one counts them.
-        count = place[-1] + 1 if place and isinstance(place[-1], int) else 0
+        # The last of several missing items counts them.
+        count = path[-1] + 1 if path and isinstance(path[-1], int) else 0
         rule = _rule(item["type"], item["input"], {**item.get("ctx", {}), "default": item["msg"]}, count)
         if count or name not in found:
             found[name] = f"{name} {rule}" if rule.startswith("must ") else ".".join([*names, rule])

@@ -22,16 +22,14 @@ def available_cores() -> int:
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
-    """Yield the results of `work` in the order of the items, computed in threads.
+    """Yield the results of `work` in the order of the items, computed in threads that share the cores for BLAS.
 
-    Refinement spends its time in compiled loops, which leave other threads free to run. A few items at most are
-    under way, so that memory stays bounded however many there are. While work is under way NumPy's products of
-    matrices have each thread's share of the cores.
+    A few items at most are in work, so that memory stays bounded however many there are.
 
     Args:
-        work: Called with one item at a time; may be called from several threads at once.
+        work: Called with one item at a time, from several threads at once.
         items: Any number; read as results are taken.
-        workers: Threads; None is one a core that this process may use.
+        workers: Threads; None is one for each core that this process may use.
 
     Raises:
         ValueError: There is less than one worker.
@@ -43,34 +41,29 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     threads = ThreadPoolExecutor(count)
     limits = threadpool_limits(max(1, cores // count), user_api="blas")
     try:
-        under_way: deque[Future[Result]] = deque()
+        begun: deque[Future[Result]] = deque()
         for item in items:
-            under_way.append(threads.submit(work, item))
-            if len(under_way) > 2 * count:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            begun.append(threads.submit(work, item))
+            if len(begun) > 2 * count:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
     finally:
-        # After an error or an interruption, what waits is not begun.
         threads.shutdown(cancel_futures=True)
         limits.restore_original_limits()
 
 
-MAX_WORKERS = 8
-"""Threads by default at most, as each holds a batch of photos."""
-
-
 def default_workers() -> int:
-    """Return one thread a core that this process may use, up to `MAX_WORKERS`."""
-    return min(available_cores(), MAX_WORKERS)
+    """Return one thread for each core that this process may use, at most 8, as each holds a batch of photos."""
+    return min(available_cores(), 8)
 
 
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
-    """Give each of the threads that are started inside its share of torch's threads.
+    """Give each of several threads that run networks its share of torch's threads.
 
-    Torch cuts an operation into equal parts and waits for the slowest, so that a network on all cores loses whatever a
-    thread that draws takes of one of them. Networks on a core or two each lose nothing.
+    Torch splits an operation into equal parts and waits for the slowest: a network on all cores is slowed down by any
+    other work, networks on a core or two each are not.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before // workers))

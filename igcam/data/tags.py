@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from igcam.core.files import write_text
+from igcam.core.files import write_csv
 from igcam.data.findings import Finding
 from igcam.data.masks import BACKGROUND
 
@@ -106,11 +106,7 @@ def write_tag_table(path: str | Path, tags: Mapping[str, Sequence[str]]) -> None
     Raises:
         IgcamError: The disk is full or the folder cannot be written.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["image", "tags"])
-    writer.writerows([image, ";".join(names)] for image, names in tags.items())
-    write_text(path, stream.getvalue())
+    write_csv(path, ["image", "tags"], ([image, ";".join(names)] for image, names in tags.items()))
 
 
 def clean_name(cell: str) -> str:

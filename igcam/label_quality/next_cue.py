@@ -16,9 +16,8 @@ Array = NDArray[np.float64]
 RESOLVED: Mapping[str, float] = {"point": 0.45, "scribble": 0.68, "box": 0.7, "mask": 1.0}
 """Fraction of an image's uncertainty that a kind of cue resolves.
 
-From the gap between tags and masks that models trained on each kind close on VOC 2012: 29.8 mIoU with tags, 42.7
-with a point, 49.1 with scribbles, 58.3 with masks (Bearman et al., ECCV 2016). Boxes were not in that comparison;
-0.7 is our assumption.
+Share of the gap between tags and masks on VOC 2012: 29.8 mIoU with tags, 42.7 with a point, 49.1 with scribbles, 58.3
+with masks (Bearman et al., ECCV 2016). They had no boxes; 0.7 is our assumption.
 """
 
 
@@ -29,11 +28,11 @@ class Proposal:
     image: int
     """Index of the image."""
     kind: str
-    """Kind of cue to draw."""
+    """Kind of cue."""
     seconds: float
     """Annotation time beyond the tags."""
     gain: float
-    """Uncertainty that it resolves, in this image and similar ones, given the proposals before it in the list."""
+    """Uncertainty that it resolves, in this image and similar ones, given the proposals before it."""
 
 
 def next_cues(
@@ -44,17 +43,12 @@ def next_cues(
     annotated: Mapping[int, float] | None = None,
     bandwidth: float = 0.5,
 ) -> list[Proposal]:
-    """Choose the cues that resolve the most uncertainty within the budget.
+    """Choose the cues that resolve the most uncertainty within the budget, in the order of the choice.
 
     A cue of kind k on image i resolves the fraction r_k s(i, j) of the uncertainty u_j of image j, with s the
-    similarity of their features. A set S of cues resolves
-
-        F(S) = sum_j u_j max_{(i, k) in S} r_k s(i, j),
-
-    a facility-location function, monotone and submodular: a near duplicate of a chosen image adds next to nothing.
-    The greedy choice by gain per second is compared with the greedy choice by gain alone, and the better one is
-    returned, which is within a constant of the optimum (Leskovec et al., KDD 2007). An image is proposed at most
-    once.
+    similarity of their features. A set S of cues resolves F(S) = sum_j u_j max_{(i, k) in S} r_k s(i, j), a
+    facility-location function, monotone and submodular. The better of the greedy choices by gain per second and by
+    gain is within a constant of the optimum (Leskovec et al., KDD 2007). An image is proposed at most once.
 
     Args:
         uncertainty: (n,), at least 0: the uncertainty of each image's maps, times any weight of the image.
@@ -63,10 +57,7 @@ def next_cues(
         prices: Kind -> seconds per image, for the kinds of `RESOLVED` that may be proposed.
         annotated: Image -> fraction of its uncertainty that its cues have resolved; it is not proposed.
         bandwidth: Of the similarity exp(-d^2 / (2 (bandwidth m)^2)), as a multiple of the median distance m
-            between images, with features of length one. The work space is n^2 numbers.
-
-    Returns:
-        The proposals in the order in which they were chosen.
+            between images, with features of length one. Memory grows with n^2.
 
     Raises:
         IgcamError: The budget or a price is not positive, or a kind is unknown: all kinds are listed.
@@ -93,11 +84,10 @@ def next_cues(
 
 
 def map_uncertainty(probabilities: ArrayLike) -> Array:
-    """Return the uncertainty of maps (n, K, h, w) of scores, float64 (n,), 0 to 1.
+    """Return the uncertainty of score maps (n, K, h, w), float64 (n,) in 0..1, by margin sampling.
 
-    One minus the margin between the two best classes, of scores normalised to sum one, mean over the locations.
-
-    Source: margin sampling (Scheffer et al., IDA 2001).
+    One minus the margin of the two best classes, of scores that sum to one, mean over locations (Scheffer et al., IDA
+    2001).
     """
     uncertainty = []
     for scores in np.asarray(probabilities):
@@ -109,13 +99,10 @@ def map_uncertainty(probabilities: ArrayLike) -> Array:
 
 
 def rarity(tags: ArrayLike) -> Array:
-    """Return the weight of each image by the rarity of its classes, float64 (n,), mean one over tagged images.
+    """Return the weight of each image, float64 (n,), by the rarity of its classes, from tags (n, C) of 0 and 1.
 
-    The sum over the tags of an image of 1 / (number of images with that class): mIoU weights rare classes like
-    common ones, and a mask shows all classes of its image.
-
-    Args:
-        tags: (n, C), 0 or 1.
+    The sum over its tags of 1 / (number of images with that class), with mean one over tagged images: mIoU weights
+    rare classes like common ones.
     """
     tags = checked_tags("tags", tags, len(np.asarray(tags)))
     shares = (tags / np.maximum(tags.sum(axis=0), 1)).sum(axis=1)
@@ -141,7 +128,7 @@ def _greedy(
     prices: Mapping[str, float],
     by_price: bool,
 ) -> list[Proposal]:
-    """Choose by gain per second or by gain alone; a gain is only updated when it leads (lazy greedy)."""
+    """Choose by gain per second or by gain (lazy greedy: a gain is only updated when it leads)."""
 
     def gain_of(image: int, kind: str) -> float:
         return float((need * np.maximum(RESOLVED[kind] * similar[image] - covered, 0)).sum())

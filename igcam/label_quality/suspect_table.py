@@ -1,4 +1,4 @@
-"""The table of suspects: written with an empty column `fix`, and applied to the tags once it is answered."""
+"""The table of suspects: written with an empty column `fix`, and applied to the tags once answered."""
 
 from __future__ import annotations
 
@@ -8,38 +8,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import write_text
+from igcam.core.files import write_csv
 from igcam.data.findings import did_you_mean
 from igcam.data.sample import Dataset
 from igcam.data.tags import write_tag_table
 from igcam.label_quality.suspects import Suspect
 
-COLUMNS = (
-    "rank",
-    "image",
-    "class",
-    "kind",
-    "probability",
-    "score",
-    "logit",
-    "neighbours",
-    "locations",
-    "change",
-    "fix",
-)
+NUMBERS = ("probability", "score", "logit", "neighbours", "locations", "change")
+COLUMNS = ("rank", "image", "class", "kind", *NUMBERS, "fix")
 REQUIRED = ("image", "class", "kind", "fix")
 YES, NO = ("yes", "y", "1", "true", "x"), ("no", "n", "0", "false", "")
 
 
 def write_suspects(path: str | Path, suspects: Sequence[Suspect]) -> None:
     """Write the table as CSV, with an empty column `fix` for the user's answers."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for rank, item in enumerate(suspects, 1):
-        numbers = (item.probability, item.score, item.logit, item.neighbours, item.locations, item.change)
-        writer.writerow([rank, item.name, item.label, item.kind, *(f"{number:.6g}" for number in numbers), ""])
-    write_text(path, stream.getvalue())
+    rows = (
+        [rank, item.name, item.label, item.kind, *(f"{getattr(item, name):.6g}" for name in NUMBERS), ""]
+        for rank, item in enumerate(suspects, 1)
+    )
+    write_csv(path, COLUMNS, rows)
 
 
 def check_unanswered(path: Path) -> None:
@@ -53,17 +40,10 @@ def check_unanswered(path: Path) -> None:
 
 
 def apply_fixes(dataset: Dataset, fixes: str | Path, out: str | Path) -> int:
-    """Write the tags of a data set with the user's corrections as a new table `image,tags`.
+    """Write the corrected tags of a data set as a new table `image,tags`, and return the number of changed tags.
 
-    Where the column `fix` of a row says yes, a `wrong` tag is removed and a `missing` one added.
-
-    Args:
-        dataset: The images of the run, with their tags.
-        fixes: A table as `write_suspects` writes it, with answers; further columns are ignored.
-        out: The new table; must not exist.
-
-    Returns:
-        Number of tags that were changed.
+    In rows of `fixes`, a table of `write_suspects`, whose column `fix` says yes, a `wrong` tag is removed and a
+    `missing` one added.
 
     Raises:
         IgcamError: `out` exists, the table cannot be read, or rows in it are wrong: all are listed.

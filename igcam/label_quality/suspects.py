@@ -1,4 +1,4 @@
-"""The most suspicious tags, with what shows them: scores, spatial maps and the effect of flipping each one."""
+"""The most suspicious tags: scores, spatial maps and the effect of flipping each one."""
 
 from __future__ import annotations
 
@@ -102,15 +102,10 @@ def find_suspects(
 
 
 def held_out_changes(features: Array, tags: Array, fitted: CrossFit, pairs: NDArray[np.int64]) -> Array:
-    """Return the predicted change of the held-out tag loss when each tag alone is flipped, float64 (k,).
+    """Return the predicted change, float64 (k,), of the held-out tag loss when each tag alone is flipped.
 
-    The mean over the folds that trained on the image.
-
-    Args:
-        features: (n, D), what `fitted` was fitted to.
-        tags: (n, C), what it was fitted to.
-        fitted: Heads without sample weights.
-        pairs: (k, 2), image and class of each tag.
+    It is the mean over the folds that trained on the image. `fitted` are heads fitted to the features (n, D) and tags
+    (n, C) without sample weights, `pairs` (k, 2) the image and class of each tag.
     """
     total = np.zeros(len(pairs))
     for k, head in enumerate(fitted.heads):

@@ -35,12 +35,7 @@ class Suspicion:
     """float64 (k,): weight of each kind of score, in its standard deviations; never negative."""
 
     def posterior(self, tags: ArrayLike, weight: float = 1.0) -> Array:
-        """Return the tag posterior, float64 (n, C): |tag - weight P(the tag is wrong)|.
-
-        Args:
-            tags: (n, C), 0 or 1: the tags that were judged.
-            weight: Weight of the odds, 0 to 1; 0 returns the tags.
-        """
+        """Return the tag posterior, float64 (n, C): |tag - weight P(the tag is wrong)|, of the judged tags (n, C)."""
         return np.asarray(np.abs(np.asarray(tags, np.float64) - weight * expit(self.log_odds)))
 
 
@@ -52,9 +47,7 @@ def fit_noise_model(scores: Sequence[ArrayLike], tags: ArrayLike) -> Suspicion:
     maximise the likelihood of the tags. Then, by Bayes' rule,
 
         log odds that a tag is wrong   = log(added / (1 - lost)) - z,
-        log odds that a tag is missing = log(lost / (1 - added)) + z,
-
-    so that wrong and missing tags stand in one ranking at their true odds.
+        log odds that a tag is missing = log(lost / (1 - added)) + z.
 
     Source: Bootkrajang and Kaban, "Label-noise Robust Logistic Regression", ECML 2012.
 
@@ -115,10 +108,9 @@ def audit_passes(
     options: AuditOptions | None = None,
     passes: int = 2,
 ) -> list[AuditPass]:
-    """Judge the tags once a pass, each pass with heads trained on the tag posterior of the pass before.
+    """Judge the tags in several passes, with heads trained on the tags, then on the posterior of the pass before.
 
-    The heads of the first pass are trained on the tags as they are, wrong ones included. Later passes score images
-    out of fold too, but the posteriors of the other images have seen an image's own tags, which leaks a little.
+    Later passes score images out of fold too, but their tags leak a little through the posteriors of other images.
 
     Args:
         average: (n, D), average-pooled features.

@@ -62,7 +62,7 @@ class TagScores:
     def typical(self, tags: ArrayLike) -> Array:
         """Return the median score of each class, float64 (C,), at the top locations of the images tagged with it.
 
-        Where no locations were scored, the logits of the images take their place.
+        The logits of the images replace those of locations that were not scored.
         """
         scores = self.logits if self.locations is None else self.locations
         pairs = zip(scores.T, np.asarray(tags).T, strict=True)
@@ -77,9 +77,8 @@ def score_tags(
 ) -> TagScores:
     """Score every class in every image without the image's own tags.
 
-    The head of the whole image sees average-pooled features next to features averaged over their top tenth of
-    locations, because a small object hardly moves an average. Both are power normalised (Perronnin et al.,
-    ECCV 2010), so that no single strong feature dominates.
+    The head of the image takes average-pooled features beside features averaged over their top tenth of locations, as
+    small objects hardly change an average. Both are power normalised (Perronnin et al., ECCV 2010).
 
     Args:
         average: (n, D), average-pooled features.
@@ -110,11 +109,10 @@ def score_tags(
 def neighbour_scores(features: ArrayLike, tags: ArrayLike, neighbours: int = 10, chunk: int = 1024) -> Array:
     """Return the log odds, float64 (n, C), of each class among the most similar other images.
 
-    Similarity is the cosine. A neighbour has weight exp(10 (cosine - 1)); the class frequency over all images
-    acts as one more neighbour.
+    A neighbour has weight exp(10 (cosine - 1)); the class frequency over all images acts as one more neighbour.
 
     Args:
-        features: (n, D), n at least 2; centre them, or all cosines are alike.
+        features: (n, D), n at least 2, centred.
         tags: (n, C), 0 or 1, or a tag posterior in [0, 1].
         neighbours: Number of neighbours, at least 1.
         chunk: Images processed at a time.

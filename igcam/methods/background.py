@@ -34,14 +34,10 @@ class BackgroundOptions:
 
 
 def with_background(activation: NDArray[np.floating], options: BackgroundOptions) -> Array:
-    """Put a background score before the maps of the classes.
-
-    Args:
-        activation: Float (C, h, w) in 0..1.
-        options: The rule.
+    """Put a background score before the maps of the classes, float (C, h, w) in 0..1.
 
     Returns:
-        float32 (C + 1, h, w); the largest score is the answer. They do not sum to one.
+        float32 (C + 1, h, w), not summing to one; the largest score is the answer.
     """
     strongest = np.asarray(activation, np.float32).max(axis=0)
     if options.rule == "power":

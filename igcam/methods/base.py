@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 Loaded = TypeVar("Loaded")
 DATA = ("photos", "tags", "cues")
-"""What of a data set can decide on a stage."""
+"""Parts of a data set that can decide on a stage."""
 
 
 class Artefacts(Protocol):
-    """What the stages of a run have left, by names `STAGE/NAME`."""
+    """The artefacts of the stages of a run, by names `STAGE/NAME`."""
 
     def file(self, artefact: str) -> Path:
-        """Return where it is: .npy for an array, .safetensors for tensors."""
+        """Return its path: .npy for an array, .safetensors for tensors."""
         ...
 
     def has(self, artefact: str) -> bool:
-        """Tell whether it is there."""
+        """Tell whether it exists."""
         ...
 
     def load_array(self, artefact: str) -> NDArray[Any]:
@@ -59,7 +59,7 @@ class Artefacts(Protocol):
 
 
 class Work(Artefacts, Protocol):
-    """What a stage works on: the data set, the network and what earlier stages have left."""
+    """What a stage works on: the data set, the network and the artefacts of earlier stages."""
 
     options: FitOptions
     classes: tuple[str, ...]
@@ -84,18 +84,15 @@ class Work(Artefacts, Protocol):
         ...
 
     def leave(self, artefact: str, value: NDArray[Any] | Mapping[str, Tensor]) -> None:
-        """Keep an array or tensors."""
+        """Write an array or tensors."""
         ...
 
 
 class Stage(ABC):
-    """A step of a method.
-
-    Subclasses are of one of three kinds: `AllImages`, `EachImage` or `Refinement`.
-    """
+    """A step of a method: subclasses are `AllImages`, `EachImage` or `Refinement`."""
 
     name: str
-    """Unique in the method; the folder of its artefacts, and what `--without` calls it."""
+    """Unique in the method; the folder of its artefacts, and its name for `--without`."""
     title: str = ""
     """A word or two for the report."""
     about: str = ""
@@ -105,7 +102,7 @@ class Stage(ABC):
     leaves: tuple[str, ...] = ()
     """Names of its own artefacts."""
     data: tuple[str, ...] = ()
-    """What of the data set decides on it beside what it reads, some of `DATA`."""
+    """Parts of the data set that decide on it besides what it reads, some of `DATA`."""
     options: object = None
     """Options that decide on it."""
     caches: tuple[str, ...] = ()
@@ -113,11 +110,11 @@ class Stage(ABC):
     optional: bool = False
     """Whether it can be switched off by `--without`."""
     scores: str = ""
-    """Which of its artefacts holds scores (N, C + 1, h, w), background first; masks are drawn of them. Empty: none."""
+    """The artefact with scores (N, C + 1, h, w), background first, from which masks are made; empty for none."""
     threshold_rule: str = ""
-    """How background is told from the classes in these scores, for the ledger."""
+    """How these scores separate background from classes, for the ledger."""
     uses_cues: bool = False
-    """Whether masks after this stage are bought with cues beside tags, for the ledger."""
+    """Whether masks after this stage use cues besides tags, for the ledger."""
 
 
 class AllImages(Stage):
@@ -153,11 +150,11 @@ class Soft:
 
 
 class Refinement(Stage):
-    """A map from soft masks to sharper ones at the size of the photo; only masks are kept of it."""
+    """A map from soft masks to sharper ones at the size of the photo; only its masks are stored."""
 
     optional = True
     uses_features: bool = False
-    """Whether it looks at `Soft.features`."""
+    """Whether it uses `Soft.features`."""
 
     @property
     def facts(self) -> Mapping[str, object]:
@@ -170,11 +167,16 @@ class Refinement(Stage):
 
 
 class Model(Protocol):
-    """What a finished run has trained, without its backbone: from features of photos to scores."""
+    """What a finished run has trained, without its backbone: from features of photos to scores.
 
-    def to(self, device: torch.device) -> Model:
+    Subclasses are frozen dataclasses of its parts.
+    """
+
+    def to(self, device: torch.device) -> Self:
         """Return the same for features on a device."""
-        ...
+        moved = {name: part.to(device) for name, part in vars(self).items() if hasattr(part, "to")}
+        copy: Self = replace(cast(Any, self), **moved)
+        return copy
 
     def scores(
         self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], tags: NDArray[np.floating] | None
@@ -193,7 +195,7 @@ class Model(Protocol):
 
     def network(self, backbone: nn.Module) -> nn.Module | None:
         """Return one network from images in [0, 1] to raw logits (N, C + 1, h, w), or None if there is none."""
-        ...
+        return None
 
 
 class MethodOptions(Tagged):
@@ -214,15 +216,15 @@ class Method(ABC, Generic[Chosen]):
     """A published method: `igcam.methods.registry.register` makes it known."""
 
     name: ClassVar[str]
-    """How runs and the command line call it."""
+    """Its name in runs and on the command line."""
     paper: ClassVar[str]
     """Source: authors, title, venue, year."""
     about: ClassVar[str]
     """The idea in a line."""
     cues: ClassVar[tuple[str, ...]] = ()
-    """Kinds of cue that it uses beside tags."""
+    """Kinds of cue that it uses besides tags."""
     needs: ClassVar[str] = ""
-    """What it needs beside the core: a ResNet, a GPU, an extra; empty for nothing."""
+    """What it needs besides the core: a ResNet, a GPU, an extra; empty for nothing."""
     maps: ClassVar[str] = ""
     """Artefact of activation maps as scores (N, C + 1, h, w), by which IG-CAM can be guided; empty if it has none."""
     options: ClassVar[type[MethodOptions]]
@@ -230,12 +232,7 @@ class Method(ABC, Generic[Chosen]):
 
     @abstractmethod
     def stages(self, chosen: Chosen, run: FitOptions) -> Sequence[Stage]:
-        """Return all stages that these options ask for, in order; switched-off ones are still among them.
-
-        Args:
-            chosen: Options of this method.
-            run: Options of the run.
-        """
+        """Return all stages for options of this method and of the run, in order, switched-off ones included."""
 
     @abstractmethod
     def model(self, artefacts: Artefacts, chosen: Chosen, run: FitOptions, classes: int) -> Model:

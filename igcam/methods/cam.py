@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from igcam.cams import normalise
 from igcam.core.options import options
 from igcam.methods.background import BackgroundOptions, with_background
-from igcam.methods.base import Artefacts, EachImage, Method, MethodOptions, Stage, Work
+from igcam.methods.base import Artefacts, EachImage, Method, MethodOptions, Model, Stage, Work
 from igcam.methods.classify import Classifier, Classify, ClassifyOptions, tagged_activation
 from igcam.methods.network import network_stages
 from igcam.methods.options import FitOptions
@@ -68,17 +68,13 @@ class ActivationMaps(EachImage):
 
 
 @dataclass(frozen=True)
-class CamModel:
-    """A classifier that is applied at each location; photos without tags get them from the tag prior."""
+class CamModel(Model):
+    """A classifier that is applied at each location; the tag prior predicts the tags of photos without."""
 
     classifier: Classifier
     background: BackgroundOptions
     reduction: Reduction
     prior: ImagePrior
-
-    def to(self, device: torch.device) -> CamModel:
-        """Return the same for features on a device."""
-        return replace(self, reduction=self.reduction.to(device), prior=self.prior.to(device))
 
     @torch.inference_mode()
     def scores(
@@ -86,17 +82,10 @@ class CamModel:
     ) -> tuple[Array, Array]:
         """Return activation maps beside a background score, and features; see `igcam.methods.base.Model`."""
         last = mean_over_views([levels[-1] for levels in views], flips)
-        deep = (
-            mean_over_views([self.reduction(levels)[:, -self.reduction.depth :] for levels in views], flips)
-            .cpu()
-            .numpy()
-        )
+        deep = mean_over_views([self.reduction(levels)[:, -self.reduction.depth :] for levels in views], flips)
         present = self.prior.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
         maps = [self._one(*item) for item in zip(last.cpu().numpy(), present, strict=True)]
-        return np.stack(maps), deep
-
-    def network(self, backbone: nn.Module) -> None:
-        """Return None: it has no head of its own."""
+        return np.stack(maps), deep.cpu().numpy()
 
     def _one(self, feature: Array, present: NDArray[np.generic]) -> Array:
         activation = torch.from_numpy(self.classifier.activation_maps(feature))

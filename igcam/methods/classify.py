@@ -1,8 +1,8 @@
-"""Stage `classify`: a linear head on average-pooled features learns the tags."""
+"""Stage `classify`: a linear head on average-pooled features, trained on the tags."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -41,15 +41,8 @@ class Classifier:
     scale: float
     """Factor of the pooled features."""
 
-    def image_logits(self, pooled: NDArray[np.floating]) -> Array:
-        """Return raw logits, float32 (N, C), of pooled features (N, D)."""
-        return self.head.logits(np.asarray(pooled, np.float64) * self.scale).astype(np.float32)
-
     def activation_maps(self, feature: Array) -> Array:
-        """Return raw maps w_c . f(u), float32 (C, h, w), of a feature (D, h, w); the bias is left out.
-
-        Source: Zhou et al., CVPR 2016.
-        """
+        """Return raw maps w_c . f(u), float32 (C, h, w), of a feature (D, h, w), without bias (Zhou et al., 2016)."""
         weight = torch.from_numpy((self.head.weight * self.scale).astype(np.float32))
         maps: Array = class_activation_maps(torch.from_numpy(feature)[None], weight, relu=False)[0].numpy()
         return maps
@@ -66,12 +59,7 @@ class Classifier:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Classifier:
-        """Undo `tensors`.
-
-        Raises:
-            KeyError: A tensor is missing.
-            ValueError: They do not fit each other.
-        """
+        """Undo `tensors`; KeyError if one is missing, ValueError if they do not fit each other."""
         weight, bias = weight_and_bias(tensors)
         l2, gradient_norm, steps, scale = tensors["l2_gradient_steps_scale"].tolist()
         return cls(LinearHead(weight.numpy(), bias.numpy(), l2, gradient_norm, int(steps)), scale)
@@ -108,21 +96,7 @@ def classify(inputs: Inputs, options: ClassifyOptions) -> Classifier:
 
 
 def tagged_activation(inputs: Inputs, classifier: Classifier, index: int, tags: NDArray[np.generic]) -> Array:
-    """Return the normalised activation maps of an image, float32 (C, h, w) in 0..1, zero for untagged classes.
-
-    Args:
-        inputs: Features.
-        classifier: Fitted to them.
-        index: The image.
-        tags: (C,) of 0 and 1: whose maps are wanted.
-    """
+    """Return the normalised activation maps of an image, float32 (C, h, w) in 0..1, zero where `tags` (C,) are 0."""
     maps = torch.from_numpy(classifier.activation_maps(inputs.last_level(index)))
     kept: Array = (normalise(maps) * torch.from_numpy(np.asarray(tags, np.float32))[:, None, None]).numpy()
     return kept
-
-
-def tagged_activations(inputs: Inputs, classifier: Classifier, tags: NDArray[np.generic]) -> Iterator[Array]:
-    """Yield the same for every image; `tags` are (N, C)."""
-    for index, present in enumerate(tags):
-        yield tagged_activation(inputs, classifier, index, present)
-        inputs.progress("activation maps", index + 1, len(tags))

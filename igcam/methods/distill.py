@@ -1,14 +1,29 @@
-"""Options of a distillation: a segmenter is trained on the masks of a run, and needs no tags."""
+"""Distillation: a segmenter is trained on the masks of a run, and needs no tags.
+
+The training is the same on one processor, on several processes and on many GPUs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from igcam.core.errors import IgcamError
 from igcam.core.options import Count, Fraction, Natural, NonNegative, ScaleRange, Seed, between, one_of, options
+from igcam.core.parallel import default_workers, shared_cores
+from igcam.core.progress import Progress
+from igcam.methods.training.head import pseudo_label_loss
+from igcam.methods.training.loading import ExampleLoader, Examples
+from igcam.methods.training.loop import Plan, Training, rate_at, scaled, total_confidence, train
 from igcam.models.segmenter import SegmenterOptions
 
-REGIMES = ("frozen", "finetune")
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @options
@@ -17,7 +32,7 @@ class DistillOptions:
 
     segmenter: SegmenterOptions = field(default_factory=SegmenterOptions)
     """The decoder."""
-    regime: Annotated[str, one_of(REGIMES)] = "frozen"
+    regime: Annotated[str, one_of(("frozen", "finetune"))] = "frozen"
     """`frozen`: features of the backbone are computed once and the decoder is trained; `finetune`: the backbone is
     trained too, on photos that are augmented anew in each epoch."""
     size: Annotated[int, between(32, 4096, or_zero=True)] = 0
@@ -61,3 +76,83 @@ class DistillOptions:
     """Finetune regime: strength of random changes of brightness, contrast and saturation."""
     seed: Seed = 0
     """Seeds all that is random."""
+
+
+def train_segmenter(
+    training: Training,
+    examples: Examples,
+    options: DistillOptions,
+    accelerator: Accelerator,
+    save: Callable[[Training], None],
+    progress: Progress,
+    task: str = "train the segmenter",
+    workers: int = 0,
+) -> None:
+    """Train in place, from the last finished epoch.
+
+    Order, augmentation and dropout depend on seed, epoch and update only, so that a resumed training ends as an
+    undisturbed one. The loss is the mean over all locations of an update, weighted by confidence, however many
+    processes and parts share it.
+
+    Args:
+        training: Network, optimiser and teacher.
+        examples: The images.
+        options: The schedule.
+        accelerator: Devices and processes.
+        save: Called by the main process after each epoch.
+        progress: Called by it after each update.
+        task: Passed to `progress`.
+        workers: Threads or processes that load images; 0 is one a core, 8 at most.
+
+    Raises:
+        IgcamError: There are more processes than images an update, or an image cannot be loaded.
+    """
+    count = len(examples)
+    updates, epochs = batches_of(count, options), epochs_of(count, options)
+    if count // updates < accelerator.num_processes:
+        raise IgcamError(
+            f"batch_size: an update of {count // updates} images is too small for {accelerator.num_processes} processes"
+        )
+    training.model.to(memory_format=torch.channels_last)
+    gpu = accelerator.device.type != "cpu"
+    # Augmentation is many short steps of Python, which keep a GPU waiting.
+    loader = ExampleLoader(examples, workers or default_workers(), processes=gpu and options.regime == "finetune")
+    plan = Plan(
+        epochs,
+        updates,
+        lambda epoch: loader.updates(_shares(count, updates, epoch, options, accelerator), epoch),
+        [pseudo_label_loss],
+        scaled(training.optimiser, lambda step: rate_at(step, epochs * updates)),
+        weight=total_confidence,
+        # In the first updates the average is shorter, so that it forgets the start.
+        averaging=lambda step: min(options.averaging, step / (step + 10)),
+        seed=options.seed,
+        after_update=lambda done, total: progress(task, done, total),
+        after_epoch=save,
+    )
+    # Beside a GPU the cores belong to those that load, one each.
+    with shared_cores(torch.get_num_threads() if gpu else 1), loader, torch.random.fork_rng():
+        train(training, plan, accelerator)
+
+
+def _shares(
+    count: int, updates: int, epoch: int, options: DistillOptions, accelerator: Accelerator
+) -> list[tuple[NDArray[np.intp], int]]:
+    """Return this process's images of every update of an epoch, and their number of parts."""
+    order = np.random.default_rng([options.seed, epoch]).permutation(count)
+    shares = []
+    for chosen in np.array_split(order, updates):
+        mine = chosen[accelerator.process_index :: accelerator.num_processes]
+        # As many in all processes, which wait for each other in every part.
+        shares.append((mine, min(options.accumulate, len(chosen) // accelerator.num_processes)))
+    return shares
+
+
+def batches_of(count: int, options: DistillOptions) -> int:
+    """Return the number of updates an epoch."""
+    return max(1, round(count / options.batch_size))
+
+
+def epochs_of(count: int, options: DistillOptions) -> int:
+    """Return the number of epochs."""
+    return max(options.epochs, -(-options.min_steps // batches_of(count, options)))

@@ -19,7 +19,7 @@ from igcam.models.views import View, mean_over_views
 Array = NDArray[np.float32]
 
 SAMPLED_LOCATIONS = 40_000
-"""Places that the principal components are fitted to."""
+"""Locations to which the principal components are fitted."""
 
 
 def views_of(size: int, flip: bool) -> tuple[View, ...]:
@@ -28,54 +28,35 @@ def views_of(size: int, flip: bool) -> tuple[View, ...]:
 
 
 def build_features(
-    bank: FeatureBank,
-    images: Sequence[Path],
-    components: Sequence[int],
-    folder: Path,
-    seed: int,
-    progress: Progress,
+    bank: FeatureBank, images: Sequence[Path], components: Sequence[int], folder: Path, seed: int, progress: Progress
 ) -> Reduction:
-    """Fill the bank, fit the reduction to these images, and write pooled.npy and reduced.npy.
+    """Fill the bank, fit the reduction to these images, and write pooled.npy, reduced.npy and reduction.safetensors.
 
-    Memory holds the features of one image and a sample of places.
+    Memory holds the features of one image and a sample of locations.
     """
     bank.fill(images, progress=lambda done, total: progress("compute features", done, total))
     random = np.random.default_rng(seed)
-    per_image = max(1, SAMPLED_LOCATIONS // len(images))
     samples: list[list[Array]] = [[] for _ in components]
-    for done, image in enumerate(images):
-        for levels, level in zip(samples, bank.read(image), strict=True):
-            levels.append(sample_locations(level, per_image, random))
-        progress("sample features", done + 1, len(images))
+    for done, image in enumerate(images, start=1):
+        for sample, level in zip(samples, bank.read(image), strict=True):
+            sample.append(sample_locations(level, max(1, SAMPLED_LOCATIONS // len(images)), random))
+        progress("sample features", done, len(images))
     reduction = fit_reduction([np.concatenate(level) for level in samples], components)
-    pooled, reduced = reduce_images(bank, images, reduction, folder / "reduced.npy.part", progress)
-    write_array(folder / "pooled.npy", pooled)
-    reduced.flush()
-    os.replace(folder / "reduced.npy.part", folder / "reduced.npy")
-    write_tensors(folder / "reduction.safetensors", reduction.tensors())
-    return reduction
-
-
-def reduce_images(
-    bank: FeatureBank, images: Sequence[Path], reduction: Reduction, file: Path, progress: Progress
-) -> tuple[Array, np.memmap]:
-    """Return pooled features (N, D) and the reduced ones, float16 (V, N, k, h, w), mapped from a new file."""
-    pooled: Array | None = None
-    mapped = None
+    first = bank.read(images[0])
+    pooled = np.zeros((len(images), len(first[-1])), np.float32)
+    part, shape = folder / "reduced.npy.part", reduce_one(reduction, first).shape
+    reduced = open_memory_map(part, (len(bank.views), len(images), *shape))
     for index, image in enumerate(images):
         for row, view in enumerate(bank.views):
             levels = bank.read(image, view)
-            mean = levels[-1].astype(np.float32).mean(axis=(1, 2)) / len(bank.views)
-            reduced = reduce_one(reduction, levels)
-            if pooled is None or mapped is None:
-                pooled = np.zeros((len(images), len(mean)), np.float32)
-                mapped = open_memory_map(file, (len(bank.views), len(images), *reduced.shape))
-            pooled[index] += mean
-            mapped[row, index] = reduced
+            pooled[index] += levels[-1].astype(np.float32).mean(axis=(1, 2)) / len(bank.views)
+            reduced[row, index] = reduce_one(reduction, levels)
         progress("reduce features", index + 1, len(images))
-    if pooled is None or mapped is None:
-        raise ValueError("images must not be empty")
-    return pooled, mapped
+    write_array(folder / "pooled.npy", pooled)
+    reduced.flush()
+    os.replace(part, folder / "reduced.npy")
+    write_tensors(folder / "reduction.safetensors", reduction.tensors())
+    return reduction
 
 
 def reduce_one(reduction: Reduction, levels: Sequence[NDArray[np.float16]]) -> NDArray[np.float32]:

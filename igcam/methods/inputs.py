@@ -17,11 +17,6 @@ from igcam.supervision.constraints import AnnotatedImage, CueConstraint
 Array = NDArray[np.float32]
 
 
-def no_proposals(index: int, feature: Array) -> Masks | None:
-    """Have no proposals."""
-    return None
-
-
 @dataclass(frozen=True)
 class Inputs:
     """N images with their features in V views (plain, mirrored); large arrays are memory-mapped."""
@@ -38,7 +33,7 @@ class Inputs:
     """Index -> float32 (D', h', w'): the features that are grouped into proposals."""
     image: Callable[[int, int], NDArray[np.uint8]]
     """Index, size -> uint8 (size, size, 3): the photo squashed to a square."""
-    proposals: Callable[[int, Array], Masks | None] = no_proposals
+    proposals: Callable[[int, Array], Masks | None] = lambda index, feature: None
     """Index, features of `grouping` -> bool (P, rows, columns): further proposals for the photo, of any size."""
     annotated: Mapping[int, AnnotatedImage] = field(default_factory=dict)
     """Index -> cues, of the images that have some."""
@@ -69,9 +64,8 @@ class Inputs:
     @property
     def masked(self) -> NDArray[np.bool_]:
         """Which images have a mask of the whole image, bool (N,)."""
-        return np.array(
-            [index in self.annotated and self.annotated[index].whole for index in range(len(self.tags))], bool
-        )
+        whole = {index for index, annotated in self.annotated.items() if annotated.whole}
+        return np.isin(np.arange(len(self.tags)), list(whole))
 
     def at_map_size(self, maps: NDArray[np.floating]) -> Array:
         """Return maps (K, h', w') of any level at the size of the reduced maps, float32 (K, h, w)."""

@@ -21,18 +21,12 @@ def network_stages(run: FitOptions) -> tuple[Stage, ...]:
 
 
 def open_backbone(artefacts: Artefacts, run: FitOptions, chosen: BackboneOptions | None = None) -> Backbone:
-    """Build the backbone of a run.
-
-    Args:
-        artefacts: Hold its weights in the finetune regime.
-        run: Options of the run.
-        chosen: Replaces its backbone options, such as for other levels; weights stay those of the run.
-    """
+    """Build the backbone of a run, with its trained weights; `chosen` replaces its options, such as the levels."""
     chosen = chosen or run.backbone
     if run.regime == "finetune":
         chosen = replace(chosen, weights=artefacts.file("finetune/backbone"), pretrained=False)
     with torch.random.fork_rng(devices=[]):
-        # Random weights, where no others are asked for, must be the same in every process.
+        # Random weights must be the same in every process.
         torch.manual_seed(run.seed)
         return build_backbone(chosen)
 
@@ -50,11 +44,11 @@ class Finetune(AllImages):
         self.options = _network(run) | {"finetune": run.finetune}
 
     def run(self, work: Work) -> Mapping[str, object]:
-        """Train in a fork of the random state, so that nothing else depends on it."""
+        """Train in a fork of the random state."""
         run = work.options
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
-            # The tags train the last level; the inner ones are taken along.
+            # The loss is on the last level, which trains the inner ones too.
             backbone = build_backbone(replace(run.backbone, levels=run.backbone.levels[-1:]))
             localiser = Localiser(backbone, len(work.classes), run.finetune.pooling)
             curve = finetune(localiser, work.images, work.tags, run.size, run.finetune, run.seed, work.progress)

@@ -65,13 +65,11 @@ class FitOptions:
     def __post_init__(self) -> None:
         levels = len(self.backbone.levels)
         if len(self.components) != levels:
-            raise ValueError(
-                f"components must have one number for each of the {levels} levels, got {len(self.components)}"
-            )
+            given = len(self.components)
+            raise ValueError(f"components must have one number for each of the {levels} levels, got {given}")
         if not -levels <= self.grouping_level < levels:
-            raise ValueError(
-                f"grouping_level must be the index of one of the {levels} levels, got {self.grouping_level}"
-            )
+            given = self.grouping_level
+            raise ValueError(f"grouping_level must be the index of one of the {levels} levels, got {given}")
         optional = [stage.name for stage in self._declared() if stage.optional]
         wrong = [name for name in self.without if name not in optional]
         if wrong:
@@ -106,11 +104,7 @@ class FitOptions:
         return tuple(stage for stage in self.stages if isinstance(stage, Refinement))
 
     def leave_out(self, stages: Sequence[str]) -> FitOptions:
-        """Return the options with optional stages switched off.
-
-        Raises:
-            IgcamError: A stage is unknown, or cannot be switched off.
-        """
+        """Return the options with optional stages switched off; IgcamError for other stages."""
         return dataclasses.replace(self, without=tuple(dict.fromkeys((*self.without, *stages))))
 
     @property

@@ -1,8 +1,7 @@
-"""The methods that are known, by name; a module of this package registers its method when it is imported."""
+"""All methods by name; a module of this package registers its method when it is imported."""
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
 from functools import cache
 from importlib import import_module
@@ -16,11 +15,7 @@ _KNOWN: dict[str, Method[Any]] = {}
 
 
 def register(kind: type[Method[Any]]) -> type[Method[Any]]:
-    """Make a method known; a decorator of its class.
-
-    Raises:
-        ValueError: Another class has this name.
-    """
+    """Register the method of a class: a decorator; ValueError if another class has this name."""
     if kind.name in _KNOWN and type(_KNOWN[kind.name]).__qualname__ != kind.__qualname__:
         raise ValueError(f"{kind.name}: two methods of this name")
     _KNOWN[kind.name] = kind()
@@ -33,25 +28,8 @@ def methods() -> dict[str, Method[Any]]:
     return dict(sorted(_KNOWN.items()))
 
 
-def find(name: str) -> Method[Any]:
-    """Return the method of this name.
-
-    Raises:
-        IgcamError: There is none; the nearest name is told.
-    """
-    known = methods()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0)
-        raise IgcamError(f"method must be one of {', '.join(known)}, got {name!r}; did you mean {near[0]}?")
-    return known[name]
-
-
 def method_of(options: MethodOptions) -> Method[Any]:
-    """Return the method whose options these are.
-
-    Raises:
-        IgcamError: They are of no registered method.
-    """
+    """Return the method whose options these are; IgcamError if there is none."""
     for method in methods().values():
         if type(options) is method.options:
             return method

@@ -28,7 +28,7 @@ class TagPrior(AllImages):
     data = ("tags",)
 
     def __init__(self, inputs: Opened = plain_inputs, reads: tuple[str, ...] = ()) -> None:
-        """Train on other inputs than the plain ones, for which `reads` is read."""
+        """Take the inputs to train on, and the further artefacts that they read."""
         self._inputs, self.reads = inputs, (*self.reads, *reads)
 
     def run(self, work: Work) -> Mapping[str, object]:
@@ -39,16 +39,7 @@ class TagPrior(AllImages):
 
 
 def open_image_prior(artefacts: Artefacts, weight: float, object_weight: float = 0.0) -> ImagePrior:
-    """Load the tag prior, and the object prior where it has a weight.
-
-    Args:
-        artefacts: Of a run.
-        weight: Of the tag prior.
-        object_weight: Of the object prior; 0 leaves it out.
-
-    Raises:
-        IgcamError: A file is missing or damaged.
-    """
+    """Load the tag prior, and the object prior where it has a weight; IgcamError if a file is missing or damaged."""
     tagger = artefacts.load("tagger/tagger", Tagger.from_tensors)
     objects = artefacts.load("objects/tagger", Tagger.from_tensors) if object_weight > 0 else None
     return ImagePrior(tagger, weight, objects, object_weight)

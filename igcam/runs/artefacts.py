@@ -1,4 +1,4 @@
-"""What the stages of a run have left, on disk: arrays as .npy, tensors as safetensors."""
+"""The artefacts of the stages of a run on disk: arrays as .npy, tensors as safetensors."""
 
 from __future__ import annotations
 
@@ -22,15 +22,11 @@ OLD_NAMES = {
     "reweight/pseudo_labels": "reweight/targets",
     "reweight/confidence": "reweight/trust",
 }
-"""Artefacts that version 0.1.0 called otherwise."""
+"""Names of artefacts in version 0.1.0."""
 
 
 class RunArtefacts:
-    """The artefacts of one run; see `igcam.methods.base.Artefacts`.
-
-    Args:
-        run: The run folder.
-    """
+    """The artefacts of one run; see `igcam.methods.base.Artefacts`."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -45,23 +41,15 @@ class RunArtefacts:
         return self._path(artefact, ".npy")
 
     def has(self, artefact: str) -> bool:
-        """Tell whether it is there."""
+        """Tell whether it exists."""
         return self.file(artefact).is_file()
 
     def load_array(self, artefact: str) -> NDArray[Any]:
-        """Return an array, memory-mapped, read-only.
-
-        Raises:
-            IgcamError: It is missing or damaged.
-        """
+        """Return an array, memory-mapped, read-only; IgcamError if it is missing or damaged."""
         return read_array(self.file(artefact), mmap=True)
 
     def load(self, artefact: str, parse: Callable[[dict[str, Tensor]], Loaded]) -> Loaded:
-        """Return what `parse` makes of tensors.
-
-        Raises:
-            IgcamError: The file is missing or damaged, or does not fit.
-        """
+        """Return what `parse` makes of tensors; IgcamError if the file is missing or damaged, or does not fit."""
         path = self._path(artefact, ".safetensors")
         tensors = read_tensors(path)
         what = parse.__qualname__.split(".")[0]
@@ -74,7 +62,7 @@ class RunArtefacts:
             raise IgcamError(f"{path}: is no file of a {what}: {' '.join(str(error).split())[:200]}") from error
 
     def leave(self, artefact: str, value: NDArray[Any] | Mapping[str, Tensor]) -> None:
-        """Keep an array or tensors."""
+        """Write an array or tensors."""
         if isinstance(value, Mapping):
             write_tensors(self._path(artefact, ".safetensors"), dict(value))
         else:

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from igcam.data.masks import MaskFile
-from igcam.data.sample import Dataset, Sample
 from igcam.core.errors import IgcamError
 from igcam.core.files import digest, read_json
+from igcam.data.masks import MaskFile
+from igcam.data.sample import Dataset, Sample
 
 
 def dataset_to_plain(dataset: Dataset) -> dict[str, Any]:
@@ -32,39 +32,25 @@ def dataset_to_plain(dataset: Dataset) -> dict[str, Any]:
 
 
 def read_dataset_file(path: Path) -> Dataset:
-    """Read what `dataset_to_plain` gave, without cues.
+    """Read a data set that `dataset_to_plain` gave, without cues.
 
     Raises:
         IgcamError: The file is missing or is not of this form.
     """
-    content = read_json(path)
+    content = read_samples(path)
     try:
-        samples = tuple(
-            Sample(
-                entry["name"],
-                Path(entry["image"]),
-                None if entry["tags"] is None else tuple(entry["tags"]),
-                (),
-                None
-                if entry["truth"] is None
-                else MaskFile(
-                    Path(entry["truth"]),
-                    None if entry["truth_lookup"] is None else tuple(entry["truth_lookup"]),
-                ),
-            )
-            for entry in content["samples"]
-        )
-        return Dataset(tuple(content["classes"]), samples)
+        samples = []
+        for entry in content["samples"]:
+            lookup, tags = (None if entry[key] is None else tuple(entry[key]) for key in ("truth_lookup", "tags"))
+            truth = None if entry["truth"] is None else MaskFile(Path(entry["truth"]), lookup)
+            samples.append(Sample(entry["name"], Path(entry["image"]), tags, (), truth))
+        return Dataset(tuple(content["classes"]), tuple(samples))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise IgcamError(f"{path}: is not a list of samples: {error!r}") from error
 
 
 def read_samples(path: Path) -> dict[str, Any]:
-    """Read what `dataset_to_plain` gave as it is.
-
-    Raises:
-        IgcamError: The file is missing or is not of this form.
-    """
+    """Read what `dataset_to_plain` gave as it is; raises as `read_dataset_file` does."""
     content = read_json(path)
     rows = content.get("samples") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or "classes" not in content:
@@ -73,13 +59,8 @@ def read_samples(path: Path) -> dict[str, Any]:
 
 
 def have_cues(path: Path) -> list[bool]:
-    """Return, for each image of the file, whether it had cues.
-
-    Raises:
-        IgcamError: The file is missing or is not of this form.
-    """
-    content = read_json(path)
-    try:
-        return [bool(entry["cues"]) for entry in content["samples"]]
-    except (KeyError, TypeError) as error:
-        raise IgcamError(f"{path}: is not a list of samples: {error!r}") from error
+    """Return, for each image of the file, whether it had cues; raises as `read_dataset_file` does."""
+    rows = read_samples(path)["samples"]
+    if not all("cues" in row for row in rows):
+        raise IgcamError(f"{path}: is not a list of samples: no cues")
+    return [bool(row["cues"]) for row in rows]

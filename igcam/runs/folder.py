@@ -12,14 +12,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from igcam.core.errors import IgcamError
+from igcam.core.files import check_new_folder, read_json, write_json
+from igcam.core.options import from_plain, to_plain
 from igcam.core.version import __version__
 from igcam.data.sample import Dataset
-from igcam.core.errors import IgcamError
-from igcam.core.files import read_json, write_json
+from igcam.methods.options import FitOptions
 from igcam.runs.dataset_file import dataset_to_plain
 from igcam.runs.old_options import modernised_run
-from igcam.core.options import from_plain, to_plain
-from igcam.methods.options import FitOptions
 
 
 class RunFolder:
@@ -30,7 +30,7 @@ class RunFolder:
         environment.json   versions
         log.txt            what happened when
         features/          pooled and reduced features
-        stages/NAME/       arrays, heads, masks and metrics of each stage; stage.json says that it is done
+        stages/NAME/       arrays, heads, masks and metrics of each stage; stage.json marks it as done
         masks/             the masks of the last stage
         metrics.json       the metrics of all stages
 
@@ -44,7 +44,7 @@ class RunFolder:
     def begin(cls, path: str | Path, options: FitOptions, dataset: Dataset) -> Self:
         """Open a new folder, or one that holds the same run.
 
-        A run of which no stage is done yet may be begun anew with other options.
+        A run without a finished stage may be begun anew with other options.
 
         Raises:
             IgcamError: It holds another run, whose options that differ are named, or other files.
@@ -62,8 +62,8 @@ class RunFolder:
         if run.file("run.json").exists() and any(run.path.glob("stages/*/stage.json")):
             run._check_same(asked, samples)
         else:
-            if run._has_other_files():
-                raise IgcamError(f"{path}: must be new, empty or a run folder, but has other files")
+            if not run.file("run.json").exists():
+                check_new_folder(run.path, "a run folder", "samples.json", "environment.json")
             write_json(run.file("samples.json"), samples)
             write_json(run.file("environment.json"), environment())
             write_json(run.file("run.json"), asked)
@@ -71,11 +71,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open an existing run.
-
-        Raises:
-            IgcamError: There is none.
-        """
+        """Open an existing run; IgcamError if there is none."""
         run = cls(path)
         if not run.file("run.json").is_file():
             raise IgcamError(f"{path}: is not a run folder: it has no run.json")
@@ -87,7 +83,7 @@ class RunFolder:
 
     @property
     def options(self) -> FitOptions:
-        """The options that the run was begun with."""
+        """Options of the run."""
         plain = self._asked("options", dict)
         if self.version == "0.1.0":
             plain = modernised_run(plain)
@@ -103,15 +99,15 @@ class RunFolder:
 
     @property
     def version(self) -> str:
-        """The version of this library that it was begun with."""
+        """Version of this library that began it."""
         return str(self._asked("version", str))
 
     def done_file(self, stage: str) -> Path:
-        """Return the path of the file whose presence says that a stage has ended."""
+        """Return the path of the file that marks a stage as done."""
         return self.file("stages", stage, "stage.json")
 
     def is_done(self, stage: str) -> bool:
-        """Tell whether a stage has ended."""
+        """Tell whether a stage is done."""
         return self.done_file(stage).is_file()
 
     def finish(self, stage: str, seconds: float, **facts: Any) -> None:
@@ -120,7 +116,7 @@ class RunFolder:
         self.log(f"{stage}: done in {seconds:.1f} s")
 
     def facts(self, stage: str) -> dict[str, Any]:
-        """Return what `finish` wrote of a stage."""
+        """Return what `finish` wrote about a stage."""
         file = self.done_file(stage)
         facts = read_json(file)
         if not isinstance(facts, dict):
@@ -139,7 +135,7 @@ class RunFolder:
             raise IgcamError(f"{file}: cannot be written: {error.strerror or error}") from error
 
     def _asked(self, name: str, kind: type[Any]) -> Any:
-        """Return what run.json has under a name."""
+        """Return a value of run.json."""
         file = self.file("run.json")
         content = read_json(file)
         value = content.get(name) if isinstance(content, dict) else None
@@ -147,26 +143,10 @@ class RunFolder:
             raise IgcamError(f"{file}: is not of a run: {name} must be a {kind.__name__}, got {shortened(value)}")
         return value
 
-    def _has_other_files(self) -> bool:
-        """Tell whether there is anything but what a run leaves that was killed as it began."""
-        if self.file("run.json").exists() or not self.path.exists():
-            return False
-        if not self.path.is_dir():
-            return True
-        return any(
-            file.name not in ("samples.json", "environment.json") and file.suffix != ".part"
-            for file in self.path.iterdir()
-        )
-
     def _check_same(self, asked: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
-        # Options that came later have their defaults in older runs.
-        options = to_plain(self.options)
-        held = {**read_json(self.file("run.json")), "options": options}
-        differing = [
-            f"{name}: {shortened(ours)} here, {shortened(theirs)} asked"
-            for name, ours, theirs in differences(held, asked)
-            if name != "version"
-        ]
+        # Options added later have their defaults in older runs.
+        held = {**read_json(self.file("run.json")), "options": to_plain(self.options), "version": __version__}
+        differing = differences(held, asked)
         if not differing and read_json(self.file("samples.json")) != samples:
             differing = ["the images, tags, cues or true masks differ"]
         if differing:
@@ -186,18 +166,18 @@ def environment() -> dict[str, Any]:
     }
 
 
-def differences(held: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Return the dotted names of what differs in two nested dictionaries, with both values; None for what lacks."""
+def differences(held: Any, asked: Any, name: str = "") -> list[str]:
+    """Return a line for each value that differs in two nested dictionaries: its dotted name and both values."""
     if isinstance(held, dict) and isinstance(asked, dict):
         return [
             found
             for key in sorted(held.keys() | asked.keys())
             for found in differences(held.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
         ]
-    return [] if held == asked else [(name, held, asked)]
+    return [] if held == asked else [f"{name}: {shortened(held)} here, {shortened(asked)} asked"]
 
 
 def shortened(value: Any) -> str:
-    """Return how a value is written, in 60 characters at most."""
+    """Return the repr of a value, in 60 characters at most."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from igcam.data.sample import Dataset
 from igcam.core.files import digest
-from igcam.metrics.ledger import Ledger, annotation_seconds
+from igcam.data.sample import Dataset
 from igcam.methods.base import Refinement
 from igcam.methods.options import FitOptions
+from igcam.metrics.ledger import Ledger, annotation_seconds
 
 
 def run_ledger(
@@ -21,32 +22,27 @@ def run_ledger(
     stages: Sequence[str] | None = None,
     wall_seconds: float | None = None,
 ) -> Ledger:
-    """Say what masks of a run were bought with.
+    """Return the supervision and the settings behind masks of a run.
 
     Args:
-        options: The run's.
-        training: Images that it has learnt from, with the cues that it was given.
-        split: Name of the images that are scored.
-        split_size: How many they are.
+        options: Of the run.
+        training: Its training images, with their cues.
+        split: Name of the scored images.
+        split_size: Their number.
         tags_at_inference: Whether their tags were used.
-        stages: Those that took part in these masks; None for all of the run.
+        stages: Stages behind these masks; None for all of the run.
         wall_seconds: Time up to these masks.
     """
     shown = tuple(options.mask_stages if stages is None else stages)
     taking_part = [stage for stage in options.stages if stage.name in shown]
-    cues: dict[str, int] = {}
-    if any(stage.uses_cues for stage in taking_part):
-        for sample in training:
-            for kind in {cue.kind for cue in sample.cues}:
-                cues[kind] = cues.get(kind, 0) + 1
+    given = training if any(stage.uses_cues for stage in taking_part) else ()
+    cues = dict(Counter(kind for sample in given for kind in {cue.kind for cue in sample.cues}))
     rules = [stage.threshold_rule for stage in taking_part if stage.scores]
     crf = next((stage.facts for stage in taking_part if isinstance(stage, Refinement) and stage.facts), None)
     backbone = options.backbone
-    weights = "random"
+    weights = "timm" if backbone.pretrained else "random"
     if backbone.weights is not None:
         weights = f"{backbone.weights.name} sha256 {digest(backbone.weights)[:12]}"
-    elif backbone.pretrained:
-        weights = "timm"
     return Ledger(
         method=options.entry.name,
         split=split,

@@ -1,4 +1,4 @@
-"""Names that options had in version 0.1.0, for its run folders and for those who still type them."""
+"""Names of options in version 0.1.0, for its run folders and for messages."""
 
 from __future__ import annotations
 
@@ -37,16 +37,11 @@ NEW_NAMES = {
     "least_steps": "min_steps",
     "teacher_share": "teacher_weight",
 }
-"""New names by old ones; an old name that was used in several senses stands with that of the options it was in."""
+"""New names by old ones; old names of several senses stand with the name of the options around them."""
 
 
 def modernise(plain: dict[str, Any], inside: str = "") -> dict[str, Any]:
-    """Return the JSON form of options with the names of today.
-
-    Args:
-        plain: JSON form, with names of this or of that version.
-        inside: Old name of the option that holds them.
-    """
+    """Return the JSON form of options with present names; `inside` is the old name of the option that holds them."""
     return {
         _now(inside, name): modernise(value, name) if isinstance(value, dict) and name != "arguments" else value
         for name, value in plain.items()
@@ -54,7 +49,7 @@ def modernise(plain: dict[str, Any], inside: str = "") -> dict[str, Any]:
 
 
 def modernised_run(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a run of version 0.1.0, which held those of both methods, as they are today."""
+    """Return the options of a run of version 0.1.0, which held those of both methods, in their present form."""
     fitted = modernise(plain)
     name = str(fitted.get("method", "igcam"))
     of_method = dict(fitted.get(name) or {})
@@ -65,7 +60,7 @@ def modernised_run(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def new_name(name: str) -> str | None:
-    """Return what an option is called now, both by their dotted names; None if it was not renamed."""
+    """Return the present dotted name of an option; None if it was not renamed."""
     parts = name.split(".")
     now = ".".join(map(_now, ["", *parts], parts))
     return now if now != name else None

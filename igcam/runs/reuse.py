@@ -21,21 +21,20 @@ from igcam.runs.dataset_file import dataset_to_plain, read_samples
 from igcam.runs.folder import RunFolder
 
 _NETWORK = {"finetune", "features"}
-"""Stages that all later ones depend on."""
+"""Stages on which all later ones depend."""
 
 
 def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: bool) -> None:
     """Give a new run the stages of an earlier one that would come out the same, as hard links where the disk has them.
 
-    The same photos and network have the same features, the same tags then have the same classifier; new cues change
-    the guide stage and all that reads what it leaves. A stage is only reused if all that it reads is, and no photo,
-    weights or mask that it was made of is newer than it.
+    A stage is reused if its options and data are the same, all that it reads is reused, and no photo, weights or mask
+    that it depends on is newer: new cues change neither features nor classifier.
 
     Args:
         run: The new run.
         earlier: Need not be finished.
         dataset: The images of the new run.
-        bank: Whether to take the features of all levels along, which the earlier run may have in its folder.
+        bank: Whether to link the feature bank too, if the earlier run has one in its folder.
 
     Raises:
         IgcamError: The earlier run is this one, of another version or damaged; a file cannot be written.
@@ -63,12 +62,11 @@ def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: 
             continue
         if not run.is_done(stage.name):
             _link(earlier.file("stages", stage.name), run.file("stages", stage.name))
-            # Last: it says that the others are there.
             copy_file(earlier.done_file(stage.name), run.done_file(stage.name), link=True)
             run.log(f"{stage.name}: reused from {earlier.path}")
         reused.add(stage.name)
     if "features" in reused:
-        # These are named after the content that they were found in.
+        # Their files are named after their content.
         caches = [(stage.name, cache) for stage in run.options.stages for cache in stage.caches]
         for folder in (("stages", *cache) for cache in caches):
             _link(earlier.file(*folder), run.file(*folder), deep=True)
@@ -77,14 +75,14 @@ def reuse_stages(run: RunFolder, earlier: RunFolder, dataset: Dataset, *, bank: 
 
 
 def _decisions(options: FitOptions, samples: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return by stage what decides on it: names of what it reads, data and options; `samples` as in samples.json."""
+    """Return for each stage what decides on it: names of artefacts, data and options; `samples` as in samples.json."""
     images, tags, cues = ([row.get(key) for row in samples["samples"]] for key in ("image", "tags", "cues_digest"))
-    facts = {"photos": {"images": images}, "tags": {"classes": samples["classes"], "tags": tags}}
-    facts["cues"] = {"cues": cues}
+    labels = {"classes": samples["classes"], "tags": tags}
+    facts = {"photos": {"images": images}, "tags": labels, "cues": {"cues": cues}}
     return {
         stage.name: {"inputs": list(stage.reads)}
         | {name: value for kind in stage.data for name, value in facts[kind].items()}
-        | _named(_plain(stage.options))
+        | (given if isinstance(given := _plain(stage.options), dict) else {"options": given})
         for stage in options.stages
     }
 
@@ -96,10 +94,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return json.loads(json.dumps(value, default=str))
-
-
-def _named(options: Any) -> dict[str, Any]:
-    return options if isinstance(options, dict) else {"options": options}
 
 
 def _files(options: FitOptions, dataset: Dataset) -> dict[str, list[Path]]:
@@ -124,15 +118,15 @@ def _hindrance(
     if not earlier.is_done(stage):
         return "it is not done there"
     done = earlier.done_file(stage).stat().st_mtime
-    # Those that are not there are told elsewhere.
+    # Missing ones are reported elsewhere.
     newer = [file for file in files if file.exists() and file.stat().st_mtime > done]
     return f"{newer[0]} is newer" if newer else ""
 
 
 def _link(folder: Path, target: Path, *, deep: bool = False) -> None:
-    """Link the files of a folder but for those that are not whole or say that all is.
+    """Link the finished files of a folder but for stage.json and metrics.json.
 
-    Deep: those of the folders in it too, whose names tell their content, so that none that is there is linked again.
+    Deep: those of its subfolders too, which are named after their content; existing ones are kept.
     """
     for file in sorted(folder.rglob("*") if deep else folder.glob("*")):
         goal = target / file.relative_to(folder)

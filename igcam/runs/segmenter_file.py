@@ -1,11 +1,10 @@
-"""A segmenter as a folder: segmenter.safetensors with all weights, and segmenter.json, which says what they are of."""
+"""A segmenter as a folder: segmenter.safetensors with all weights, and segmenter.json with its facts."""
 
 from __future__ import annotations
-from igcam.core.options import options
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,12 +12,11 @@ from torch import Tensor
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, read_tensors, write_json, write_tensors
+from igcam.core.options import from_plain, options, to_plain
 from igcam.models.backbone import BackboneOptions, build_backbone
-from igcam.models.image_prior import ImagePrior
+from igcam.models.image_prior import ImagePrior, Tagger
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
-from igcam.models.image_prior import Tagger
 from igcam.models.weights import has_v1_strides, use_v1_strides
-from igcam.core.options import from_plain, to_plain
 
 WEIGHTS = "segmenter.safetensors"
 DESCRIPTION = "segmenter.json"
@@ -26,20 +24,20 @@ DESCRIPTION = "segmenter.json"
 
 @options
 class SegmenterFacts:
-    """What is to be known of a segmenter besides its weights."""
+    """What rebuilds a segmenter, besides its weights."""
 
     classes: tuple[str, ...]
     """Names, without background."""
     backbone: BackboneOptions
-    """The network, without a source of weights."""
+    """The backbone, without a source of weights."""
     v1_strides: bool
     """Whether the network's strides were moved, see `igcam.models.weights.use_v1_strides`."""
     segmenter: SegmenterOptions
     """The decoder."""
     tag_prior: float
-    """How far what the photo says as a whole counts; 0 where it is not asked."""
+    """Weight of the tag prior of the whole photo; 0 for none."""
     object_prior: float
-    """How far all that is like a place counts; 0 where it is not asked."""
+    """Weight of the object prior of similar locations; 0 for none."""
     size: int
     """Side of the square that photos are squashed to."""
     flip: bool
@@ -64,17 +62,13 @@ def facts_of(
 
 
 def write_segmenter(folder: Path, segmenter: Segmenter, facts: SegmenterFacts) -> None:
-    """Write both files; segmenter.json comes last and says that it is whole."""
+    """Write both files; segmenter.json comes last and marks the segmenter as complete."""
     write_tensors(folder / WEIGHTS, segmenter.state_dict())
     write_json(folder / DESCRIPTION, to_plain(facts))
 
 
 def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
-    """Read what `write_segmenter` wrote, in evaluation mode, on the CPU.
-
-    Raises:
-        IgcamError: A file is missing, damaged, or not of a segmenter.
-    """
+    """Read a segmenter in evaluation mode, on the CPU; IgcamError if a file is missing, damaged or of another kind."""
     folder = Path(folder)
     description = folder / DESCRIPTION
     plain = read_json(description)

@@ -1,4 +1,4 @@
-"""A part of the photos, chosen by their names, so that several machines can share them."""
+"""Parts of the photos by their names, for several machines."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from igcam.data.sample import Dataset
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count`.
-
-    The part of a photo depends on its name alone and stays the same when photos are added or removed.
-    """
+    """Part `index` of `count`; the part of a photo depends on its name alone."""
 
     index: int
     """1 to `count`."""
@@ -31,11 +28,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Read `i/n`.
-
-        Raises:
-            IgcamError: The text is not of this form.
-        """
+        """Read `i/n`; IgcamError for other text."""
         found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text, re.ASCII)
         if found is None:
             raise IgcamError(f"shard must be i/n with 1 <= i <= n, got {text}")

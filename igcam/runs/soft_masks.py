@@ -14,32 +14,7 @@ from igcam.supervision.constraints import CueConstraint, constrain
 
 Array = NDArray[np.float32]
 MIN_PROBABILITY = 0.1
-"""Classes that are nowhere as probable as this are not refined; matters without tags only."""
-
-
-def masks(
-    image: NDArray[np.uint8],
-    scores: NDArray[np.floating],
-    steps: Sequence[Refinement],
-    features: NDArray[np.floating] | None = None,
-    constraint: CueConstraint | None = None,
-) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield the mask as it is enlarged, named "", and after each refinement with its name.
-
-    A step is computed when it is asked for, so that the caller can time it.
-
-    Args:
-        image: uint8 (H, W, 3).
-        scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
-        steps: Refinements, in order.
-        features: Float (D, h', w') of the photo, for refinements that use them.
-        constraint: Cues on a grid of (H, W) locations, kept after every step.
-
-    Yields:
-        Name and uint8 (H, W) mask with ids 0..C.
-    """
-    for name, labels, probability in soft_masks(image, scores, steps, features, constraint):
-        yield name, labels[best_class(probability)]
+"""Classes below it everywhere are not refined; matters without tags only."""
 
 
 def soft_masks(
@@ -52,16 +27,18 @@ def soft_masks(
     side: int = 0,
     min_probability: float = MIN_PROBABILITY,
 ) -> Iterator[tuple[str, NDArray[np.uint8], Array]]:
-    """Yield the soft masks that `masks` takes the most probable class of.
+    """Yield the enlarged scores, named "", and the result of each refinement with its name.
+
+    A step is computed when it is asked for, so that the caller can time it.
 
     Args:
-        image: As for `masks`, as are `scores`, `steps`, `features` and `constraint`.
-        scores: See there.
-        steps: See there.
-        features: See there.
-        constraint: See there.
-        side: Longer side of the whole photo, where `image` is a tile of it; 0 takes that of `image`.
-        min_probability: Classes that reach it nowhere are left out.
+        image: uint8 (H, W, 3), a photo or a tile of it.
+        scores: Float (C + 1, h, w), not negative, background first; the largest is the answer.
+        steps: Refinements, in order.
+        features: Float (D, h', w') of the image, for refinements that use them.
+        constraint: Cues on a grid of (H, W) locations, kept after every step.
+        side: Longer side of the whole photo in pixels; 0 takes that of `image`.
+        min_probability: Classes below it everywhere are left out.
 
     Yields:
         Name of the step, ids uint8 (K,), and their probabilities, float32 (K, H, W).
@@ -85,7 +62,7 @@ def final_soft_mask(
     side: int = 0,
     min_probability: float = MIN_PROBABILITY,
 ) -> tuple[NDArray[np.uint8], Array]:
-    """Return ids and probabilities after the last step of `soft_masks`; only these are kept in memory."""
+    """Return ids and probabilities after the last step of `soft_masks`, with only these in memory."""
     every = soft_masks(image, scores, steps, features, side=side, min_probability=min_probability)
     ((_, labels, probability),) = deque(every, maxlen=1)
     return labels, probability
@@ -105,20 +82,15 @@ def final_mask(
 
 
 def present_classes(scores: NDArray[np.floating], min_probability: float) -> tuple[NDArray[np.uint8], Array]:
-    """Return what is worth refining: the background and the classes that are somewhere so probable.
+    """Return the background, the strongest class and all that reach `min_probability` somewhere.
 
-    Args:
-        scores: Float (C + 1, h, w), not negative, background first.
-        min_probability: Classes that reach it nowhere are left out; the strongest never is.
-
-    Returns:
-        Ids, uint8 (K,), and their scores, float32 (K, h, w), summing to one at each location.
+    Ids are uint8 (K,), their scores float32 (K, h, w), summing to one at each location. `scores` are float
+    (C + 1, h, w), not negative, background first; locations without any class become background.
     """
     strongest = scores.reshape(len(scores), -1).max(axis=1)
     labels = np.flatnonzero(strongest >= min(min_probability, float(strongest.max())))
     present: NDArray[np.uint8] = np.union1d(0, labels).astype(np.uint8)
     kept = np.asarray(scores[present], np.float32)
-    # What no class claims is background.
     kept[0] += kept.sum(axis=0) == 0
     probability: Array = kept / kept.sum(axis=0)
     return present, probability

@@ -16,7 +16,8 @@ from igcam.data.sample import Dataset
 from igcam.methods.features import views_of
 from igcam.methods.options import FitOptions
 from igcam.models.views import mean_over_views
-from igcam.runs.soft_masks import masks
+from igcam.refine.stack import best_class
+from igcam.runs.soft_masks import soft_masks
 from igcam.runs.work import RunWork
 from igcam.supervision.constraints import annotated_images
 
@@ -24,7 +25,7 @@ from igcam.supervision.constraints import annotated_images
 def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None:
     """Write stages/STAGE/masks/NAME.png for every stage, and masks/NAME.png for the last one.
 
-    Images whose masks are there are skipped, so that an interruption costs a few images at most.
+    Images that have masks are skipped, so that an interruption costs a few images at most.
     """
     run, options = work.run, work.options
     scored = [stage for stage in options.stages if stage.scores]
@@ -48,12 +49,11 @@ def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None
             follow = refinements if stage is scored[-1] else []
             deep = deep_features(reduced[:, index], options) if any(step.uses_features for step in follow) else None
             scores = np.asarray(maps[stage.name][index], np.float32)
-            # Activation maps know the tags alone.
             known = constraint if stage.uses_cues else None
-            for step, mask in masks(image, scores, follow, deep, known):
-                drawn = step or stage.name
-                spent[drawn] += (time.perf_counter() - start) / workers
-                write_mask(run.file("stages", drawn, "masks", f"{name}.png"), mask)
+            for step, labels, probability in soft_masks(image, scores, follow, deep, known):
+                shown, mask = step or stage.name, labels[best_class(probability)]
+                spent[shown] += (time.perf_counter() - start) / workers
+                write_mask(run.file("stages", shown, "masks", f"{name}.png"), mask)
                 start = time.perf_counter()
         final = run.file("stages", options.mask_stages[-1], "masks", f"{name}.png")
         write_bytes(run.file("masks", f"{name}.png"), final.read_bytes())

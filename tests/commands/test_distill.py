@@ -157,7 +157,7 @@ def test_a_damaged_segmenter_is_one_line(folder: Path, tmp_path: Path) -> None:
 
 
 def test_images_with_cues_keep_their_pseudo_labels(tmp_path: Path) -> None:
-    write_json(tmp_path / "samples.json", {"samples": [{"cues": {}}, {"cues": {"mask": 1}}]})
+    write_json(tmp_path / "samples.json", {"classes": [], "samples": [{"cues": {}}, {"cues": {"mask": 1}}]})
     assert have_cues(tmp_path / "samples.json") == [False, True]
     write_json(tmp_path / "samples.json", {"samples": [{}]})
     with pytest.raises(IgcamError, match="is not a list of samples"):

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from igcam.core import files
-from igcam.core.errors import IgcamError, check_ranges
+from igcam.core.errors import IgcamError
 
 
 def test_bytes_text_and_json_are_read_back(tmp_path: Path) -> None:
@@ -191,18 +191,9 @@ def test_several_findings_are_one_error() -> None:
     assert str(IgcamError.from_lines("two:", ["a", "b"])) == "two:\n  a\n  b"
 
 
-def test_ranges() -> None:
-    class Options:
-        epochs, share, rate = 3, 0.5, float("nan")
-
-    check_ranges(Options(), epochs=(1, float("inf")), share=(0, 1))
-    for ranges, message in (
-        ({"epochs": (4, float("inf"))}, "epochs must be at least 4, got 3"),
-        ({"share": (0, 0.4)}, r"share must be 0 to 0\.4, got 0\.5"),
-        ({"rate": (0, 1)}, "rate must be 0 to 1, got nan"),
-    ):
-        with pytest.raises(IgcamError, match=message):
-            check_ranges(Options(), **ranges)
+def test_a_table_is_written_with_unix_line_ends(tmp_path: Path) -> None:
+    files.write_csv(tmp_path / "t.csv", ["image", "tags"], [["a,b", "fox;owl"], [1, ""]])
+    assert (tmp_path / "t.csv").read_bytes() == b'image,tags\n"a,b",fox;owl\n1,\n'
 
 
 @pytest.mark.parametrize("link", [False, True])

@@ -7,8 +7,12 @@ import pytest
 from toy_inputs import toy_inputs, toy_masks
 
 from igcam.core.errors import IgcamError
-from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
+from igcam.methods.classify import Classifier, ClassifyOptions, classify, tagged_activation
 from igcam.models.linear_head import cross_fitted_logits, fit_linear_head, tag_loss
+
+
+def image_logits(classifier: Classifier, pooled: np.ndarray) -> np.ndarray:
+    return classifier.head.logits(pooled.astype(np.float64) * classifier.scale).astype(np.float32)
 
 
 def test_the_penalty_with_the_least_loss_on_held_out_images_is_taken() -> None:
@@ -38,7 +42,7 @@ def test_more_folds_than_images_are_no_obstacle() -> None:
 def test_activation_maps_are_the_logit_split_over_places() -> None:
     inputs = toy_inputs()
     classifier = classify(inputs, ClassifyOptions())
-    logits = classifier.image_logits(inputs.pooled)
+    logits = image_logits(classifier, inputs.pooled)
     assert logits.dtype == np.float32
     for index in range(len(inputs.tags)):
         maps = classifier.activation_maps(inputs.last_level(index))
@@ -51,8 +55,8 @@ def test_the_scale_of_the_features_does_not_matter() -> None:
     classifier = classify(inputs, ClassifyOptions())
     larger = replace(inputs, pooled=inputs.pooled * 50)
     np.testing.assert_allclose(
-        classify(larger, ClassifyOptions()).image_logits(larger.pooled),
-        classifier.image_logits(inputs.pooled),
+        image_logits(classify(larger, ClassifyOptions()), larger.pooled),
+        image_logits(classifier, inputs.pooled),
         rtol=1e-4,
     )
 
@@ -60,7 +64,7 @@ def test_the_scale_of_the_features_does_not_matter() -> None:
 def test_activations_find_the_objects_of_the_tagged_classes_only() -> None:
     inputs, masks = toy_inputs(), toy_masks(12)
     classifier = classify(inputs, ClassifyOptions())
-    found = list(tagged_activations(inputs, classifier, inputs.tags))
+    found = [tagged_activation(inputs, classifier, index, tags) for index, tags in enumerate(inputs.tags)]
     assert len(found) == 12
     for activation, tags, mask in zip(found, inputs.tags, masks, strict=True):
         assert activation.min() >= 0

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
 from igcam.methods.refinements import DenseCrf, Sharpen
 from igcam.refine.crf import CRF_PRESETS, CRFParameters
 from igcam.refine.pyramid import PyramidOptions
-from igcam.runs.soft_masks import final_mask
-from igcam.runs.soft_masks import masks as render
+from igcam.methods.refinements import DenseCrf, Sharpen
+from igcam.refine.stack import best_class
+from igcam.runs.soft_masks import final_mask, soft_masks
 
 ALL = (Sharpen(PyramidOptions()), DenseCrf(CRFParameters(bilateral_colour=20)))
+
+
+def render(*arguments: Any) -> Iterator[tuple[str, np.ndarray]]:
+    for name, labels, probability in soft_masks(*arguments):
+        yield name, labels[best_class(probability)]
 
 
 def scene(height: int = 45, width: int = 62) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

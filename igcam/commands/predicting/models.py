@@ -38,9 +38,9 @@ class Prediction:
     """Scores and features of one image."""
 
     scores: Array
-    """float32 (C + 1, h, w), not negative, background first, on any grid that covers the whole image."""
+    """float32 (C + 1, h, w), not negative, background first, on any grid over the whole image."""
     features: Array | None
-    """float32 (D, h', w') for boundary refinement, on any grid that covers the whole image; None refines by colour."""
+    """float32 (D, h', w') for boundary refinement, on any grid over the whole image; None refines by colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +86,14 @@ class Predictor(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadPredictor(Predictor):
-    """The backbone and the heads of a run; what `label` computes without tags, in full precision."""
+    """The backbone and the heads of a run: `label` without tags, in full precision."""
 
     backbone: Backbone
     trained: Model
 
     @classmethod
     def open(cls, run: RunFolder, batch_size: int = 8, flip: bool | None = None) -> HeadPredictor:
-        """Load a finished run, onto a GPU where there is one.
-
-        Args:
-            run: The run.
-            batch_size: Images a forward pass.
-            flip: Whether the mirrored view is averaged in; None does as the run.
+        """Load a finished run, onto a GPU where there is one; a `flip` of None does as the run.
 
         Raises:
             IgcamError: The run is not finished, or its files are damaged.
@@ -129,19 +124,13 @@ class SegmenterPredictor(Predictor):
 
     @classmethod
     def open(cls, folder: str | Path, batch_size: int = 8, flip: bool | None = None) -> SegmenterPredictor:
-        """Load a segmenter, onto a GPU where there is one.
-
-        Args:
-            folder: What `distill` returned: RUN/segmenter, or its `out`.
-            batch_size: Images a forward pass.
-            flip: Whether the mirrored view is averaged in; None does as the run.
+        """Load a folder that `distill` has written, onto a GPU where there is one; a `flip` of None does as the run.
 
         Raises:
-            IgcamError: There is none, or its files are damaged.
+            IgcamError: There is no segmenter, or its files are damaged.
         """
         segmenter, facts = read_segmenter(folder)
-        segmenter.to(usual_device())
-        segmenter.to(memory_format=torch.channels_last)
+        segmenter.to(usual_device()).to(memory_format=torch.channels_last)
         views = views_of(facts.size, facts.flip if flip is None else flip)
         return cls(classes=facts.classes, views=views, batch_size=batch_size, segmenter=segmenter)
 
@@ -152,11 +141,7 @@ class SegmenterPredictor(Predictor):
 
 
 def chosen_model(run: RunFolder, model: str | None) -> str:
-    """Return which of `MODELS` is meant: None is the segmenter where the run has one, else the head.
-
-    Raises:
-        IgcamError: There is no such model.
-    """
+    """Return one of `MODELS`, by default the segmenter where the run has one; IgcamError for other names."""
     if model is None:
         return "segmenter" if run.file("segmenter", DESCRIPTION).is_file() else "head"
     if model not in MODELS:

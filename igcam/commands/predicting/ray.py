@@ -42,16 +42,9 @@ class _Worker:
 def predict_on_cluster(
     cluster: Cluster, samples: list[Sample], work: Work, progress: Callable[[int, int], None]
 ) -> list[str]:
-    """Write masks of photos by several processes; the same call again resumes.
+    """Write masks of photos by several processes, and return one line for each photo that cannot be read.
 
-    Args:
-        cluster: The processes.
-        samples: Photos without a mask, by absolute paths.
-        work: What each process does, by absolute paths.
-        progress: Called with the number done and the number to do.
-
-    Returns:
-        One line for each photo that cannot be read.
+    Paths of `samples` and `work` are absolute. `progress` is called with the number done and the number to do.
 
     Raises:
         IgcamError: Ray is not installed, no cluster answers, or a process meets an error that concerns all photos.
@@ -91,8 +84,7 @@ def _results(
         concurrency=min(cluster.workers, chunks),
         num_gpus=cluster.gpus,
     )
-    problems: list[str] = []
-    done = 0
+    problems, done = [], 0
     for row in data.iter_rows():
         if row["stopped"]:
             raise IgcamError(row["stopped"])

@@ -17,7 +17,7 @@ Array = NDArray[np.float32]
 Planes = dict[int, Array]
 """Soft masks by class id."""
 GRID = 48
-"""Locations a side at least of the scores of one tile, where they are cut from those of the whole photo."""
+"""Smallest side in locations of the scores of a tile that are cut from those of the whole photo."""
 
 
 def cut(side: int, tile: int, overlap: int) -> list[slice]:
@@ -65,7 +65,6 @@ class Mosaic:
     """
 
     def __init__(self, rows: Sequence[slice], columns: Sequence[slice]) -> None:
-        """Begin a mosaic of tiles cut by `cut`."""
         self._rows, self._columns = rows, columns
         self._above: Planes = {}
         self._below: Planes = {}
@@ -74,11 +73,7 @@ class Mosaic:
     def add(self, row: int, column: int, ids: NDArray[np.uint8], probability: NDArray[np.floating]) -> Region:
         """Add the next tile, left to right and top to bottom; return the region that it completes.
 
-        Args:
-            row: Index among the rows of tiles.
-            column: Index among the columns of tiles.
-            ids: uint8 (K,), the classes of this tile.
-            probability: Floats (K, h, w) of its size.
+        `ids`, uint8 (K,), are its classes, `probability`, float (K, h, w), their soft masks.
         """
         if column == 0:
             self._left = {}
@@ -101,29 +96,20 @@ class Mosaic:
                 strip = self._above[number][:, columns.start : across]
                 result[position, : len(strip)] += strip
             if height < len(plane):
-                below = self._below.setdefault(
-                    number, np.zeros((len(plane) - height, self._columns[-1].stop), np.float32)
-                )
-                below[:, columns.start : across] = plane[height:, :width]
+                empty = np.zeros((len(plane) - height, self._columns[-1].stop), np.float32)
+                self._below.setdefault(number, empty)[:, columns.start : across] = plane[height:, :width]
             if width < plane.shape[1]:
                 self._left[number] = plane[:, width:].copy()
         return Region(slice(rows.start, down), slice(columns.start, across), np.array(every, np.uint8), result)
 
 
 class TiledPhoto:
-    """A decoded photo, cut into tiles, and the mask that grows from them; small photos have a single tile."""
+    """A decoded photo, cut into tiles, and its mask so far; small photos have a single tile."""
 
     is_whole = True
 
     def __init__(self, sample: Sample, image: NDArray[np.uint8], tile: int, overlap: int) -> None:
-        """Cut a photo.
-
-        Args:
-            sample: The sample of the photo.
-            image: uint8 (H, W, 3).
-            tile: Longest side of a tile in pixels.
-            overlap: Pixels that neighbours share.
-        """
+        """Cut a photo, uint8 (H, W, 3), into tiles of at most `tile` pixels a side."""
         self.sample, self.image = sample, image
         self.rows, self.columns = cut(image.shape[0], tile, overlap), cut(image.shape[1], tile, overlap)
         self.mask = np.zeros(image.shape[:2], np.uint8)
@@ -185,25 +171,18 @@ class Tile:
 
 
 def window(stack: NDArray[np.floating], rows: slice, columns: slice, height: int, width: int, minimum: int) -> Array:
-    """Return the part of a coarse stack of maps that covers one tile of its image.
+    """Return the part, float32 (K, h', w'), of a coarse stack of maps that covers one tile of its image.
 
     Args:
-        stack: Floats (K, h, w) that cover the whole image.
+        stack: Float (K, h, w) over the whole image.
         rows: Of the tile.
         columns: Of the tile.
         height: Of the image.
         width: Of the image.
-        minimum: Locations a side that the part has at least, if the tile has so many pixels; else as dense as the
-            stack.
-
-    Returns:
-        float32 (K, h', w').
+        minimum: Smallest side of the part in locations, unless the tile has fewer pixels.
     """
-    locations = [
-        _locations(part, side, size, minimum)
-        for part, side, size in ((rows, height, stack.shape[1]), (columns, width, stack.shape[2]))
-    ]
-    across, down = np.meshgrid(locations[1], locations[0])
+    down = _locations(rows, height, stack.shape[1], minimum)
+    across, down = np.meshgrid(_locations(columns, width, stack.shape[2], minimum), down)
     layers = [
         cv2.remap(np.asarray(layer, np.float32), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         for layer in stack

@@ -23,13 +23,9 @@ from igcam.supervision.constraints import replace_by_mask
 from igcam.supervision.pseudo_labels import from_activation
 
 Array = NDArray[np.float32]
-
-
-_KINDS = "a kind of proposals: see igcam.proposals.segments.proposal_kinds"
-
-
-def _is_kind(name: str) -> bool:
-    return name in proposal_kinds()
+_IS_KIND = Rule(
+    lambda name: name in proposal_kinds(), "a kind of proposals: see igcam.proposals.segments.proposal_kinds"
+)
 
 
 @options
@@ -42,7 +38,7 @@ class ObjectnessOptions:
     """Affinity along which activations propagate to tell the classes of an image apart."""
     foreground: ForegroundOptions = field(default_factory=ForegroundOptions)
     """The foreground model of all images, by which segments are scored again."""
-    proposals: tuple[Annotated[str, Rule(_is_kind, _KINDS)], ...] = ()
+    proposals: tuple[Annotated[str, _IS_KIND], ...] = ()
     """Further kinds of proposals that compete with the feature clusters; names of `proposal_kinds()`."""
     foreground_level: Fraction = 0.4
     """Mean of activation and object score at which foreground and background are equally probable."""
@@ -82,14 +78,9 @@ def first_pseudo_labels(
 ) -> Array:
     """Return the class probabilities of all locations, float32 (N, K, h, w).
 
-    Every image is first labelled by itself. A foreground model then learns from these labels what objects of all
-    images have in common, and the segments are scored again by its prediction.
-
-    Args:
-        inputs: Features, tags, cues.
-        activations: (N, C, h', w') in 0..1 of any size, zero for untagged classes.
-        options: See there.
-        marks: How far points, scribbles and masks of single objects propagate.
+    Every image is first labelled by itself. A foreground model is then trained on these labels of all images, and the
+    segments are scored again by its prediction. `activations` are as for `guide`; points, scribbles and masks of single
+    objects propagate as `marks` say.
     """
     count = len(inputs.tags)
     others = np.roll(np.arange(count), count // 2) if options.shuffled else np.arange(count)

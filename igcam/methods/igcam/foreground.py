@@ -34,14 +34,9 @@ class ForegroundOptions:
 def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOptions) -> Array:
     """Return the foreground probability of each location, float32 (N, h, w).
 
-    A logistic model of the reduced features of a location, fitted over all images to their first pseudo labels and
-    masks. Errors of single pseudo labels, such as the ground below an animal, differ from image to image, and are not
-    learned.
-
-    Args:
-        inputs: Features and cues.
-        probabilities: float32 (N, K, h, w), background first: first pseudo labels, in agreement with the cues.
-        options: See there.
+    A logistic model of the reduced features of a location, fitted to the first pseudo labels and masks of all images,
+    float32 (N, K, h, w), background first. Errors such as the ground below an animal differ from image to image and
+    average out.
     """
     count, _, height, width = probabilities.shape
     views = inputs.reduced[:2]
@@ -64,9 +59,8 @@ def learn_foreground(inputs: Inputs, probabilities: Array, options: ForegroundOp
     ).astype(np.float64)
     scale = feature_scale(features)
     target = np.clip(1 - probabilities[:, 0].ravel()[sample].astype(np.float64), 0, 1)
-    head = fit_linear_head(
-        features * scale, target[:, None], options.penalty, weight.ravel()[sample].astype(np.float64)
-    )
+    weights = weight.ravel()[sample].astype(np.float64)
+    head = fit_linear_head(features * scale, target[:, None], options.penalty, weights)
     result = np.empty((count, height, width), np.float32)
     for index in range(count):
         logits = [head.logits(view[index].reshape(depth, -1).T.astype(np.float64) * scale) for view in views]

@@ -27,10 +27,7 @@ class GuideOptions:
 def guide(inputs: Inputs, activations: NDArray[np.floating], options: GuideOptions) -> Guided:
     """Build pseudo labels from proposals, activation maps and cues, and train a head on them.
 
-    Args:
-        inputs: Features, tags, cues.
-        activations: (N, C, h', w') in 0..1 of any size, zero for classes without a tag or with a low posterior.
-        options: See there.
+    `activations` are (N, C, h', w') in 0..1 of any size, zero for classes without a tag or with a low posterior.
     """
     probabilities = first_pseudo_labels(inputs, activations, options.objectness, options.learn.pseudo_labels.marks)
     probabilities = weighted_by_posterior(inputs, probabilities)

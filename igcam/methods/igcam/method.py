@@ -6,7 +6,7 @@ After arXiv 2509.12496; schedule, losses and parameters are our own, as only the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -46,9 +46,9 @@ class IgcamOptions(MethodOptions):
     classify: ClassifyOptions = field(default_factory=ClassifyOptions)
     """Linear head."""
     background: BackgroundOptions = field(default_factory=BackgroundOptions)
-    """Background of the activation maps; the later stages learn it and need no rule."""
+    """Background of the activation maps; later stages learn it as a class and need no rule."""
     noisy_tags: NoisyTagOptions = field(default_factory=NoisyTagOptions)
-    """Whether tags may be wrong, before anything is learnt from them location by location."""
+    """Whether tags may be wrong."""
     guide: GuideOptions = field(default_factory=GuideOptions)
     """Proposals and masks to pseudo labels."""
     reweight: ReweightOptions = field(default_factory=ReweightOptions)
@@ -105,18 +105,12 @@ class Igcam(Method[IgcamOptions]):
 
 
 @dataclass(frozen=True)
-class HeadModel:
-    """A segmentation head on reduced features; photos without tags are helped by the image prior."""
+class HeadModel(Model):
+    """A segmentation head on reduced features; the image prior helps in photos without tags."""
 
     reduction: Reduction
     head: SegmentationHead
     prior: ImagePrior
-
-    def to(self, device: torch.device) -> HeadModel:
-        """Return the same for features on a device."""
-        return replace(
-            self, reduction=self.reduction.to(device), head=self.head.to(device), prior=self.prior.to(device)
-        )
 
     @torch.inference_mode()
     def scores(
@@ -137,12 +131,7 @@ class HeadModel:
 
 
 class HeadNetwork(nn.Module):
-    """The backbone of a run and the head that it has trained, as one network.
-
-    Args:
-        backbone: With the levels of the run.
-        model: What the run has trained.
-    """
+    """The backbone of a run and the head that it has trained, as one network."""
 
     def __init__(self, backbone: nn.Module, model: HeadModel) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from igcam.core.options import Fraction, options
 from igcam.influence import shuffled_weights
 from igcam.label_quality.suspicion import fit_noise_model
 from igcam.label_quality.tag_scores import AuditOptions, score_tags
-from igcam.methods.classify import Classifier, tagged_activations
+from igcam.methods.classify import Classifier, tagged_activation
 from igcam.methods.inputs import Inputs
 from igcam.supervision.pseudo_labels import restrict_to_tags
 
@@ -48,7 +48,7 @@ def tag_posterior(inputs: Inputs, options: NoisyTagOptions) -> Array:
         inputs.progress("look for wrong tags", index + 1, count)
         return inputs.last_level(index)
 
-    # One pass: a second one is surer of right tags, but finds fewer missing ones.
+    # A second pass would find fewer missing tags.
     scores = score_tags(inputs.pooled, tags, feature_map, chosen)
     posterior = fit_noise_model(scores.kinds(), tags).posterior(tags, options.weight).astype(np.float32)
     if options.shuffled:
@@ -61,7 +61,7 @@ def tag_posterior(inputs: Inputs, options: NoisyTagOptions) -> Array:
 def agreement(posterior: Array, minimum: float) -> Array:
     """Return the weight of each image's pseudo labels, float32 (N,): min over c of 1 - (1 - minimum) 4 b_c (1 - b_c).
 
-    Pseudo labels of a class with posterior b_c = 0.5 are half wrong either way; other images teach it better.
+    Pseudo labels of a class with posterior b_c = 0.5 are half wrong either way.
     """
     return np.asarray((1 - (1 - minimum) * 4 * posterior * (1 - posterior)).min(axis=1), np.float32)
 
@@ -75,5 +75,8 @@ def posterior_activations(
     inputs: Inputs, classifier: Classifier, posterior: Array, minimum: float
 ) -> NDArray[np.float16]:
     """Return normalised activation maps, float16 (N, C, h, w) in 0..1, zero for classes below the minimum posterior."""
-    maps = tagged_activations(inputs, classifier, posterior >= max(minimum, 1e-6))
-    return np.stack([classes.astype(np.float16) for classes in maps])
+    maps = []
+    for index, present in enumerate(posterior >= max(minimum, 1e-6)):
+        maps.append(tagged_activation(inputs, classifier, index, present).astype(np.float16))
+        inputs.progress("activation maps", index + 1, len(posterior))
+    return np.stack(maps)

@@ -41,23 +41,13 @@ def reweight(inputs: Inputs, classifier: Classifier, probabilities: Array, optio
     """Update the pseudo labels by the predictions so far, weight them by influence, and train a new head.
 
     Influence is that of each image on the tag loss of held-out images, exact for the linear head and split over its
-    locations; no masks are needed.
-
-    Args:
-        inputs: Features, tags, cues.
-        classifier: Gives the scale and penalty of the cross-fitted heads.
-        probabilities: float32 (N, K, h, w), predictions of the stage before.
-        options: See there.
+    locations. The cross-fitted heads have the scale and penalty of the classifier; `probabilities` are predictions of
+    the previous stage, float32 (N, K, h, w).
     """
     weights = np.ones(probabilities[:, 0].shape, np.float32)
     if options.images or options.locations:
-        fitted = cross_fit(
-            inputs.pooled.astype(np.float64) * classifier.scale,
-            inputs.tags,
-            classifier.head.l2,
-            min(options.folds, len(inputs.tags)),
-            inputs.seed,
-        )
+        features, folds = inputs.pooled.astype(np.float64) * classifier.scale, min(options.folds, len(inputs.tags))
+        fitted = cross_fit(features, inputs.tags, classifier.head.l2, folds, inputs.seed)
         if options.images:
             weights *= _image_weights(fitted, options, inputs.seed)[:, None, None]
         if options.locations:

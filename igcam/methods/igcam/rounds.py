@@ -72,14 +72,10 @@ def learn(
     weights: Array | None = None,
     watch: Callable[[Array], None] | None = None,
 ) -> Guided:
-    """Turn probabilities into pseudo labels, train a head on them, predict all images, and repeat.
+    """Turn probabilities, float32 (N, K, h, w), into pseudo labels, train a head on them, predict all images, repeat.
 
-    Args:
-        inputs: Features, tags, cues.
-        probabilities: float32 (N, K, h, w).
-        options: See there.
-        weights: float32 (N, h, w), factors of the confidence of images without a mask; None for one.
-        watch: Called with the predictions of every round.
+    `weights`, float32 (N, h, w), are factors of the confidence of images without a mask; `watch` is called with the
+    predictions of every round.
     """
     indices = np.arange(len(inputs.tags))
     masked = inputs.masked
@@ -122,13 +118,7 @@ def learn(
 def update_pseudo_labels(
     inputs: Inputs, indices: NDArray[np.int64], probabilities: Array, options: PseudoLabelOptions
 ) -> tuple[Array, Array]:
-    """Turn predictions into pseudo labels, image by image.
-
-    Args:
-        inputs: The photos and cues.
-        indices: int64 (n,), the images that `probabilities` are of.
-        probabilities: float32 (n, K, h, w).
-        options: See there.
+    """Turn predictions for some images, float32 (n, K, h, w), into pseudo labels.
 
     Returns:
         Pseudo labels, float32 (n, K, h, w), and their confidence, float32 (n, h, w) in 0..1.

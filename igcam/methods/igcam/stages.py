@@ -1,4 +1,4 @@
-"""The stages of IG-CAM that train: files in and out around what guide.py, reweight.py and noisy_tags.py compute."""
+"""The stages of IG-CAM: files in and out around guide.py, reweight.py and noisy_tags.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from igcam.methods.igcam.noisy_tags import (
     tag_posterior,
     weighted_by_posterior,
 )
-from igcam.methods.igcam.object_features import object_features
 from igcam.methods.igcam.reweight import ReweightOptions, reweight
 from igcam.methods.igcam.rounds import Guided
 from igcam.methods.inputs import Inputs
@@ -29,11 +28,14 @@ from igcam.methods.tag_prior import Opened
 from igcam.models.image_prior import fit_tagger
 from igcam.proposals.cache import ProposalCache
 from igcam.proposals.segments import Masks, SegmentOptions, joined, proposal_kinds
+from igcam.refine.stack import resized
 from igcam.supervision.pseudo_labels import from_activation
 
 Array = NDArray[np.float32]
 MAX_PROPOSALS = 600
 """Further proposals of a photo, of all kinds together."""
+MIN_SHARE = 0.005
+"""Smallest share of a photo that an object must cover for its mean feature to be used."""
 
 
 class NoisyTags(AllImages):
@@ -54,11 +56,11 @@ class NoisyTags(AllImages):
         """Leave the tag posterior, and activation maps of a classifier that was trained on it."""
         inputs = work.inputs
         posterior = tag_posterior(inputs, self.options)
-        # Heads that were trained on wrong tags point at wrong locations.
-        taught = classify(replace(inputs, tags=posterior), self._heads)
+        # Heads trained on wrong tags point at wrong locations.
+        classifier = classify(replace(inputs, tags=posterior), self._heads)
         work.leave("noisy_tags/posterior", posterior)
-        maps = posterior_activations(inputs, taught, posterior, self.options.min_posterior)
-        # A background score, as activation maps have it; nothing reads it.
+        maps = posterior_activations(inputs, classifier, posterior, self.options.min_posterior)
+        # A background score, as activation maps have one; nothing reads it.
         work.leave("noisy_tags/activations", np.pad(maps, ((0, 0), (1, 0), (0, 0), (0, 0))))
         return {}
 
@@ -76,7 +78,7 @@ def reads_of(inputs: Opened) -> tuple[str, ...]:
 
 
 class _Guiding(AllImages):
-    """What the two stages that train a segmentation head have in common."""
+    """Base of the two stages that train a segmentation head."""
 
     leaves = ("pseudo_labels", "confidence", "maps", "head")
     data = ("cues",)
@@ -130,20 +132,20 @@ class Reweight(_Guiding):
         self.reads, self._maps, self._reweight = ("classify/head", *self.reads), maps, options
 
     def run(self, work: Work) -> Mapping[str, object]:
-        """Go on from the probabilities of the guide stage, or from activation maps where it is off."""
+        """Start from the probabilities of the guide stage, or from activation maps where it is off."""
         inputs, maps = self._inputs(work), self._maps
         if maps == "guide/maps":
             base = work.load_array(maps).astype(np.float32)
         else:
-            resized = (inputs.at_map_size(item) for item in activations(work, maps))
-            base = np.stack([from_activation(item, item.max(axis=0)) for item in resized])
+            at_size = (inputs.at_map_size(item) for item in activations(work, maps))
+            base = np.stack([from_activation(item, item.max(axis=0)) for item in at_size])
             base = weighted_by_posterior(inputs, base)
         classifier = work.load("classify/head", Classifier.from_tensors)
         return self._leave(work, reweight(inputs, classifier, base, self._reweight))
 
 
 class ObjectPrior(AllImages):
-    """Trains a linear head on the mean features of objects, by which similar locations decide together."""
+    """Trains a linear head on the mean features of objects, which classifies similar locations together."""
 
     name = "objects"
     title = "Object prior"
@@ -159,6 +161,36 @@ class ObjectPrior(AllImages):
         means, classes = object_features(inputs, work.load_array(self.reads[0]).astype(np.float32))
         work.leave("objects/tagger", fit_tagger(means, classes, inputs.seed).state_dict())
         return {}
+
+
+def object_features(inputs: Inputs, probabilities: NDArray[np.floating]) -> tuple[Array, Array]:
+    """Return the mean feature of each class in each photo that is tagged with it, or has it with a posterior of 0.5.
+
+    Args:
+        inputs: Features and tags.
+        probabilities: (N, C + 1, h, w), background first: predictions of the last stage.
+
+    Returns:
+        Means of the last level, float32 (n, D), weighted by probability, and their classes, float32 (n, C) of 0 and 1.
+        Means of small objects are left out, unless a class has no others.
+    """
+    means: list[Array] = []
+    classes: list[int] = []
+    sizes: list[float] = []
+    for index, allowed in enumerate(inputs.allowed):
+        level = inputs.last_level(index)
+        for label in np.flatnonzero(allowed >= 0.5):
+            chance = resized(probabilities[index, label + 1][None], *level.shape[1:])[0]
+            total = float(chance.sum())
+            weights = chance / total if total > 0 else np.full_like(chance, 1 / chance.size)
+            means.append(np.einsum("dhw,hw->d", level, weights))
+            classes.append(int(label))
+            sizes.append(total / chance.size)
+        inputs.progress("average the features of objects", index + 1, len(inputs.tags))
+    large = {label for label, size in zip(classes, sizes, strict=True) if size >= MIN_SHARE}
+    kept = [position for position, label in enumerate(classes) if sizes[position] >= MIN_SHARE or label not in large]
+    chosen = np.array([means[position] for position in kept], np.float32)
+    return chosen, np.eye(inputs.tags.shape[1], dtype=np.float32)[[classes[position] for position in kept]]
 
 
 def activations(work: Work, maps: str) -> Array:

@@ -21,17 +21,15 @@ _PATIENCE = timedelta(hours=12)
 
 
 def open_accelerator(compile: bool = False) -> Accelerator:
-    """Join the processes that torchrun or `accelerate launch` has started; alone where there are none.
+    """Join the processes that torchrun or `accelerate launch` has started, if any.
 
-    GPUs compute in mixed precision: bfloat16 where the GPU has it, which needs no loss scaling, else float16.
-
-    Args:
-        compile: Compile networks by torch.compile.
+    GPUs compute in mixed precision: bfloat16 where the GPU has it, which needs no loss scaling, else float16. With
+    `compile`, networks are compiled by torch.compile.
 
     Raises:
         IgcamError: There are more processes on this machine than GPUs.
     """
-    # Loaded where it is needed: it takes half a second.
+    # Importing it takes half a second.
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
@@ -49,14 +47,14 @@ def open_accelerator(compile: bool = False) -> Accelerator:
 
 
 def is_main_process() -> bool:
-    """Tell whether this is the process that reports; true where there is only one."""
+    """Tell whether this process reports; true where there is only one."""
     from accelerate import PartialState
 
     return bool(PartialState().is_main_process)
 
 
 class OneDevice:
-    """Stands in for an accelerator where one process trains in full precision: small heads, which train in seconds."""
+    """Stands in for an accelerator where one process trains a small head in full precision."""
 
     num_processes, process_index, is_main_process = 1, 0, True
 
@@ -67,13 +65,11 @@ class OneDevice:
         """Move the network to the device."""
         return model.to(self.device), optimiser
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Keep full precision."""
+    def autocast(self, model: nn.Module | None = None) -> AbstractContextManager[None]:
+        """Keep full precision, and as `no_sync` the gradients of this process."""
         return nullcontext()
 
-    def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Do nothing: gradients are this process's."""
-        return nullcontext()
+    no_sync = autocast
 
     def backward(self, loss: Tensor) -> None:
         """Compute gradients."""

@@ -54,8 +54,8 @@ def finetune(
 ) -> Curve:
     """Train in place, on a GPU where there is one, and return the mean loss of each epoch.
 
-    Photos are squashed to the square of the view, kept in memory as uint8 (0.4 MB each at 384 pixels), and augmented
-    anew in each epoch. Layout is channels-last; GPUs compute in mixed precision.
+    Photos are squashed to squares, kept in memory as uint8 (0.4 MB each at 384 pixels), and augmented anew in each
+    epoch.
 
     Args:
         localiser: Comes back in evaluation mode, on the CPU.
@@ -70,16 +70,8 @@ def finetune(
     localiser.to(memory_format=torch.channels_last)
     with ThreadPoolExecutor(2) as threads:
         pixels = list(threads.map(lambda path: View(size).apply(load_image(path)), images))
-    augment = PairedAugment(
-        AugmentOptions(
-            size=size,
-            scale=options.scale,
-            brightness=options.colour,
-            contrast=options.colour,
-            saturation=options.colour,
-            hue=0,
-        )
-    )
+    scale, colour = options.scale, options.colour
+    augment = PairedAugment(AugmentOptions(size, scale, brightness=colour, contrast=colour, saturation=colour, hue=0))
     generator = torch.Generator().manual_seed(seed)
     targets = torch.from_numpy(tags)
     updates = max(1, len(images) // options.batch_size)

@@ -53,15 +53,11 @@ class HeadOptions:
 
 
 def train_head(
-    inputs: Inputs,
-    indices: NDArray[np.int64],
-    targets: NDArray[np.floating],
-    confidence: Array,
-    options: HeadOptions,
+    inputs: Inputs, indices: NDArray[np.int64], targets: NDArray[np.floating], confidence: Array, options: HeadOptions
 ) -> tuple[SegmentationHead, Curve]:
     """Train a new head on some of the images, on a GPU where there is one.
 
-    Each batch takes the plain or the mirrored view, with its pseudo labels mirrored alike.
+    Each batch takes the plain or the mirrored view and mirrors its pseudo labels alike.
 
     Args:
         inputs: Features and seed.
@@ -110,7 +106,7 @@ def train_head(
 
 
 def pseudo_label_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Return the guidance loss to what a batch knows; logits are resized to the pseudo labels."""
+    """Return the guidance loss to the pseudo labels of a batch, to whose size logits are resized."""
     target, confidence = batch.known["target"], batch.known["confidence"]
     if logits.shape[2:] != target.shape[2:]:
         logits = F.interpolate(logits, target.shape[2:], mode="bilinear", align_corners=False)
@@ -118,10 +114,10 @@ def pseudo_label_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def balance(targets: NDArray[np.floating], confidence: Array, indices: NDArray[np.int64], power: float) -> Array:
-    """Return a weight for every location, float32 (N, h, w), by which rare classes are not neglected.
+    """Return a weight for every location, float32 (N, h, w), that is larger for rare classes.
 
-    A class has the weight of its frequency, weighted by confidence, to the power of -power; a location that of its
-    classes on average. The mean over all locations, weighted by confidence, is one.
+    A class has the weight of its frequency, weighted by confidence, to the power of -power; a location the mean over
+    its classes. The mean over all locations, weighted by confidence, is one.
     """
     if power == 0:
         return np.ones_like(confidence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
@@ -33,24 +33,16 @@ class Examples(Protocol):
 class ExampleLoader:
     """Loads examples in threads, or in processes where loading holds Python's lock for long.
 
-    Args:
-        examples: The images; pickled for every process.
-        workers: Number of threads or processes.
-        processes: Use processes. They are spawned, as threads of networks and GPUs do not survive a fork: a script
-            that asks for them needs `if __name__ == "__main__":`.
+    Processes are spawned, as threads of networks and GPUs do not survive a fork: a script that asks for them needs
+    `if __name__ == "__main__":`, and the examples are pickled.
     """
 
     def __init__(self, examples: Examples, workers: int, processes: bool = False) -> None:
-        self.processes = processes
-        self.pool: Executor
-        self.load: Callable[[int, int], Any]
+        self.processes, self.load = processes, _load if processes else examples.load
+        self.pool: Executor = ThreadPoolExecutor(workers)
         if processes:
             context = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(examples,))
-            self.load = _load
-        else:
-            self.pool = ThreadPoolExecutor(workers)
-            self.load = examples.load
 
     def __enter__(self) -> ExampleLoader:
         """Return itself."""
@@ -61,11 +53,7 @@ class ExampleLoader:
         self.pool.shutdown(cancel_futures=True)
 
     def updates(self, chosen: Sequence[tuple[NDArray[np.intp], int]], epoch: int) -> Iterator[list[Batch]]:
-        """Yield updates, each as its parts.
-
-        Args:
-            chosen: For each update the images, and in how many parts they go through the network.
-            epoch: Passed to the examples.
+        """Yield the parts of each update; `chosen` has its images and the number of parts.
 
         Raises:
             IgcamError: An image cannot be read, or a process has ended.
@@ -102,11 +90,11 @@ def _ended() -> IgcamError:
 
 
 _examples: Examples
-"""Of a process that loads."""
+"""The examples of a loading process."""
 
 
 def _begin(examples: Examples) -> None:
-    """Prepare a process that loads: there is one for each core."""
+    """Prepare a loading process, of which there is one for each core."""
     global _examples
     _examples = examples
     torch.set_num_threads(1)
@@ -116,9 +104,8 @@ def _begin(examples: Examples) -> None:
 def _load(index: int, epoch: int) -> tuple[list[NDArray[Any]], dict[str, NDArray[Any]]]:
     """Return an example as arrays: tensors would go through shared memory, which is scarce in containers."""
     example = _examples.load(index, epoch)
-    return [tensor.numpy() for tensor in example.inputs], {
-        name: tensor.numpy() for name, tensor in example.known.items()
-    }
+    known = {name: tensor.numpy() for name, tensor in example.known.items()}
+    return [tensor.numpy() for tensor in example.inputs], known
 
 
 def _from_arrays(inputs: Sequence[NDArray[Any]], known: Mapping[str, NDArray[Any]]) -> Batch:

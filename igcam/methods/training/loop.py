@@ -30,7 +30,7 @@ class Batch:
     inputs: Sequence[Tensor]
     """What the network takes; several tensors are passed as a list. Float (N, D, h, w) each; (D, h, w) of one image."""
     known: Mapping[str, Tensor]
-    """What the losses know beside, by name, such as `tags`, or `target` and `confidence`."""
+    """What else the losses use, by name, such as `tags`, or `target` and `confidence`."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the same on a device; the order of memory stays."""
@@ -43,13 +43,13 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 
 def total_confidence(batch: Batch) -> Tensor:
-    """Return the sum of the confidence of all locations, by which means that it weighs are joined exactly."""
+    """Return the sum of the confidence of all locations, the weight of a part in the mean of its update."""
     return batch.known["confidence"].sum()
 
 
 @dataclass
 class Training:
-    """All that changes while a network is trained."""
+    """The state of a training."""
 
     model: nn.Module
     """The network."""
@@ -64,7 +64,7 @@ class Training:
 
     @classmethod
     def with_teacher(cls, model: nn.Module, optimiser: torch.optim.Optimizer) -> Training:
-        """Begin with a teacher that starts as the network is."""
+        """Begin with a copy of the network as its teacher."""
         return cls(model, optimiser, copy.deepcopy(model).eval().requires_grad_(False))
 
     @property
@@ -85,24 +85,23 @@ class Training:
         return named
 
     def load(self, tensors: dict[str, Tensor], epoch: int, curve: Curve) -> None:
-        """Go on from what `tensors` gave.
-
-        Raises:
-            RuntimeError: They are of another network.
-        """
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "teacher": {}, "optimiser": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
+        """Resume from what `tensors` gave; RuntimeError if they are of another network."""
+        parts = _by_prefix(tensors)
         self.model.load_state_dict(parts["model"])
         if self.teacher is not None:
             self.teacher.load_state_dict(parts["teacher"])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
-            index, _, rest = name.partition(".")
-            moments.setdefault(int(index), {})[rest] = tensor
+        moments = {int(index): state for index, state in _by_prefix(parts.get("optimiser", {})).items()}
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         self.epoch, self.curve = epoch, curve
+
+
+def _by_prefix(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return tensors by the part of their names before the first dot, then by the rest."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    return parts
 
 
 @dataclass(frozen=True)
@@ -120,20 +119,19 @@ class Plan:
     schedule: Callable[[int], None]
     """Called before each update with its number, to set the learning rate."""
     weight: Callable[[Batch], Tensor] = lambda batch: torch.ones(())
-    """How much a part weighs in the loss of its update; by default all parts weigh the same."""
+    """Weight of a part in the loss of its update; by default all parts weigh the same."""
     averaging: Callable[[int], float] = lambda step: 0.0
     """Update -> decay of the teacher's average; 0 takes the network as it is."""
     seed: int | None = None
-    """Seeds dropout from each update's number, so that a training that was interrupted ends as an undisturbed one;
-    None lets torch's random state run on."""
+    """Seeds dropout in each update, so that a resumed training ends as an undisturbed one; None does not."""
     after_update: Callable[[int, int], None] = lambda done, total: None
     """Called by the main process with the number of updates done and to do."""
     after_epoch: Callable[[Training], None] = lambda training: None
-    """Called by the main process, to keep what is reached."""
+    """Called by the main process, to save a checkpoint."""
 
 
 def train(training: Training, plan: Plan, accelerator: Accelerator | OneDevice) -> None:
-    """Train in place, from the epoch that was reached; the network comes back in training mode, on the device."""
+    """Train in place, from the last finished epoch; the network comes back in training mode, on the device."""
     model, optimiser = accelerator.prepare(training.model, training.optimiser)
     if training.teacher is not None:
         training.teacher.to(accelerator.device)
@@ -191,13 +189,13 @@ def _average(teacher: nn.Module, model: nn.Module, decay: float, step: int) -> N
 
 
 def one_cycle(optimiser: torch.optim.Optimizer, peak: float, steps: int) -> Callable[[int], None]:
-    """Return a schedule for a training that is not interrupted: rate and momentum in one cycle (Smith, 2018)."""
+    """Return a schedule of rate and momentum in one cycle (Smith, 2018), for a training that is never resumed."""
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps)
     return lambda step: cycle.step() if step else None
 
 
 def scaled(optimiser: torch.optim.Optimizer, factor: Callable[[int], float]) -> Callable[[int], None]:
-    """Return a schedule: in every update all rates of the optimiser, as they are now, times a factor."""
+    """Return a schedule that multiplies the present rates of the optimiser by a factor."""
     peaks = [group["lr"] for group in optimiser.param_groups]
 
     def schedule(step: int) -> None:

@@ -9,7 +9,7 @@ from toy_inputs import toy_drawn, toy_inputs, toy_masks, toy_targets
 
 from igcam.core.errors import IgcamError
 from igcam.data.cue import BoxCue, PointCue
-from igcam.methods.classify import ClassifyOptions, classify, tagged_activations
+from igcam.methods.classify import ClassifyOptions, classify, tagged_activation
 from igcam.methods.igcam.first_labels import ObjectnessOptions
 from igcam.methods.igcam.guide import GuideOptions, guide
 from igcam.methods.igcam.rounds import RoundOptions
@@ -28,7 +28,7 @@ PLAIN = RoundOptions(rounds=1, head=HEAD, pseudo_labels=PseudoLabelOptions(size=
 
 def activations(inputs: Inputs) -> np.ndarray:
     classifier = classify(inputs, ClassifyOptions())
-    return np.stack(list(tagged_activations(inputs, classifier, inputs.tags)))
+    return np.stack([tagged_activation(inputs, classifier, index, tags) for index, tags in enumerate(inputs.tags)])
 
 
 def test_tags_alone_find_the_objects() -> None:

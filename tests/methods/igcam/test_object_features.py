@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from toy_inputs import CLASSES, SIDE, toy_inputs, toy_masks, toy_targets
 
-from igcam.methods.igcam.object_features import object_features
+from igcam.methods.igcam.stages import object_features
 
 
 def test_objects_are_the_means_of_their_places() -> None:

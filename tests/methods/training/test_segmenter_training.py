@@ -10,9 +10,8 @@ from torch import nn
 
 from igcam.core.errors import IgcamError
 from igcam.core.progress import no_progress
-from igcam.methods.distill import DistillOptions
+from igcam.methods.distill import DistillOptions, batches_of, epochs_of, train_segmenter
 from igcam.methods.training.loop import Batch, Training, rate_at
-from igcam.methods.training.segmenter import batches_of, epochs_of, train_segmenter
 
 OPTIONS = DistillOptions(epochs=6, min_steps=0, batch_size=4, learning_rate=0.05, averaging=0.9)
 

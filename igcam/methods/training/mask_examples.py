@@ -1,4 +1,4 @@
-"""The training data of a segmenter: masks of a run with their confidence, and features or augmented photos."""
+"""Training examples of a segmenter: masks of a run with their confidence, and features or augmented photos."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COARSE = 32
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of a run, their confidence and predictions of the teacher, by the index of the image."""
+    """Masks of a run, their confidence and the teacher's predictions, by the index of the image."""
 
     files: Sequence[Path]
     """NAME.png."""
@@ -39,7 +39,7 @@ class Masks:
     confidence: NDArray[np.floating] | None
     """(N, h, w), at least 0, clipped to 1; None is 1 everywhere."""
     teacher: Sequence[Path | None]
-    """Predictions of the round before, which are mixed into the pseudo labels; None for images where they are not."""
+    """Predictions of the previous round, to mix into the pseudo labels; None for images without."""
     teacher_weight: float
     """Their weight, 0 to 1."""
     weights: Array | None = None
@@ -57,7 +57,7 @@ class Masks:
         """Return the confidence of every location, float32 (height, width) in 0..1."""
         if self.confidence is None:
             return np.ones((height, width), np.float32)
-        # In the rounds of a run a few given masks have a hundredfold weight; a large decoder would overfit to them.
+        # Given masks can have a hundredfold weight, to which a large decoder would overfit.
         return resized(np.minimum(np.asarray(self.confidence[index], np.float32), 1)[None], height, width)[0]
 
     def teacher_map(self, index: int, height: int, width: int) -> Array | None:
@@ -73,18 +73,13 @@ class Masks:
     def example(
         self, inputs: Sequence[Tensor], mask: NDArray[np.uint8], confidence: Array, teacher: Array | None, side: int
     ) -> Batch:
-        """Return an image with its pseudo label on a square grid.
+        """Return the inputs of the network with their pseudo label on a grid of `side` locations a side.
 
-        Args:
-            inputs: Inputs of the network.
-            mask: uint8 (H, W).
-            confidence: float32 (H', W').
-            teacher: float32 (C + 1, H'', W''), or None.
-            side: Side of the grid.
+        The mask is uint8 (H, W), the confidence float32 (H', W') and the teacher float32 (C + 1, H'', W''), if any.
         """
         target, known = mask_target(mask, self.classes, side, side)
         if teacher is not None:
-            # Outside of an augmented photo the teacher's probabilities are zero.
+            # Outside an augmented photo the teacher's probabilities are zero.
             predicted = resized(teacher, side, side, cv2.INTER_AREA)
             predicted /= np.maximum(predicted.sum(axis=0), 1e-6)
             target = (1 - self.teacher_weight) * target + self.teacher_weight * predicted
@@ -118,7 +113,7 @@ class FrozenExamples:
         return len(self.images)
 
     def load(self, index: int, epoch: int) -> Batch:
-        """Return an image, mirrored in half of the epochs where the bank has that view."""
+        """Return an image in a random view of the bank."""
         chosen = np.random.default_rng([self.seed, epoch, index]).integers(len(self.bank.views))
         view = self.bank.views[chosen]
         levels = [torch.from_numpy(level.astype(np.float32)) for level in self.bank.read(self.images[index], view)]
@@ -147,7 +142,7 @@ class AugmentedExamples:
     def load(self, index: int, epoch: int) -> Batch:
         """Return an image, float32 (3, size, size) in [0, 1], and its pseudo label."""
         photo = load_image(self.images[index])
-        # As for prediction the photo is squashed to a square, no larger than needed.
+        # The photo is squashed to a square, as for prediction, no larger than needed.
         side = max(1, min(max(photo.shape[:2]), round(self.options.size * self.options.scale[1])))
         layers: dict[str, NDArray[np.generic]] = {
             "mask": cv2.resize(self.masks.mask(index), (side, side), interpolation=cv2.INTER_NEAREST_EXACT),
@@ -156,17 +151,10 @@ class AugmentedExamples:
         teacher = self.masks.teacher_map(index, side, side)
         if teacher is not None:
             layers["teacher"] = teacher
-        colour = self.options.colour
+        size, scale, colour = self.options.size, self.options.scale, self.options.colour
+        flip = 0.5 if self.flip else 0.0
         augment = PairedAugment(
-            AugmentOptions(
-                size=self.options.size,
-                scale=self.options.scale,
-                flip=0.5 if self.flip else 0.0,
-                brightness=colour,
-                contrast=colour,
-                saturation=colour,
-                hue=0,
-            )
+            AugmentOptions(size, scale, flip=flip, brightness=colour, contrast=colour, saturation=colour, hue=0)
         )
         entropy = np.random.SeedSequence([self.options.seed, epoch, index]).generate_state(1)
         generator = torch.Generator().manual_seed(int(entropy[0]))

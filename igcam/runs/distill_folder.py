@@ -1,4 +1,4 @@
-"""The folder of a distillation: its options, its progress and checkpoints to resume from."""
+"""The folder of a distillation: options, progress and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_json, read_tensors, write_json, write_tensors
+from igcam.core.files import check_new_folder, read_json, read_tensors, write_json, write_tensors
 from igcam.methods.training.loop import Training
-from igcam.runs.folder import differences, shortened
+from igcam.runs.folder import differences
 from igcam.runs.segmenter_file import DESCRIPTION
 
 _ASKED = "distill.json"
@@ -20,10 +20,10 @@ class DistillFolder:
 
     distill.json               options, classes, digest of the masks
     encoder.safetensors        principal components of the levels
-    checkpoint.json            round and epoch that are done, losses, name of the file of tensors
+    checkpoint.json            finished round and epoch, losses, name of the file of tensors
     checkpoint-R-E.safetensors weights, their moving average and the optimiser's moments
-    rounds/R/NAME.safetensors  the teacher's predictions after round R
-    segmenter.*                the outcome
+    rounds/R/NAME.safetensors  predictions of the teacher after round R
+    segmenter.*                the trained segmenter
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,59 +38,48 @@ class DistillFolder:
         file = self.path / _ASKED
         if file.exists():
             held = read_json(file)
-            found = differences(held if isinstance(held, dict) else {}, asked)
-            lines = [f"{name}: {shortened(ours)} here, {shortened(theirs)} asked" for name, ours, theirs in found]
+            lines = differences(held if isinstance(held, dict) else {}, asked)
             if lines:
                 raise IgcamError.from_lines(f"{self.path}: holds another distillation; choose another --out:", lines)
             return
-        if self.path.exists() and (
-            not self.path.is_dir() or any(item.suffix != ".part" for item in self.path.iterdir())
-        ):
-            raise IgcamError(f"{self.path}: must be new, empty or of a distillation, but has other files")
+        check_new_folder(self.path, "of a distillation")
         write_json(file, asked)
 
     @property
     def is_done(self) -> bool:
-        """Whether the outcome is written."""
+        """Whether the segmenter is written."""
         return (self.path / DESCRIPTION).is_file()
 
     @property
     def encoder(self) -> Path:
-        """The file with the reduction of levels."""
+        """The file with the principal components of the levels."""
         return self.path / "encoder.safetensors"
 
     def prediction(self, round_: int, name: str) -> Path:
-        """Return the file of the teacher's prediction of an image after a round."""
+        """Return the file of the teacher's prediction for an image after a round."""
         return self.path / "rounds" / str(round_) / f"{name}.safetensors"
 
     def save(self, round_: int, training: Training, seconds: float) -> None:
-        """Write a checkpoint with the time so far, then forget the one before."""
+        """Write a checkpoint with the time so far, then remove the previous one."""
         name = f"checkpoint-{round_}-{training.epoch}.safetensors"
         write_tensors(self.path / name, training.tensors())
         facts = {"file": name, "round": round_, "epoch": training.epoch, "curve": training.curve, "seconds": seconds}
         write_json(self.path / _REACHED, facts)
-        for file in self.path.glob("checkpoint-*.safetensors"):
-            if file.name != name:
-                file.unlink(missing_ok=True)
+        self._remove_tensors(except_for=name)
 
-    def reached(self) -> int:
-        """Return the round that the checkpoint is of; 0 without one."""
-        return int(self._facts()["round"]) if (self.path / _REACHED).is_file() else 0
-
-    def seconds(self) -> float:
-        """Return the time up to the checkpoint; 0 without one."""
-        return float(self._facts()["seconds"]) if (self.path / _REACHED).is_file() else 0.0
+    def reached(self) -> tuple[int, float]:
+        """Return the round of the checkpoint and the training time up to it in seconds; zeros without one."""
+        facts = self._facts()
+        return (int(facts["round"]), float(facts["seconds"])) if facts else (0, 0.0)
 
     def restore(self, round_: int, training: Training) -> None:
-        """Put a checkpoint of this round back, if there is one.
+        """Load the checkpoint of this round, if there is one.
 
         Raises:
             IgcamError: It is damaged.
         """
-        if not (self.path / _REACHED).is_file():
-            return
         facts = self._facts()
-        if facts["round"] != round_:
+        if not facts or facts["round"] != round_:
             return
         file = self.path / str(facts["file"])
         tensors = read_tensors(file)
@@ -101,13 +90,19 @@ class DistillFolder:
             raise IgcamError(f"{file}: is not of this training: {reason}") from error
 
     def clear_checkpoint(self) -> None:
-        """Remove the checkpoint, once the outcome is written."""
+        """Remove the checkpoint, once the segmenter is written."""
         (self.path / _REACHED).unlink(missing_ok=True)
+        self._remove_tensors()
+
+    def _remove_tensors(self, except_for: str = "") -> None:
         for file in self.path.glob("checkpoint-*.safetensors"):
-            file.unlink(missing_ok=True)
+            if file.name != except_for:
+                file.unlink(missing_ok=True)
 
     def _facts(self) -> dict[str, Any]:
         file = self.path / _REACHED
+        if not file.is_file():
+            return {}
         facts = read_json(file)
         if not isinstance(facts, dict) or not {"file", "round", "epoch", "curve", "seconds"} <= facts.keys():
             raise IgcamError(f"{file}: is not of a checkpoint; remove it to begin the training anew")
