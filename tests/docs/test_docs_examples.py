@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pkgutil
 import re
 import runpy
 import shutil
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import igcam
 from igcam.core.options import with_setting
 from igcam.methods import registry
 from igcam.methods.options import FitOptions
@@ -64,6 +66,25 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in index] == ["index.md"]
+
+
+def test_the_site_has_every_page_once() -> None:
+    listed = re.findall(r"^ +- .*?: ([\w.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_reference_names_what_can_be_imported() -> None:
+    names = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
+    things = [pkgutil.resolve_name(name) for name in names]
+    public = [getattr(igcam, name) for name in igcam.__all__ if name != "__version__"]
+    assert [thing for thing in public if thing not in things] == []
+
+
+def test_every_method_is_in_the_table_of_methods() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    own = {name: item for name, item in methods().items() if type(item).__module__.startswith("igcam.")}
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|.*\| (.*?) \| .*? \|$", page, re.MULTILINE))
+    assert rows == {name: ", ".join(method.cues) or "-" for name, method in own.items()}
 
 
 def test_the_list_of_options_is_current() -> None:
