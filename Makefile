@@ -44,7 +44,6 @@ docs: install
 	else \
 		$(BIN)/python -m pip install --quiet -e ".[docs]"; \
 	fi
-	$(BIN)/python docs/make_options.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The newest versions that fit together, as names and versions only.
