@@ -1,5 +1,5 @@
 # make install: a virtual environment in .venv with everything for work on igcam, once.
-# make demo, test, lint: install first where needed, then run.
+# make demo, test, lint, docs: install first where needed, then run.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 LEAST_COVERAGE := 85
 
-.PHONY: install demo test lint constraints clean
+.PHONY: install demo test lint docs constraints clean
 
 install: $(INSTALLED)
 
@@ -37,11 +37,20 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation as a site in site/; fails at a broken link.
+docs: install
+	if test -x $(BIN)/uv; then \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[docs]"; \
+	else \
+		$(BIN)/python -m pip install --quiet -e ".[docs]"; \
+	fi
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # The newest versions that fit together, as names and versions only.
 constraints: install
 	echo uv | $(BIN)/uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
 		--upgrade --no-header --no-annotate --quiet -o constraints.txt
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
 	find igcam tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from igcam.core.options import to_plain
 from igcam.data.synthetic.scenes import SceneOptions
 from igcam.data.synthetic.simulate import SimulateOptions
 from igcam.data.transforms import AugmentOptions
+from igcam.methods.base import MethodOptions
 from igcam.methods.distill import DistillOptions
 from igcam.methods.options import FitOptions
+from igcam.methods.registry import method_of, methods
 from igcam.models.segmenter import SegmenterOptions
 
 PAGE = Path(__file__).with_name("options.md")
@@ -33,10 +36,10 @@ it. On the command line any of them is `--set NAME=VALUE` of `igcam fit`, with a
 
     igcam fit photos --tags tags.csv --out runs/mine --set igcam.guide.learn.head.epochs=20 --set crf=deeplab
 
-The most used have flags of their own: `--method`, `--regime`, `--size`, `--seed`, `--backbone` (`backbone.name`),
-`--weights` (`backbone.weights`) and `--without` (`igcam.stages`). A run keeps all of them in its `run.json`.
-What the stages do with them: [igcam.md](igcam.md). Where one table serves several options, its names are those
-of the first.
+Frequent ones have flags of their own: `--method`, `--regime`, `--size`, `--seed`, `--backbone` (`backbone.name`),
+`--weights` (`backbone.weights`) and `--without`. Options of a method begin with its name, and belong to runs of that
+method only. A run keeps its options in `run.json`. What the stages do with them: [igcam.md](igcam.md). Where one table
+serves several options, it has the names of the first. Names of version 0.1.0: [glossary.md](glossary.md).
 """
 DISTILL = """## Of `igcam distill`
 
@@ -51,7 +54,10 @@ These are arguments of functions, not part of a run.
 def options_page() -> str:
     """Return the page."""
     sections = [HEAD]
-    for names, options in grouped(instances(FitOptions())):
+    others = [
+        instances(method.options(), name) for name, method in methods().items() if name != FitOptions().entry.name
+    ]
+    for names, options in grouped(chain(instances(FitOptions()), *others)):
         title = "FitOptions" if names == [""] else ", ".join(f"`{name}`" for name in names)
         sections.append(f"## {title}\n\n{section(options, names[0])}")
     sections.append(PYTHON_ONLY)
@@ -70,7 +76,8 @@ def instances(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for item in dataclasses.fields(options):
         value = getattr(options, item.name)
         if dataclasses.is_dataclass(value):
-            yield from instances(value, f"{prefix}.{item.name}".lstrip("."))
+            own = method_of(value).name if isinstance(value, MethodOptions) else f"{prefix}.{item.name}".lstrip(".")
+            yield from instances(value, own)
 
 
 def grouped(found: Iterator[tuple[str, Any]]) -> Iterator[tuple[list[str], Any]]:
@@ -93,8 +100,11 @@ def section(options: Any, prefix: str, nested_elsewhere: bool = True) -> str:
     for item, about in kind.__pydantic_fields__.items():
         if not about.description:
             sys.exit(f"{kind.__module__}.{kind.__name__}.{item}: must have a text below it")
-        own_table = dataclasses.is_dataclass(getattr(options, item)) and nested_elsewhere
-        default = "its own table" if own_table else f"`{shown(plain[item])}`"
+        value, default = getattr(options, item), f"`{shown(plain[item])}`"
+        if isinstance(value, MethodOptions):
+            default = f"`{method_of(value).name}`"
+        elif dataclasses.is_dataclass(value) and nested_elsewhere:
+            default = "its own table"
         words = " ".join(about.description.split()).replace("|", chr(92) + "|")
         lines.append(f"| `{f'{prefix}.{item}'.lstrip('.')}` | {default} | {words} |")
     return "\n".join(lines) + "\n"

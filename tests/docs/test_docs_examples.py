@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pkgutil
 import re
 import runpy
 import shutil
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import igcam
 from igcam.core.options import with_setting
+from igcam.methods import registry
 from igcam.methods.options import FitOptions
+from igcam.methods.registry import methods
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks") for path in folder.glob("*.md"))
@@ -40,9 +44,10 @@ def test_the_example_leaves_masks_and_a_report(folder: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if RUNNABLE.search(page.read_text("utf-8"))], ids=page_id)
 def test_runnable_blocks_run_in_their_order(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(registry, "_KNOWN", dict(registry._KNOWN))
     names: dict[str, object] = {}
     for block in RUNNABLE.findall(page.read_text("utf-8")):
-        exec(compile(block, page_id(page), "exec"), names)
+        exec(compile(block, page_id(page), "exec", dont_inherit=True), names)
 
 
 def test_the_guidance_example_finds_its_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +68,25 @@ def test_every_page_is_in_the_index() -> None:
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in index] == ["index.md"]
 
 
+def test_the_site_has_every_page_once() -> None:
+    listed = re.findall(r"^ +- .*?: ([\w.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_reference_names_what_can_be_imported() -> None:
+    names = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
+    things = [pkgutil.resolve_name(name) for name in names]
+    public = [getattr(igcam, name) for name in igcam.__all__ if name != "__version__"]
+    assert [thing for thing in public if thing not in things] == []
+
+
+def test_every_method_is_in_the_table_of_methods() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    own = {name: item for name, item in methods().items() if type(item).__module__.startswith("igcam.")}
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|.*\| (.*?) \| .*? \|$", page, re.MULTILINE))
+    assert rows == {name: ", ".join(method.cues) or "-" for name, method in own.items()}
+
+
 def test_the_list_of_options_is_current() -> None:
     page = runpy.run_path(str(ROOT / "docs" / "make_options.py"))["options_page"]()
     assert (ROOT / "docs" / "options.md").read_text("utf-8") == page, "run: python docs/make_options.py"
@@ -72,7 +96,11 @@ def test_listed_options_can_be_set_to_their_defaults() -> None:
     page = (ROOT / "docs" / "options.md").read_text("utf-8").split("## Python only")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| `(.*?)` \|", page, re.MULTILINE)
     assert len(rows) > 50
-    assert with_setting(FitOptions(), *(f"{name}={default}" for name, default in rows)) == FitOptions()
+    for method in methods():
+        others = set(methods()) - {method}
+        options = FitOptions(method=method)
+        given = [f"{name}={default}" for name, default in rows if name.split(".")[0] not in {*others, "method"}]
+        assert with_setting(options, f"method={method}", *given) == options
 
 
 def test_pages_of_numbers_are_current() -> None:

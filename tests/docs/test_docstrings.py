@@ -27,9 +27,8 @@ def folder(scenes: Path, trained: Path, tiny_data: Dataset, tmp_path_factory: py
     fit(dataset, folder / "runs" / "mine", tiny_options(trained), split="scenes")
     for format in ("voc", "coco"):
         igcam.export(folder / "masks", dataset, folder / format, format)
-    lists = folder / "voc" / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True, exist_ok=True)
-    (lists / "train.txt").write_text("\n".join(dataset.names) + "\n")
+    shutil.move(folder / "voc", folder / "export")
+    shutil.move(folder / "export" / "VOCdevkit" / "VOC2012", folder / "voc")
     return folder
 
 
