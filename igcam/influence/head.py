@@ -14,7 +14,6 @@ from scipy.special import expit
 
 from igcam.core.errors import IgcamError
 from igcam.influence.design import (
-    RowSpace,
     checked_features,
     checked_head,
     checked_l2,
@@ -59,29 +58,19 @@ class HeadInfluence:
             Influence is only defined at the optimum; infinity accepts any head.
         chunk: Rows processed at a time.
 
+    Attributes:
+        theta: float64 (C, D + 1): weight and bias of every class.
+        space: The training rows, in the coordinates of the factors.
+        factors: Lower Cholesky factor of H_c, float64 (R, R), of every class.
+        curvature: float64 (n, C): weight times p (1 - p), the second derivative of the weighted loss by the logit.
+        residual: float64 (n, C): probability - tag, the derivative of l_ic by its logit.
+        gradient_norm: float64 (C,): norm of the gradient of J_c, zero at the optimum.
+        optimality: float64 (C,): gradient_norm as a fraction of the mean norm of the gradients of the images.
+
     Raises:
         ValueError: Wrong shapes or values of arrays.
         IgcamError: l2 is not positive or too small for float64, or the head is not at the optimum.
     """
-
-    theta: np.ndarray
-    """float64 (C, D + 1): weight and bias of every class."""
-    space: RowSpace
-    """The training rows, in the coordinates of the factors."""
-    factors: list[np.ndarray]
-    """Lower Cholesky factor of H_c, float64 (R, R), of every class."""
-    tags: np.ndarray
-    """float64 (n, C), as in training."""
-    sample_weight: np.ndarray
-    """float64 (n, C)."""
-    curvature: np.ndarray
-    """float64 (n, C): weight times p (1 - p), the second derivative of the weighted loss by the logit."""
-    residual: np.ndarray
-    """float64 (n, C): probability - tag, the derivative of l_ic by its logit."""
-    gradient_norm: np.ndarray
-    """float64 (C,): norm of the gradient of J_c, zero at the optimum."""
-    optimality: np.ndarray
-    """float64 (C,): gradient_norm as a fraction of the mean norm of the gradients of the images."""
 
     def __init__(
         self,
