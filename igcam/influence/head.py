@@ -228,7 +228,7 @@ class HeadInfluence:
 
 
 def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: HeadVector) -> np.ndarray:
-    """Split the influence of an image, for a head on average-pooled features, over its locations.
+    """Split the influence of an image, for a head on average-pooled features, over its locations: float64 (C, h, w).
 
     I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes equally
     everywhere. The sum over locations is the influence I_c(i, V) of the image; positive locations raise V.
@@ -237,9 +237,6 @@ def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: H
         feature_map: (D, h, w), the features before pooling, scaled and centred like the pooled features.
         residual: (C,), probability - tag of the image: a row of `HeadInfluence.residual`.
         directions: `HeadInfluence.directions(...)`.
-
-    Returns:
-        float64 (C, h, w).
 
     Raises:
         ValueError: Shapes that do not match.

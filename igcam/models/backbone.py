@@ -204,13 +204,9 @@ def _build_at_stride(options: BackboneOptions) -> tuple[Network, partial[Network
     network, create = _create(options, wanted)
     if network is not None and _own_stride(network) == wanted:
         return network, create
-    if network is not None and "output_stride" not in create.keywords:
-        possible = [_own_stride(network)]
-    else:
-        tried = [(stride, _create(options, stride)[0]) for stride in OUTPUT_STRIDES]
-        possible = [stride for stride, network in tried if network is not None and _own_stride(network) == stride]
-        possible = possible or [_own_stride(_create(options, None)[0])]
-    listed = ", ".join(map(str, possible))
+    tried = [(stride, _create(options, stride)[0]) for stride in OUTPUT_STRIDES]
+    possible = [stride for stride, network in tried if network is not None and _own_stride(network) == stride]
+    listed = ", ".join(map(str, possible or [_own_stride(_create(options, None)[0])]))
     raise IgcamError(f"{options.name}: cannot have output stride {wanted}, only {listed}")
 
 
