@@ -9,16 +9,13 @@ from torch import Tensor
 
 
 def class_activation_maps(feature: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = True) -> Tensor:
-    """Apply a linear head at each location: Z_c(u) = w_c . f(u) + b_c, then ReLU.
+    """Apply a linear head at each location: Z_c(u) = w_c . f(u) + b_c, then ReLU; float (N, C, h, w).
 
     Args:
         feature: float (N, D, h, w).
         weight: float (C, D) or (C, D, 1, 1).
         bias: float (C,), or None.
         relu: False returns raw logit maps.
-
-    Returns:
-        float (N, C, h, w).
 
     Raises:
         ValueError: Shapes do not fit.
@@ -56,7 +53,7 @@ def multiscale_maps(
     scales: Sequence[float] = SCALES,
     flip: bool = True,
 ) -> Tensor:
-    """Sum maps over scales and mirrored images, and divide each by its maximum.
+    """Sum maps over scales and mirrored images, and divide each by its maximum: float (N, C, height, width) in [0, 1).
 
     Args:
         images: float (N, 3, H, W), RGB in [0, 1].
@@ -64,9 +61,6 @@ def multiscale_maps(
         size: (height, width) of the result.
         scales: Factors of the image size.
         flip: Whether to add mirrored images.
-
-    Returns:
-        float (N, C, height, width) in [0, 1).
 
     Raises:
         ValueError: `scales` is empty or not positive.

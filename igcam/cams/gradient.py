@@ -20,7 +20,7 @@ def gradient_maps(
     classes: Sequence[int] | None = None,
     method: GradientMethod = "gradcam",
 ) -> Tensor:
-    """Compute the maps of several classes from one forward pass.
+    """Compute the maps of several classes at once, float (N, C, h, w), at least 0, not normalised, detached.
 
     Grad-CAM: ReLU(sum_k a_ck A_k), a_ck the mean over locations of g_ck = dS_c / dA_k. LayerCAM: ReLU(sum_k ReLU(g_ck)
     * A_k), location by location; it suits inner levels.
@@ -31,13 +31,10 @@ def gradient_maps(
 
     Args:
         feature: float (N, D, h, w), the activations A.
-        score: Maps activations to class scores, float (N, C), before any sigmoid or softmax, for instance `lambda a:
-            pooling(head(backbone.tail(a, level)))`.
+        score: Maps activations to class scores, float (N, C), before any sigmoid or softmax, for instance
+            `lambda a: pooling(head(backbone.tail(a, level)))`.
         classes: Which classes, in this order; None for all.
         method: `gradcam` or `layercam`.
-
-    Returns:
-        float (N, C or len(classes), h, w), at least 0, not normalised, detached.
 
     Raises:
         ValueError: `method` is unknown, shapes do not fit, or the scores do not depend on the activations.

@@ -14,7 +14,6 @@ from scipy.special import expit
 
 from igcam.core.errors import IgcamError
 from igcam.influence.design import (
-    RowSpace,
     checked_features,
     checked_head,
     checked_l2,
@@ -59,29 +58,19 @@ class HeadInfluence:
             Influence is only defined at the optimum; infinity accepts any head.
         chunk: Rows processed at a time.
 
+    Attributes:
+        theta: float64 (C, D + 1): weight and bias of every class.
+        space: The training rows, in the coordinates of the factors.
+        factors: Lower Cholesky factor of H_c, float64 (R, R), of every class.
+        curvature: float64 (n, C): weight times p (1 - p), the second derivative of the weighted loss by the logit.
+        residual: float64 (n, C): probability - tag, the derivative of l_ic by its logit.
+        gradient_norm: float64 (C,): norm of the gradient of J_c, zero at the optimum.
+        optimality: float64 (C,): gradient_norm as a fraction of the mean norm of the gradients of the images.
+
     Raises:
         ValueError: Wrong shapes or values of arrays.
         IgcamError: l2 is not positive or too small for float64, or the head is not at the optimum.
     """
-
-    theta: np.ndarray
-    """float64 (C, D + 1): weight and bias of every class."""
-    space: RowSpace
-    """The training rows, in the coordinates of the factors."""
-    factors: list[np.ndarray]
-    """Lower Cholesky factor of H_c, float64 (R, R), of every class."""
-    tags: np.ndarray
-    """float64 (n, C), as in training."""
-    sample_weight: np.ndarray
-    """float64 (n, C)."""
-    curvature: np.ndarray
-    """float64 (n, C): weight times p (1 - p), the second derivative of the weighted loss by the logit."""
-    residual: np.ndarray
-    """float64 (n, C): probability - tag, the derivative of l_ic by its logit."""
-    gradient_norm: np.ndarray
-    """float64 (C,): norm of the gradient of J_c, zero at the optimum."""
-    optimality: np.ndarray
-    """float64 (C,): gradient_norm as a fraction of the mean norm of the gradients of the images."""
 
     def __init__(
         self,
@@ -239,7 +228,7 @@ class HeadInfluence:
 
 
 def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: HeadVector) -> np.ndarray:
-    """Split the influence of an image, for a head on average-pooled features, over its locations.
+    """Split the influence of an image, for a head on average-pooled features, over its locations: float64 (C, h, w).
 
     I_c(u) = -1/(hw) (p_c - y_c) (f(u) . s_c + b_c), where (s_c, b_c) = H_c^-1 grad_c V. The bias contributes equally
     everywhere. The sum over locations is the influence I_c(i, V) of the image; positive locations raise V.
@@ -248,9 +237,6 @@ def spatial_influence(feature_map: ArrayLike, residual: ArrayLike, directions: H
         feature_map: (D, h, w), the features before pooling, scaled and centred like the pooled features.
         residual: (C,), probability - tag of the image: a row of `HeadInfluence.residual`.
         directions: `HeadInfluence.directions(...)`.
-
-    Returns:
-        float64 (C, h, w).
 
     Raises:
         ValueError: Shapes that do not match.

@@ -27,17 +27,10 @@ class SoftmaxInfluence:
     The influence I(i, V) = -grad V^T H^-1 grad l_i is one number per image, with the signs and units of
     `HeadInfluence`. With D + 1 > n all is computed in the n dimensions that the rows span.
 
-    Args:
-        features: (n, D) of the training images.
-        labels: Integers (n,), 0 to C - 1.
-        weight: (C, D).
-        bias: (C,).
-        l2: Penalty on weight and bias in training.
-        tolerance: Largest norm of the gradient of J, as a fraction of the mean norm of the gradients of the images.
+    Labels are integers (n,), 0 to C - 1; other arguments and errors are those of `HeadInfluence`.
 
     Raises:
-        ValueError: Wrong shapes or values of arrays.
-        IgcamError: l2 is not positive, the head is not at its optimum, or the Hessian would be too large.
+        IgcamError: The Hessian would have more than `MAX_PARAMETERS` rows.
     """
 
     residual: Array

@@ -55,20 +55,18 @@ class BackboneOptions:
 
 
 class Backbone(nn.Module):
-    """A network without its classifier that returns feature maps, shallow to deep; it normalises its input itself."""
+    """A network without its classifier that returns feature maps, shallow to deep; it normalises its input itself.
 
-    channels: tuple[int, ...]
-    """Channels of each returned map."""
-    strides: tuple[int, ...]
-    """Image pixels per cell of each returned map."""
-    levels: tuple[int, ...]
-    """Stage of each returned map, counted from 0, ascending."""
+    Attributes:
+        channels: Channels of each returned map.
+        strides: Image pixels per cell of each returned map.
+        levels: Stage of each returned map, counted from 0, ascending.
+        mean: float (1, 3, 1, 1), of the training images of the network; `std` likewise.
+        multiple: Sides of the image are resized up to a multiple of this; 1 where any side will do.
+    """
+
     mean: Tensor
-    """float (1, 3, 1, 1), of the training images of the network."""
     std: Tensor
-    """float (1, 3, 1, 1)."""
-    multiple: int
-    """Sides of the image are resized up to a multiple of this; 1 where any side will do."""
 
     def __init__(self, network: Network, options: BackboneOptions) -> None:
         super().__init__()
@@ -206,13 +204,9 @@ def _build_at_stride(options: BackboneOptions) -> tuple[Network, partial[Network
     network, create = _create(options, wanted)
     if network is not None and _own_stride(network) == wanted:
         return network, create
-    if network is not None and "output_stride" not in create.keywords:
-        possible = [_own_stride(network)]
-    else:
-        tried = [(stride, _create(options, stride)[0]) for stride in OUTPUT_STRIDES]
-        possible = [stride for stride, network in tried if network is not None and _own_stride(network) == stride]
-        possible = possible or [_own_stride(_create(options, None)[0])]
-    listed = ", ".join(map(str, possible))
+    tried = [(stride, _create(options, stride)[0]) for stride in OUTPUT_STRIDES]
+    possible = [stride for stride, network in tried if network is not None and _own_stride(network) == stride]
+    listed = ", ".join(map(str, possible or [_own_stride(_create(options, None)[0])]))
     raise IgcamError(f"{options.name}: cannot have output stride {wanted}, only {listed}")
 
 

@@ -20,11 +20,10 @@ from igcam.core.errors import IgcamError
 from igcam.core.files import CHECKSUM, digest, write_json, write_tensors
 from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.data.images import load_image
-from igcam.models.backbone import images_a_pass, passes
+from igcam.models.backbone import Backbone, images_a_pass, passes
 from igcam.models.views import View, filled_up, pixels_of_views, to_pixels
 
 if TYPE_CHECKING:
-    from igcam.models.backbone import Backbone
     from igcam.models.segmenter import Encoder
 
 Task = tuple[Path, View]
@@ -43,8 +42,7 @@ class FeatureBank:
     that whatever changes the features changes the file. Damaged files are computed again. Values beyond the range of
     half precision (65504) are clamped. Several processes may share a folder.
 
-        FOLDER/<16 hex digits of the key>/key.json
-        FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
+        FOLDER/<16 hex digits of the key>/key.json FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
 
     Args:
         folder: May hold the features of several backbones.
@@ -128,14 +126,9 @@ class FeatureBank:
         return computed
 
     def read(self, path: str | Path, view: View | None = None) -> list[NDArray[np.float16]]:
-        """Return the maps of one image, memory-mapped; missing or damaged ones are computed first.
+        """Return the maps of one image, float16 (channels, h, w) per level, memory-mapped and read-only.
 
-        Args:
-            path: Image file.
-            view: One of the bank's views; None takes the first.
-
-        Returns:
-            float16 (channels, h, w) per level, read-only where mapped.
+        Missing or damaged ones are computed first. The view is one of the bank's; None takes the first.
 
         Raises:
             IgcamError: The image cannot be read.
@@ -154,15 +147,10 @@ class FeatureBank:
     def of_photos(
         self, photos: Mapping[Path, NDArray[np.uint8]], keep: bool, batch_size: int = 8
     ) -> dict[Path, list[list[Tensor]]]:
-        """Return the maps of photos in memory: from the bank where it has them, the rest computed.
+        """Return the maps of photos in memory, uint8 (H, W, 3) by image file, from the bank or computed.
 
-        Args:
-            photos: uint8 (H, W, 3) by image file.
-            keep: Whether to write computed maps to the bank. The maps are the same either way.
-            batch_size: Photos per forward pass.
-
-        Returns:
-            For each file one list of levels per view, float16 (channels, h, w).
+        The maps are the same either way: for each file one list of levels per view, float16 (channels, h, w). Computed
+        ones are written to the bank if `keep` is set.
         """
         found: dict[Path, list[list[Tensor]]] = {}
         for path in photos if keep or self.folder.exists() else ():

@@ -309,19 +309,9 @@ def fit_softmax_head(
 ) -> LinearHead:
     """Minimise 1/n sum_i cross-entropy_i + l2/2 |Theta|^2 over weights and biases of all classes.
 
-    As in `fit_linear_head`, the penalty includes the bias and D >= n is solved in n dimensions. Trust-region Newton
+    Labels are integers (n,), 0 to classes - 1, of at least two classes; other arguments and errors are those of
+    `fit_linear_head`, as are the penalty on the bias and the solution in n dimensions where D >= n. Trust-region Newton
     method with conjugate gradients. Deterministic.
-
-    Args:
-        features: (n, D), any float type; computed in float64.
-        labels: Integers (n,), 0 to classes - 1.
-        classes: Number of classes C, at least 2.
-        l2: Penalty, positive.
-        tolerance: Largest allowed norm of the gradient.
-
-    Raises:
-        ValueError: Wrong shapes or values of arrays.
-        IgcamError: l2 is not positive, or too small for the tolerance to be reached.
     """
     features = checked_features("features", features)
     if classes < 2:

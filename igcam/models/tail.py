@@ -12,17 +12,13 @@ from igcam.models.backbone import Backbone
 
 
 class TailNetwork(nn.Module):
-    """From maps of the backbone's last but one level to raw logit maps.
+    """From maps of the backbone's last but one level to raw logit maps of C classes, without background.
 
-    Batch norms of the stages stay in evaluation mode, with the statistics of pretraining. The head has no bias and
-    starts at zero, which makes training independent of a seed.
-
-    Args:
-        backbone: A ResNet with at least two levels; its stages after the last but one are copied.
-        classes: Number of classes C, without background.
+    The stages after that level are copied. Their batch norms stay in evaluation mode, with the statistics of
+    pretraining. The head has no bias and starts at zero, which makes training independent of a seed.
 
     Raises:
-        IgcamError: It is another network, or has only one level.
+        IgcamError: The backbone is not a ResNet with at least two levels.
     """
 
     def __init__(self, backbone: Backbone, classes: int) -> None:

@@ -152,16 +152,10 @@ def weighed_mean(
 def border_distance(affinity: Array, height: int, width: int, deviation: float = 0.6) -> Array:
     """Return a boundary prior, float32 (h, w) in 0..1: `exp(-connectivity^2 / (2 deviation^2))`.
 
-    The region of a location is soft: every other location belongs to it by its affinity. Its boundary connectivity is
-    the part of the region on the image border, over the square root of its area: large for background, small for
-    objects, even for one that the border cuts. No activation map is needed.
-
-    Args:
-        affinity: float32 (h * w, h * w), such as `dense_affinity` returns.
-        height: Rows h.
-        width: Columns w.
-        deviation: Connectivity at which the prior has fallen to 0.61; a square object that shares one side with the
-            border has a connectivity of one.
+    The region of a location is soft: every other location belongs to it by its affinity, float32 (h * w, h * w). Its
+    boundary connectivity is the part of the region on the image border, over the square root of its area: large for
+    background, small for objects, even for one that the border cuts (a square with one side on the border has one). No
+    activation map is needed.
 
     Source: Boundary connectivity: Zhu, Liang, Wei and Sun, "Saliency optimization from robust background detection",
     CVPR 2014; here on locations instead of superpixels, without geodesic paths.

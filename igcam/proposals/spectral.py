@@ -30,18 +30,13 @@ class NormalisedCutOptions:
 
 
 def normalised_cut(feature: NDArray[np.floating], options: NormalisedCutOptions | None = None) -> Array:
-    """Return the smoothest ways to split an image in two, the best first.
+    """Return the smoothest ways to split an image in two, the best first, float32 (cuts, h, w), of a feature (D, h, w).
 
-    Args:
-        feature: Float (D, h, w) with h * w at least cuts + 2.
-        options: Defaults to `NormalisedCutOptions()`.
-
-    Returns:
-        float32 (cuts, h, w): generalised eigenvectors of (degree - affinity) v = l degree v from the second smallest
-        on, each of unit norm; the sign is arbitrary but the same for the same feature.
+    They are the generalised eigenvectors of (degree - affinity) v = l degree v from the second smallest on, each of
+    unit norm; the sign is arbitrary but the same for the same feature.
 
     Raises:
-        ValueError: `feature` has another shape, too few locations, or values that are not finite.
+        ValueError: The feature has another shape, fewer than cuts + 2 locations, or values that are not finite.
 
     Source: Shi and Malik, "Normalized cuts and image segmentation", IEEE TPAMI 2000, equations 10 to 12; on features of
     a network, Wang et al. (TokenCut), CVPR 2022.

@@ -14,16 +14,13 @@ Array = NDArray[np.float32]
 def guided_filter(
     image: NDArray[np.uint8], probability: NDArray[np.floating], radius: int = 8, contrast: float = 0.02
 ) -> Array:
-    """Smooth probabilities along the edges of the image.
+    """Smooth probabilities, float (K, H, W) that sum to one, along the edges of the image; float32, summing to one.
 
     Args:
         image: uint8 (H, W, 3).
         probability: Float (K, H, W) in 0..1, summing to one over the classes.
         radius: Half side of the window in pixels, at least 1.
         contrast: Standard deviation of colour, in 0..1, below which a window counts as flat.
-
-    Returns:
-        float32 (K, H, W) in 0..1, summing to one.
 
     Raises:
         ValueError: A shape, a dtype or a value is out of these ranges.

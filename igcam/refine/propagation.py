@@ -106,18 +106,11 @@ def _check(seeds: NDArray[np.floating], steps: int, restarts: Array, competition
 def walk_limit(
     transition: scipy.sparse.csr_array | NDArray[np.floating], seeds: NDArray[np.floating], restart: float
 ) -> Array:
-    """Return the limit of `walk` with restart: `restart (I - (1 - restart) T)^-1 seeds`.
+    """Return the limit of `walk` with restart, float32 (K, n): `restart (I - (1 - restart) T)^-1 seeds`.
 
-    Dense transitions are solved directly, sparse ones factorised: exact, and fast for neighbourhoods of one pixel and
-    small images; with far neighbours `walk` needs less memory.
-
-    Args:
-        transition: (n, n), dense or sparse, with rows that sum to one or less.
-        seeds: Float (K, n).
-        restart: Share of the seeds in every step, above 0 and at most 1.
-
-    Returns:
-        float32 (K, n).
+    The transition (n, n), dense or sparse, has rows that sum to one or less; seeds are float (K, n), the restart is
+    above 0 and at most 1. Dense transitions are solved directly, sparse ones factorised: exact, and fast for
+    neighbourhoods of one pixel and small images; with far neighbours `walk` needs less memory.
 
     Raises:
         ValueError: A shape does not fit, a value is not finite, or `restart` is out of its range.

@@ -20,19 +20,8 @@ def walk_tensors(
 ) -> Tensor:
     """Do what `igcam.refine.walk` does, with the same answer, on any device; gradients flow.
 
-    Args:
-        transition: (n, n), dense or sparse.
-        seeds: Float (K, n), or (N, K, n) with dense transitions (N, n, n).
-        steps: At least 0.
-        restart: One number, or (n,).
-        clamped: Bool (n,), nodes that keep their seeds.
-        competition: At least 1.
-
-    Returns:
-        The scores, of the shape, type and device of the seeds.
-
-    Raises:
-        ValueError: A shape does not fit, a seed is not finite, or a number is out of its range.
+    The transition is (n, n), dense or sparse, for seeds (K, n), or dense (N, n, n) for a batch (N, K, n). Other
+    arguments and errors are those of `walk`; scores have the shape, type and device of the seeds.
     """
     nodes = seeds.shape[-1]
     if transition.shape[-2:] != (nodes, nodes) or transition.dim() != seeds.dim():
@@ -164,18 +153,8 @@ def dense_crf_tensors(
 ) -> Tensor:
     """Do what `igcam.refine.dense_crf` does, with the same answer, on any device.
 
-    Args:
-        image: uint8 (3, H, W), or a batch (N, 3, H, W), solved one after the other.
-        probability: Float (K, H, W) in 0..1, on the same device, or (N, K, H, W) with a batch.
-        parameters: Defaults to `CRFParameters()`, the parameters of IRN.
-        floor: Smaller probabilities are raised to this.
-        compatibility: Float (K, K), symmetric, the cost of label k beside label l; None is the Potts model.
-
-    Returns:
-        float32, of the shape of `probability`, summing to one over the classes.
-
-    Raises:
-        ValueError: Shapes or values are out of these ranges.
+    The image is uint8 (3, H, W) and the probability float (K, H, W), or both are batches (N, ...), solved one after the
+    other. Other arguments and errors are those of `dense_crf`; the result has the shape of `probability`, float32.
     """
     if image.dim() == 4 and probability.dim() == 4 and len(image) == len(probability) > 0:
         pairs = zip(image, probability, strict=True)

@@ -110,19 +110,11 @@ def touch_sides(probability: NDArray[np.floating], boxes: Sequence[BoxRegion], m
 
 
 def walk_probability(affinity: Array, marks: Sequence[Mark], labels: int, restart: float) -> Array:
-    """Return the probability that a random walk from each location ends on a mark of each class.
+    """Return the probability that a random walk from each location ends on a mark of each class, float32 (K, n).
 
-    The walk moves along the affinity and ends after every step with probability `restart`. The classes compete for the
-    same locations, so that the border between two objects lies where the affinity drops.
-
-    Args:
-        affinity: float32 (n, n) between the locations, at least 0.
-        marks: On a grid of n locations.
-        labels: Number of classes K, with the background.
-        restart: Above 0 and at most 1.
-
-    Returns:
-        float32 (K, n) in 0..1, zero for classes without a mark.
+    The walk moves along the affinity, float32 (n, n), and ends after every step with probability `restart`, above 0 and
+    at most 1. The classes compete for the same locations, so that the border between two objects lies where the
+    affinity drops. Of the K labels, with the background, those without a mark get zero.
 
     Source: Grady, "Random walks for image segmentation", IEEE TPAMI 2006, with restart in place of absorbing seeds.
     """
