@@ -1,4 +1,4 @@
-"""Instance cues: points, boxes, scribbles and masks drawn on an image."""
+"""Instance cues: points, boxes, scribbles and masks on an image."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ class Cue:
     """
 
     kind: ClassVar[str]
-
     label: int | None
     """Mask id: 0 = background, 1..C = a class; None only for a mask of the whole image."""
     instance: str | int | None = None
-    """Cues of one image with the same instance belong to the same object; None = unknown."""
+    """Cues of one image with the same instance mark the same object; None = unknown."""
     confidence: float = 1.0
     """Confidence in the cue, 0 to 1."""
     seconds: float | None = None
@@ -44,7 +43,6 @@ class PointCue(Cue):
     """One click on an object or on the background."""
 
     kind: ClassVar[str] = "point"
-
     x: float
     y: float
 
@@ -60,7 +58,6 @@ class BoxCue(Cue):
     """A tight box around one object; a whole number is an edge between two pixels."""
 
     kind: ClassVar[str] = "box"
-
     left: float
     top: float
     right: float
@@ -79,7 +76,6 @@ class ScribbleCue(Cue):
     """A freehand line on an object or on the background."""
 
     kind: ClassVar[str] = "scribble"
-
     points: tuple[tuple[float, float], ...]
     """Corners (x, y) of the line in order; a single one is a dot."""
     width: float = 3.0
@@ -90,8 +86,8 @@ class ScribbleCue(Cue):
         corners = [*self.points, self.points[-1]]
         canvas = np.zeros((height, width), np.uint8)
         cv2.polylines(canvas, [np.floor(corners).astype(np.int32)], False, 1)
-        for start, end in pairwise(corners):
-            _draw_segment(canvas, np.array(start), np.array(end), self.width / 2)
+        for start, end in pairwise(np.array(corners)):
+            _draw_segment(canvas, start, end, self.width / 2)
         return canvas.astype(bool)
 
 
@@ -100,7 +96,6 @@ class MaskCue(Cue):
     """A mask: of one object where `label` is a class, of the whole image where it is None."""
 
     kind: ClassVar[str] = "mask"
-
     source: MaskSource
     """Whole image: ids 0..C and 255 = unknown. One object: any ids, see `value`."""
     label: int | None = None

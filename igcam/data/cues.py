@@ -1,4 +1,4 @@
-"""The file of instance cues, cues.jsonl: reading, checking, writing."""
+"""cues.jsonl, the file of instance cues: reading, checking, writing."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ def read_cues(path: str | Path, dataset: Dataset) -> dict[str, tuple[Cue, ...]]:
         The cues by name of the sample, in the file's order; samples without cues are absent.
 
     Raises:
-        IgcamError: All bad lines with file and line number: broken JSON or another format, an unknown image
-            or class, a class that is not among the tags of the image, coordinates outside the image, a mask
-            that is missing, damaged, empty or of another size.
+        IgcamError: All bad lines with their numbers: no JSON, another format, an unknown image or class, a class
+            that the image is not tagged with, coordinates outside the image, an unusable or empty mask.
     """
     cues, findings = examine_cues(path, dataset)
     raise_errors(path, findings)
@@ -91,13 +90,8 @@ def examine_cues(path: str | Path, dataset: Dataset) -> tuple[dict[str, tuple[Cu
 def write_cues(path: str | Path, cues: Mapping[str, Sequence[Cue]], classes: Sequence[str]) -> None:
     """Write a cues.jsonl that `read_cues` reads back, atomically.
 
-    Masks that are files with the right ids already are referenced; all others are written as PNG to a folder
+    Masks that are files with the right ids already are referenced. All others are written as PNG to a folder
     beside the file: for cues.jsonl to cues_masks.
-
-    Args:
-        path: The file.
-        cues: Cues by name of the sample.
-        classes: Names of labels 1..C.
 
     Raises:
         ValueError: A cue is of no known kind.

@@ -1,4 +1,4 @@
-"""What an export format is: a writer, found by its name, of one image at a time."""
+"""Export formats: writers of one image at a time, found by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from igcam.data.masks import IGNORE
 from igcam.data.objects import MaskObject
 
 Record = dict[str, Any]
-"""What a writer keeps of one image for the files about all images; fits into JSON."""
+"""Facts about one image for the files about all images; fits into JSON."""
 
 
 def _is_name(text: str) -> bool:
@@ -53,14 +53,12 @@ class ExportOptions:
 
 @dataclass(frozen=True, eq=False)
 class ExportItem:
-    """One image to be exported."""
+    """One image to export."""
 
     name: str
-    """Name of the sample."""
     photo: Path
-    """File of the photo."""
     facts: ImageFacts
-    """Properties of that file."""
+    """Properties of the photo's file."""
     mask: NDArray[np.uint8]
     """uint8 (H, W): ids 0..C and 255, at the size of the photo as displayed."""
     objects: list[MaskObject]
@@ -73,9 +71,7 @@ class ExportItem:
 
 
 class Writer(ABC):
-    """An export format.
-
-    A new format is one module in `igcam.data.formats` with a subclass under `@export_format(NAME)`.
+    """An export format: a subclass under `@export_format(NAME)` in a module of `igcam.data.formats`.
 
     Args:
         out: Folder of the export.
@@ -125,8 +121,8 @@ def export_formats() -> dict[str, type[Writer]]:
 def put_photo(item: ExportItem, folder: Path, name: str, link: bool, jpeg: bool = False) -> str:
     """Write a photo as it is displayed, unless it is there already.
 
-    JPEG and PNG files of 8 bits without EXIF rotation, transparency and further frames are copied. All others
-    are converted to PNG, or to JPEG of quality 95.
+    Upright JPEG and PNG files of 8 bits, without transparency and further frames, are copied. All others are
+    converted to PNG, or to JPEG of quality 95.
 
     Args:
         item: The image.

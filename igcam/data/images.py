@@ -156,16 +156,20 @@ def save_jpeg(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -> 
     _save(path, image, "JPEG", quality=quality, subsampling=0)
 
 
-def save_png(path: str | Path, image: NDArray[np.uint8]) -> None:
-    """Write a uint8 (H, W, 3) RGB or (H, W) grey image as PNG, atomically."""
-    _save(path, image, "PNG")
+def save_png(path: str | Path, image: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> None:
+    """Write a uint8 (H, W, 3) RGB or (H, W) grey image, or ids (H, W) with a palette (256, 3), as PNG, atomically."""
+    _save(path, image, "PNG", palette)
 
 
-def _save(path: str | Path, image: NDArray[np.uint8], format: str, **options: int) -> None:
+def _save(
+    path: str | Path, image: NDArray[np.uint8], format: str, palette: NDArray[np.uint8] | None = None, **options: int
+) -> None:
     if image.dtype != np.uint8:
         raise ValueError(f"image must be uint8, got {image.dtype}")
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format, **options)
+    stream, picture = io.BytesIO(), Image.fromarray(image)
+    if palette is not None:
+        picture.putpalette(palette.tobytes())
+    picture.save(stream, format, **options)
     write_bytes(path, stream.getvalue())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,17 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import write_bytes
+from igcam.data.images import save_png
 
 IGNORE = 255
 """Mask id of an unknown or ignored pixel."""
-
 MAXIMUM_CLASSES = 254
 """Number of classes that fit into a uint8 mask besides background and IGNORE."""
-
 FORBIDDEN = -1
 """Value in a lookup for ids that a file must not have."""
-
 BACKGROUND = "background"
 """Name of mask id 0; no class may have it."""
 
@@ -44,7 +40,6 @@ class MaskFile:
     """A mask in a palette or greyscale PNG; a `MaskSource`."""
 
     path: Path
-    """The file."""
     lookup: tuple[int, ...] | None = field(default=None, repr=False)
     """For each of the 256 ids of the file the new id, or FORBIDDEN; None keeps the ids."""
 
@@ -65,11 +60,7 @@ class MaskFile:
         return np.array(self.lookup).astype(np.uint8)[mask]
 
     def ids(self) -> list[int]:
-        """Return the ids that occur in `read()`, sorted, in half of its time.
-
-        Raises:
-            IgcamError: As for `read`.
-        """
+        """Return the ids that occur in `read()`, sorted, in half of its time; raises what `read` raises."""
 
         def counted(image: Image.Image) -> list[int]:
             step = 255 if image.mode == "1" else _grey_step(image)
@@ -111,11 +102,7 @@ def read_mask_file(path: str | Path) -> NDArray[np.uint8]:
 
 
 def write_mask(path: str | Path, mask: NDArray[np.uint8]) -> None:
-    """Write a mask as a palette PNG in VOC's colours, atomically.
-
-    Args:
-        path: The file, NAME.png.
-        mask: uint8 (H, W).
+    """Write a mask, uint8 (H, W), as a palette PNG in VOC's colours, atomically.
 
     Raises:
         ValueError: The mask is not uint8 (H, W).
@@ -123,11 +110,7 @@ def write_mask(path: str | Path, mask: NDArray[np.uint8]) -> None:
     """
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise ValueError(f"mask must be uint8 (H, W), got {mask.dtype} {mask.shape}")
-    image = Image.fromarray(mask)
-    image.putpalette(voc_palette().tobytes())
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    write_bytes(path, stream.getvalue())
+    save_png(path, mask, voc_palette())
 
 
 @cache

@@ -25,7 +25,7 @@ class Sample:
     image: Path
     """File of the photo."""
     tags: tuple[int, ...] | None = None
-    """Sorted 0-based indices of the classes in the image; () = none of them; None = unknown."""
+    """Sorted 0-based indices of the classes in the image; () = none; None = unknown."""
     cues: tuple[Cue, ...] = ()
     """Instance cues, in pixels of the displayed image."""
     truth: MaskSource | None = None
@@ -128,12 +128,12 @@ def mask_id_to_tag(mask_id: int) -> int:
 
 
 def choose_classes(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> tuple[str, ...]:
-    """Return the wanted classes, all of the available ones by default.
+    """Return the wanted classes in the order of their mask ids, all available ones by default.
 
     Args:
         available: Names of the data set.
-        wanted: Names in the order of their mask ids, or None.
-        source: Origin of these names, for messages.
+        wanted: Some of these, or None.
+        source: Origin of the names, for messages.
 
     Raises:
         IgcamError: A wanted name is unknown or repeated.
