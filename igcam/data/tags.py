@@ -10,16 +10,14 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from igcam.core.files import write_text
 from igcam.data.findings import Finding
 from igcam.data.masks import BACKGROUND
 
-OFTEN = 3
-"""Number of images from which a class name counts as intended."""
-
-SIMILAR = 0.8
-"""Ratio of difflib from which a name may be a misspelling of another."""
+OFTEN, SIMILAR = 3, 0.8
+"""Images from which a class name counts as intended; ratio of difflib from which a name may be a misspelling."""
 
 _CELLS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
@@ -37,13 +35,9 @@ class TagRow:
     line: int | None = None
     """Line of the file, from 1."""
 
-    def error(self, rule: str, message: str) -> Finding:
-        """Return an error at this row."""
-        return Finding("error", self.file, rule, message, self.line)
-
-    def warning(self, rule: str, message: str) -> Finding:
-        """Return a warning at this row."""
-        return Finding("warning", self.file, rule, message, self.line)
+    def finding(self, rule: str, message: str, level: Literal["error", "warning"] = "error") -> Finding:
+        """Return a finding at this row."""
+        return Finding(level, self.file, rule, message, self.line)
 
 
 class _BadTableError(Exception):
@@ -97,11 +91,7 @@ def read_tag_table(path: str | Path) -> TagTable:
 
 
 def write_tag_table(path: str | Path, tags: Mapping[str, Sequence[str]]) -> None:
-    """Write a table of `image,tags`, atomically.
-
-    Args:
-        path: The CSV file.
-        tags: Names of the classes by name of the image.
+    """Write a table of `image,tags`, atomically; `tags` are names of classes by name of the image.
 
     Raises:
         IgcamError: The disk is full or the folder cannot be written.
@@ -119,14 +109,10 @@ def clean_name(cell: str) -> str:
 
 
 def probable_misspellings(counts: Mapping[str, int]) -> dict[str, str]:
-    """Return the intended name for each name that is probably misspelt.
+    """Return the intended name for each name that is probably misspelt, from the number of images by name.
 
-    A name is suspicious where it differs from a more frequent one only by case, spaces, hyphens or
-    underscores; or where it has one image, a similar name has at least OFTEN, and they do not differ by a
-    number.
-
-    Args:
-        counts: Number of images by name.
+    A name is suspicious where it differs from a more frequent one only by case, spaces, hyphens or underscores; or
+    where it has one image, a similar name has at least OFTEN, and they do not differ by a number.
     """
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     meant: dict[str, str] = {}
@@ -154,7 +140,7 @@ def _tag_lists(path: str | Path, header: list[str], lines: Lines, ragged: bool) 
         row = TagRow(clean_name(cells[0]), tags, str(path), line)
         if BACKGROUND in map(str.casefold, tags):
             message = f"'{BACKGROUND}' is no class; leave the tags empty where an image shows none"
-            findings.append(row.error("reserved-class", message))
+            findings.append(row.finding("reserved-class", message))
             continue
         rows.append(row)
     return TagTable(tuple(rows), None, tuple(findings))

@@ -8,13 +8,7 @@ from typing import Any
 
 from igcam.core.version import __version__
 
-ANNOTATION_SECONDS: Mapping[str, float] = {
-    "tags": 20.0,
-    "point": 22.1,
-    "scribble": 34.9,
-    "box": 38.1,
-    "mask": 239.7,
-}
+ANNOTATION_SECONDS: Mapping[str, float] = {"tags": 20.0, "point": 22.1, "scribble": 34.9, "box": 38.1, "mask": 239.7}
 """Annotation time in seconds an image of VOC 2012, class labels included, by the strongest kind of label.
 
 Source: Bearman et al., ECCV 2016 (tags, points, scribbles, masks); Bellver et al., CVPR workshops 2019 (boxes).

@@ -71,12 +71,9 @@ def interval(values: Sequence[float]) -> tuple[float, float | None, float | None
 
 
 def score_rows(scores: Scores, classes: Sequence[str], prefix: str = "") -> list[Row]:
-    """List the scores of one data set in percent; absent classes have no row of their own.
+    """List the scores of one run in percent, `prefix` before every id; absent classes have no row of their own.
 
-    Args:
-        scores: Scores of one run.
-        classes: Class names without the background.
-        prefix: Put before every id ("seeds/").
+    Classes are named without the background.
     """
     names = ("background", *classes)
     if len(names) != len(scores.iou):

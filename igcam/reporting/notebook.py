@@ -28,11 +28,7 @@ Item = tuple[str, Path, MaskSource | None]
 def run_html(folder: str | Path) -> str:
     """Return a run as an HTML fragment: the metrics of its stages and up to 8 photos with their final masks.
 
-    Args:
-        folder: The run folder.
-
-    Returns:
-        HTML with its pictures inline; photos that cannot be read are named in it.
+    Pictures are inline; photos that cannot be read are named.
 
     Raises:
         IgcamError: The folder is not a run, or a file of it is damaged.
@@ -53,10 +49,8 @@ def run_html(folder: str | Path) -> str:
 def dataset_html(dataset: Dataset) -> str:
     """Return a data set as an HTML fragment: images of each class, and up to 8 photos with their masks.
 
-    The mask of a photo is its truth or, without truth, the mask cue of the whole image.
-
-    Returns:
-        HTML with its pictures inline; photos that cannot be read are named in it.
+    The mask of a photo is its truth or, without truth, the mask cue of the whole image. Pictures are inline; photos
+    that cannot be read are named.
     """
     samples = dataset.samples
     cues = Counter(kind for sample in samples for kind in {cue.kind for cue in sample.cues})

@@ -60,9 +60,9 @@ class CocoShape:
             outline = np.abs(polygon[2:] - polygon[:-2]).sum()
             if not (np.abs(polygon).max() <= _MAX_OUTLINE and outline <= _MAX_OUTLINE):
                 raise ValueError(f"a polygon is not finite, or larger than {_MAX_OUTLINE:.0f} pixels")
-        return (
-            coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width)) if polygons else None
-        )
+        if not polygons:
+            return None
+        return coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width))
 
 
 def _lengths(counts: str | bytes) -> NDArray[np.int64]:
@@ -326,8 +326,8 @@ class CocoWriter(Writer):
 
 
 def _annotation(label: int, found: MaskObject, segmentation: Any, crowd: int = 0) -> dict[str, Any]:
-    place = {"area": found.area, "bbox": list(found.box), "segmentation": segmentation}
-    return {"category_id": label, "iscrowd": crowd, **place}
+    where = {"area": found.area, "bbox": list(found.box), "segmentation": segmentation}
+    return {"category_id": label, "iscrowd": crowd, **where}
 
 
 def _code(region: NDArray[np.bool_]) -> dict[str, object]:

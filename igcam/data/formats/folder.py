@@ -59,7 +59,7 @@ def examine_folder(
     masks: str | Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> tuple[Dataset, list[Finding]]:
-    """Apply every rule that needs no pixels; arguments are those of `read_folder`.
+    """Apply the rules of `read_folder` that need no pixels.
 
     Returns:
         The data set, with contradicting tags unknown; and the findings.
@@ -157,7 +157,7 @@ def _match_rows(
         if normal_name(row.image) not in index:
             near = by_stem.get(_stem(normal_name(row.image)))
             hint = f"; did you mean '{near}{images[near].suffix}'?" if near else ""
-            findings.append(row.error("tags-without-image", f"no photo '{row.image}' in {photos}{hint}"))
+            findings.append(row.finding("tags-without-image", f"no photo '{row.image}' in {photos}{hint}"))
     return entries
 
 
@@ -173,7 +173,7 @@ def _class_names(
             for tag in row.tags:
                 if tag not in declared:
                     message = f"'{tag}' is not one of the classes{did_you_mean(tag, declared)}"
-                    findings.append(row.error("unknown-class", message))
+                    findings.append(row.finding("unknown-class", message))
         return declared
     if len(images_of) > MAXIMUM_CLASSES:
         message = f"has {len(images_of)} classes; at most {MAXIMUM_CLASSES} fit in a mask of 8 bits"
@@ -184,12 +184,12 @@ def _class_names(
         for tag in row.tags:
             if "," in tag:
                 message = f"'{tag}' has a comma, but semicolons separate tags; if it is meant, use --classes"
-                findings.append(row.error("comma-in-tag", message))
+                findings.append(row.finding("comma-in-tag", message))
             if tag not in meant:
                 continue
             numbers = f"{len(images_of[tag])} of '{tag}', {len(images_of[meant[tag]])} of '{meant[tag]}'"
             message = f"'{tag}' looks like a misspelt '{meant[tag]}' ({numbers}); if it is meant, use --classes"
-            findings.append(row.error("misspelt-class", message))
+            findings.append(row.finding("misspelt-class", message))
     return tuple(sorted(images_of.keys() - meant.keys()))
 
 
@@ -203,11 +203,12 @@ def _merge(entries: Entries, names: tuple[str, ...], findings: list[Finding]) ->
         if earlier is row:
             tags_of[name] = tags
         elif set(earlier.tags) == set(row.tags):
-            findings.append(row.warning("duplicate-row", f"'{name}' has the same tags in line {earlier.line}"))
+            message = f"'{name}' has the same tags in line {earlier.line}"
+            findings.append(row.finding("duplicate-row", message, "warning"))
         else:
             ours, theirs = (";".join(sorted(other.tags)) or "none" for other in (row, earlier))
             message = f"'{name}' has the tags {ours}, but {theirs} in line {earlier.line}"
-            findings.append(row.error("contradicting-row", message))
+            findings.append(row.finding("contradicting-row", message))
             tags_of[name] = None
     return tags_of
 

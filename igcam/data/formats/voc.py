@@ -24,10 +24,7 @@ VOC_CLASSES = tuple(_NAMES.split())
 
 
 def read_voc(
-    root: str | Path,
-    split: str = "train",
-    classes: Sequence[str] | None = None,
-    masks: str = "SegmentationClass",
+    root: str | Path, split: str = "train", classes: Sequence[str] | None = None, masks: str = "SegmentationClass"
 ) -> Dataset:
     """Read the images of a list from a VOC root.
 
@@ -56,8 +53,7 @@ def read_voc(
     names = _read_list(file)
     images = {name: root / "JPEGImages" / f"{name}.jpg" for name in names}
     truths = {name: MaskFile(root / masks / f"{name}.png", lookup) for name in names}
-    paths = [path for name in names for path in (images[name], truths[name].path)]
-    missing = [str(path) for path in paths if not os.path.isfile(path)]
+    missing = [str(path) for name in names for path in (images[name], truths[name].path) if not os.path.isfile(path)]
     if missing:
         raise IgcamError.from_lines(f"{file}: {len(missing)} files of its images are missing", missing)
 
