@@ -121,7 +121,7 @@ def _write(
 ) -> None:
     """Call `label` or `predict`, and print the outcome; `ray` is the workers, their GPUs and the address."""
     from igcam.commands.predict import Cluster, check_outside
-    from igcam.data.truth import read_photos
+    from igcam.data.formats.folder import read_photos
     from igcam.runs.folder import RunFolder
     from igcam.runs.shards import Shard
 
