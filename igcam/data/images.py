@@ -42,15 +42,13 @@ class ImageFacts:
     """Properties of a photo's file before the conversion to RGB."""
 
     height: int
-    """Rows as displayed."""
     width: int
-    """Columns as displayed."""
+    """Height and width are those of the photo as displayed."""
     mode: str
     """Pillow's mode of the file: RGB, L, P, CMYK, RGBA, I;16, ..."""
     orientation: int
     """EXIF orientation, 1 (upright) to 8."""
     alpha: bool
-    """Whether the file has transparency."""
     sixteen_bit: bool
     """Whether a channel has 16 bits."""
     frames: int

@@ -45,9 +45,8 @@ class InstanceMask:
     """Class ids and instance ids of one image; an `ObjectSource`."""
 
     classes: MaskSource
-    """Mask of class ids."""
     instances: MaskFile
-    """Mask of instance ids; 0 and 255 are no instance."""
+    """Instance ids; 0 and 255 are no instance."""
 
     def read(self) -> NDArray[np.uint8]:
         """Return the class ids, uint8 (H, W)."""
@@ -79,11 +78,8 @@ class ObjectMask:
     """Mask of one true object, computed when it is read; a `MaskSource`."""
 
     truth: MaskSource
-    """True mask of the image."""
     instance: int
-    """Number of the object."""
     min_share: float
-    """As for `find_objects`."""
 
     def read(self) -> NDArray[np.uint8]:
         """Return uint8 (H, W): 1 on the object, 0 elsewhere."""
@@ -116,12 +112,9 @@ def find_objects(truth: MaskSource, min_share: float = 0.001) -> list[TrueObject
 
 
 def with_instances(dataset: Dataset, folder: str | Path) -> Dataset:
-    """Add masks of instance ids, NAME.png in a folder, to the true masks of a data set.
+    """Return a data set with masks of instance ids, NAME.png in a folder, added to its true masks.
 
     VOC's SegmentationObject and the `instances` of built-in scenes are such folders.
-
-    Returns:
-        The data set with an `InstanceMask` as truth of every sample.
 
     Raises:
         IgcamError: Samples have no true mask or no mask of instances, all listed.
@@ -148,9 +141,7 @@ class MaskObject:
     label: int
     """Mask id, 1..254; 255 for unknown pixels."""
     left: int
-    """First column."""
     top: int
-    """First row."""
     region: Region
     """bool (h, w): its pixels in the bounding box."""
 

@@ -23,7 +23,7 @@ _ATTEMPTS = 100
 
 @dataclass(frozen=True)
 class Sprite:
-    """One drawn object with its alpha channel."""
+    """One object with its alpha channel."""
 
     colour: np.ndarray
     """float32 (h, w, 3), 0..255, premultiplied by the cover."""
@@ -65,17 +65,10 @@ def _palette(rng: np.random.Generator, suit: str, strength: float) -> np.ndarray
 
 
 def draw_object(rng: np.random.Generator, name: str, suit: str, unit: float, strength: float) -> Sprite:
-    """Draw one creature on a random body, suit pattern, tilt and side.
+    """Draw one creature of a class of `HEADS` on a random body, suit pattern, tilt and side; return it cropped.
 
-    Args:
-        rng: Source of randomness.
-        name: The class, a key of `HEADS`.
-        suit: Colour of the suit, a key of `SUITS`.
-        unit: Half the length of the body, in pixels.
-        strength: Contrast of the suit's pattern: 0 is plain, 1 as designed.
-
-    Returns:
-        The sprite, cropped to the creature.
+    `suit` is a key of `SUITS`, `unit` half the length of the body in pixels, and `strength` the contrast of the
+    suit's pattern: 0 is plain, 1 as designed.
     """
     body = BODIES[str(rng.choice(list(BODIES)))]
     pattern = str(rng.choice(list(PATTERNS)))
@@ -148,11 +141,7 @@ class Canvas:
     def place(self, rng: np.random.Generator, sprite: Sprite, label: int, low: float) -> None:
         """Put a sprite behind the others at a random position where enough of it is visible, or leave it out.
 
-        Args:
-            rng: Source of randomness.
-            sprite: The object.
-            label: Its mask id.
-            low: Preferred height: 0 at the top, 1 at the bottom.
+        `label` is its mask id; `low` its preferred height, 0 at the top, 1 at the bottom.
         """
         size = len(self.instances)
         height, width = sprite.cover.shape

@@ -125,12 +125,7 @@ def make_scene(index: int, seed: int = 0, options: SceneOptions | None = None) -
 
 
 def write_scenes(
-    folder: str | Path,
-    count: int,
-    seed: int = 0,
-    options: SceneOptions | None = None,
-    *,
-    masks: bool = True,
+    folder: str | Path, count: int, seed: int = 0, options: SceneOptions | None = None, *, masks: bool = True
 ) -> Path:
     """Write scenes as a folder of photos with a table of tags, all of it or nothing.
 
@@ -140,14 +135,11 @@ def write_scenes(
     `options.classes` to `read_folder`, which otherwise sorts the names.
 
     Args:
-        folder: A folder that is new or empty.
+        folder: A folder that is new or empty; it is returned.
         count: Number of scenes, at least 1; more scenes begin with the same ones.
         seed: Seed of all scenes.
         options: Options of the scenes.
         masks: Whether true masks and instances are written.
-
-    Returns:
-        The folder.
 
     Raises:
         IgcamError: The folder has other content or cannot be written, or the count is below 1.
