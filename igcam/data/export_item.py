@@ -31,11 +31,7 @@ def _is_name(text: str) -> bool:
 
 @options
 class ExportOptions:
-    """Options of an export.
-
-    Raises:
-        IgcamError: An option is out of range.
-    """
+    """Options of an export."""
 
     shape: Literal["polygon", "mask"] = "polygon"
     """Objects of COCO and Label Studio: polygons, or run-length codes."""
@@ -73,10 +69,7 @@ class ExportItem:
 class Writer(ABC):
     """An export format: a subclass under `@export_format(NAME)` in a module of `igcam.data.formats`.
 
-    Args:
-        out: Folder of the export.
-        classes: Names of mask ids 1..C.
-        options: Options of the export.
+    It gets the folder of the export, the names of mask ids 1..C, and the options.
     """
 
     flat: ClassVar[bool] = False
@@ -119,20 +112,17 @@ def export_formats() -> dict[str, type[Writer]]:
 
 
 def put_photo(item: ExportItem, folder: Path, name: str, link: bool, jpeg: bool = False) -> str:
-    """Write a photo as it is displayed, unless it is there already.
+    """Write a photo as it is displayed, unless it is there already; return its path below the folder, with suffix.
 
-    Upright JPEG and PNG files of 8 bits, without transparency and further frames, are copied. All others are
-    converted to PNG, or to JPEG of quality 95.
+    Upright JPEG and PNG files of 8 bits, without transparency and further frames, are copied, or linked where the file
+    system allows. All others are converted to PNG, or to JPEG of quality 95.
 
     Args:
         item: The image.
         folder: Target folder.
         name: Path below the folder, without suffix.
-        link: Make a hard link instead of a copy where the file system allows.
+        link: Make a hard link instead of a copy.
         jpeg: Whether the result must be NAME.jpg.
-
-    Returns:
-        The path below the folder, with suffix.
 
     Raises:
         IgcamError: The photo cannot be read, or the disk is full.

@@ -48,11 +48,7 @@ def has_errors(findings: Iterable[Finding]) -> bool:
 
 
 def raise_errors(source: object, findings: Sequence[Finding]) -> None:
-    """Raise all errors among the findings at once.
-
-    Raises:
-        IgcamError: There are errors; a single one is the message, several are listed below a headline.
-    """
+    """Raise one IgcamError for all errors among the findings; several are listed below a headline."""
     lines = [f"{finding.place}: {finding.message}" for finding in sort_findings(findings) if finding.level == "error"]
     if len(lines) == 1:
         raise IgcamError(lines[0])

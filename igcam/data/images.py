@@ -56,14 +56,11 @@ class ImageFacts:
 
 
 def load_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a photo as it is displayed.
+    """Read a photo as it is displayed: uint8 (H, W, 3), RGB, writable.
 
-    The EXIF orientation is applied. Greyscale and palette become RGB; CMYK is converted without colour
-    profiles; transparency is laid over white; 16-bit values are scaled from 0..65535 to 0..255. Of several
-    frames the first is taken.
-
-    Returns:
-        uint8 (H, W, 3), RGB, writable.
+    The EXIF orientation is applied. Greyscale and palette become RGB; CMYK is converted without colour profiles;
+    transparency is laid over white; 16-bit values are scaled from 0..65535 to 0..255. Of several frames the first is
+    taken.
 
     Raises:
         IgcamError: The file is missing, damaged, truncated, too large to be a photo, or has 32-bit pixels.
@@ -72,11 +69,7 @@ def load_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return (height, width) of a photo as displayed, from its header where the format allows.
-
-    Raises:
-        IgcamError: The file is missing or no image.
-    """
+    """Return (height, width) of a photo as displayed, from its header where possible; IgcamError if it is no image."""
 
     def size(image: Image.Image) -> tuple[int, int]:
         if image.format == "TIFF":
@@ -89,11 +82,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def inspect_image(path: str | Path) -> ImageFacts:
-    """Decode a photo completely and return the properties of its file.
-
-    Raises:
-        IgcamError: As for `load_image`, which reads every file that this accepts.
-    """
+    """Decode a photo completely and return the properties of its file; errors as for `load_image`."""
 
     def facts(image: Image.Image) -> ImageFacts:
         sixteen_bit = _is_sixteen_bit(image)

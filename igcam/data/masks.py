@@ -48,11 +48,7 @@ class MaskFile:
             raise ValueError(f"lookup must have 256 entries, got {len(self.lookup)}")
 
     def read(self) -> NDArray[np.uint8]:
-        """Return the mask, uint8 (H, W), after the lookup.
-
-        Raises:
-            IgcamError: The file is no single-channel mask, or has an id that the lookup forbids.
-        """
+        """Return the mask, uint8 (H, W); IgcamError if it is no single-channel mask or has a forbidden id."""
         mask = read_mask_file(self.path)
         if self.lookup is None:
             return mask
@@ -85,10 +81,7 @@ def class_lookup(classes: int) -> tuple[int, ...]:
 
 
 def read_mask_file(path: str | Path) -> NDArray[np.uint8]:
-    """Read the ids of a mask file: palette indices, grey values or single bits, without any scaling.
-
-    Returns:
-        uint8 (H, W), writable.
+    """Read the ids of a mask file, uint8 (H, W): palette indices, grey values or single bits, without any scaling.
 
     Raises:
         IgcamError: The file is missing, damaged, lossy (JPEG) or has more than one channel of 8 bits.
@@ -115,12 +108,7 @@ def write_mask(path: str | Path, mask: NDArray[np.uint8]) -> None:
 
 @cache
 def voc_palette() -> NDArray[np.uint8]:
-    """Return the colour map of PASCAL VOC, uint8 (256, 3), read-only.
-
-    Bits 0, 3, 6 of the id become the highest bits of red, bits 1, 4, 7 of green and bits 2, 5 of blue.
-
-    Source: VOC development kit, VOClabelcolormap.
-    """
+    """Return the colour map of PASCAL VOC (VOClabelcolormap of its development kit), uint8 (256, 3), read-only."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for step in range(8):
@@ -153,11 +141,9 @@ def ids_in_words(ids: Iterable[int]) -> str:
 
 
 def lookup_for(ids: Mapping[int, str], classes: Sequence[str]) -> tuple[int, ...]:
-    """Return the lookup from a data set's own ids to 1..C.
+    """Return the lookup from a data set's own foreground ids, with their names, to 1..C in the order of `classes`.
 
-    Args:
-        ids: The name of each foreground id in the files.
-        classes: The wanted names; classes[i] gets id i + 1. Other known ids become background.
+    Known ids of other names become background.
     """
     table = [FORBIDDEN] * 256
     table[0], table[IGNORE] = 0, IGNORE

@@ -55,8 +55,7 @@ class InstanceMask:
     def objects(self) -> list[TrueObject]:
         """Return the instances; each has the class of most of its pixels, and only the pixels of that class.
 
-        Raises:
-            IgcamError: The masks differ in size.
+        The masks must be of one size, or it is an IgcamError.
         """
         classes, instances = self.classes.read(), self.instances.read()
         if classes.shape != instances.shape:
@@ -180,16 +179,12 @@ class MaskObject:
 
 
 def split_objects(mask: NDArray[np.uint8], cues: Iterable[Cue] = ()) -> list[MaskObject]:
-    """Split each class of a mask into objects.
+    """Split each class of a mask, uint8 (H, W), ids 0..254 and 255 = unknown, into objects.
 
     A connected component of a class (8 neighbours) is one object, unless boxes or masks of single objects say
     more. Pixels under a mask cue of their class belong to its object, of several to the smallest; then those in
     a box. In a component with such objects the remaining pixels go to the nearest one. Cues with the same
-    instance are one object.
-
-    Args:
-        mask: uint8 (H, W), ids 0..254 and 255 = unknown.
-        cues: Cues of this image; points, scribbles and masks of the whole image are ignored.
+    instance are one object; points, scribbles and masks of the whole image are ignored.
 
     Returns:
         Objects sorted by label, top and left. Unknown pixels are no object.

@@ -91,11 +91,7 @@ def read_tag_table(path: str | Path) -> TagTable:
 
 
 def write_tag_table(path: str | Path, tags: Mapping[str, Sequence[str]]) -> None:
-    """Write a table of `image,tags`, atomically; `tags` are names of classes by name of the image.
-
-    Raises:
-        IgcamError: The disk is full or the folder cannot be written.
-    """
+    """Write a table of `image,tags`, atomically, from names of classes by image; IgcamError if it cannot."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["image", "tags"])

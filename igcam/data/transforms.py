@@ -23,11 +23,7 @@ BelowOne = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and b
 
 @options
 class AugmentOptions:
-    """Strength of the augmentation.
-
-    Raises:
-        IgcamError: An option is out of range.
-    """
+    """Strength of the augmentation."""
 
     size: Count = 384
     """Side of the square output in pixels."""

@@ -70,11 +70,7 @@ def boundary_counts(
 
 
 def boundary_iou(counts: NDArray[np.int64]) -> BoundaryScores:
-    """Turn the added counts of a data set, int64 (K, 2), into scores.
-
-    Raises:
-        ValueError: No class has a band.
-    """
+    """Turn the added counts of a data set, int64 (K, 2), into scores; ValueError if no class has a band."""
     if not counts[:, 1].any():
         raise ValueError("counts: must hold at least one boundary, got none")
     iou = ratio(counts[:, 0].astype(np.float64), counts[:, 1].astype(np.float64))
@@ -149,11 +145,7 @@ def contour_counts(
 
 
 def contour_scores(counts: NDArray[np.int64]) -> ContourScores:
-    """Turn the added counts of a data set, int64 (K, 4), into scores.
-
-    Raises:
-        ValueError: No class has a contour.
-    """
+    """Turn the added counts of a data set, int64 (K, 4), into scores; ValueError if no class has a contour."""
     numbers = counts.astype(np.float64)
     if not counts[:, [1, 3]].any():
         raise ValueError("counts: must hold at least one contour pixel, got none")
@@ -215,11 +207,10 @@ def check_masks(truth: NDArray[np.integer], prediction: NDArray[np.integer], cla
 
 
 def filled(truth: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-    """Give every ignored pixel of a truth (H, W) the id of the nearest pixel that is not.
+    """Give every ignored pixel of a truth (H, W) the id of the nearest pixel that is not ignored.
 
-    Returns:
-        The ids; the distance of each pixel to the nearest one that is not ignored, float32 (H, W), 0 for itself.
-        Where all pixels are ignored, the ids stay and the distance is infinite.
+    Also return the distance to that pixel, float32 (H, W), 0 for itself. Where all pixels are ignored, the ids stay
+    and the distance is infinite.
     """
     unknown = truth == IGNORE
     if not unknown.any():

@@ -98,11 +98,7 @@ class Ledger:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Ledger:
-        """Undo `to_dict`.
-
-        Raises:
-            ValueError: A field is unknown, or a required one is missing.
-        """
+        """Undo `to_dict`; ValueError for an unknown field or without a required one."""
         unknown = sorted(set(plain) - {item.name for item in fields(cls)})
         missing = [name for name in ("method", "split", "split_size", "tags_at_inference") if name not in plain]
         if unknown or missing:

@@ -56,11 +56,7 @@ class Row:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the mean and the 95% interval of Student's t; the interval is None for a single value.
-
-    Raises:
-        ValueError: There is no value.
-    """
+    """Return the mean and the 95% interval of Student's t, None for a single value; ValueError without values."""
     if len(values) == 0:
         raise ValueError("values: must hold at least one number, got none")
     mean = float(np.mean(values))
@@ -95,11 +91,7 @@ def score_rows(scores: Scores, classes: Sequence[str], prefix: str = "") -> list
 
 
 def write_results(path: str | Path, ledger: Ledger, rows: Sequence[Row]) -> None:
-    """Write `{"ledger": {...}, "rows": [...]}` as JSON, atomically.
-
-    Raises:
-        ValueError: An id is used twice.
-    """
+    """Write `{"ledger": {...}, "rows": [...]}` as JSON, atomically; ValueError for an id that is used twice."""
     ids = [row.id for row in rows]
     repeated = sorted({name for name in ids if ids.count(name) > 1})
     if repeated:
@@ -115,11 +107,7 @@ def with_kept_rows(path: str | Path, rows: Sequence[Row]) -> list[Row]:
 
 
 def read_results(path: str | Path) -> tuple[Ledger, list[Row]]:
-    """Read what `write_results` wrote.
-
-    Raises:
-        IgcamError: The file is missing, or is not of this format.
-    """
+    """Read what `write_results` wrote; IgcamError if the file is missing or not of this format."""
     content = read_json(path)
     try:
         rows = [Row(**{**row, "values": tuple(row.get("values", ()))}) for row in content["rows"]]

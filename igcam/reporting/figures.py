@@ -47,13 +47,10 @@ CURVE_FRAME = Frame(280, 170, right=52, top=14)
 def line_chart(
     title: str, labels: Sequence[str], lines: Sequence[Line], frame: Frame = STAGE_FRAME, point_values: bool = True
 ) -> Markup:
-    """Draw at most four lines over labelled positions; an empty label is not drawn.
+    """Draw at most four lines over labelled positions; an empty label is not drawn, the title is the alternative text.
 
-    The title is the alternative text. `point_values` marks every point with a dot and its value, else only the
-    last one.
-
-    Raises:
-        ValueError: The number of values of a line is not that of the labels, or there is no value at all.
+    `point_values` marks every point with a dot and its value, else only the last one. A ValueError says that a line
+    has not one value for each label, or that there is no value at all.
     """
     if any(len(line.values) != len(labels) for line in lines):
         raise ValueError(f"lines: must have {len(labels)} values, got {[len(line.values) for line in lines]}")
@@ -121,8 +118,7 @@ def share_bar(iou: float, false_positive: float, false_negative: float, start: f
 def nice_ticks(low: float, high: float, maximum: int = 5) -> list[float]:
     """Return round numbers at equal steps that enclose a range: at least two and about `maximum`.
 
-    Raises:
-        ValueError: The range is not finite or the wrong way round.
+    The range must be finite and in order, or it is a ValueError.
     """
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ValueError(f"low, high: must be finite and in order, got {low} and {high}")

@@ -114,11 +114,7 @@ def margin(scores: NDArray[np.floating]) -> float:
 
 
 def draw(run: RunData, index: int) -> PictureRow:
-    """Draw the panels of one image; what the run does not hold is left out.
-
-    Raises:
-        IgcamError: The photo or a mask is missing or damaged.
-    """
+    """Draw the panels of one image as far as the run has them; IgcamError for a photo or mask missing or damaged."""
     entry = run.entries[index]
     photo = thumbnail(load_image(entry.image), PICTURE_WIDTH)
     panels = [Panel("Photo", f"Photo {entry.name}", photo)]

@@ -28,10 +28,7 @@ Item = tuple[str, Path, MaskSource | None]
 def run_html(folder: str | Path) -> str:
     """Return a run as an HTML fragment: the metrics of its stages and up to 8 photos with their final masks.
 
-    Pictures are inline; photos that cannot be read are named.
-
-    Raises:
-        IgcamError: The folder is not a run, or a file of it is damaged.
+    Pictures are inline; photos that cannot be read are named. IgcamError: it is no run, or a file of it is damaged.
     """
     run = read_run(folder)
     about = f"run of {run.method}: {count(len(run.entries), 'image')}, {count(len(run.classes), 'class')}"

@@ -91,11 +91,7 @@ class RunData:
 
 
 def read_run(folder: str | Path) -> RunData:
-    """Read a run folder; arrays stay on the disk.
-
-    Raises:
-        IgcamError: It is no run folder, or a file in it is damaged or does not fit the others.
-    """
+    """Read a run folder, arrays left on the disk; IgcamError if it is none, or a file is damaged or does not fit."""
     folder = Path(folder)
     for name in ("run.json", "samples.json"):
         if not (folder / name).is_file():

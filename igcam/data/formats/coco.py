@@ -39,11 +39,7 @@ class CocoShape:
     """Id of the annotation."""
 
     def code(self, height: int, width: int) -> Any:
-        """Return the segmentation as pycocotools' run-length code of an image of that size, None where it is empty.
-
-        Raises:
-            Exception: The segmentation is damaged; pycocotools raises nearly anything.
-        """
+        """Return pycocotools' run-length code for an image of that size, None if it is empty; any error if damaged."""
         code = self.segmentation
         if not isinstance(code, list):
             if list(code["size"]) != [height, width]:
@@ -103,22 +99,14 @@ class CocoMask:
     shapes: tuple[CocoShape, ...]
 
     def read(self) -> NDArray[np.uint8]:
-        """Return uint8 (height, width): ids of the shapes, 0 elsewhere.
-
-        Raises:
-            IgcamError: A segmentation is damaged.
-        """
+        """Return uint8 (height, width): ids of the shapes, 0 elsewhere; IgcamError where a segmentation is damaged."""
         mask = np.zeros((self.height, self.width), np.uint8)
         for shape, region in self._stacked():
             mask[region] = shape.mask_id
         return mask
 
     def objects(self) -> list[TrueObject]:
-        """Return the annotations except crowds with their visible pixels; hidden ones are left out.
-
-        Raises:
-            IgcamError: As for `read`.
-        """
+        """Return the annotations except crowds with their visible pixels, hidden ones left out; errors as `read`."""
         top = np.full((self.height, self.width), -1)
         shapes = []
         for index, (shape, region) in enumerate(self._stacked()):
@@ -182,18 +170,15 @@ def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str
 def coco_cues(
     annotations: str | Path, classes: Sequence[str] | None = None, kind: Literal["box", "mask"] = "box"
 ) -> dict[str, tuple[Cue, ...]]:
-    """Return the objects of a COCO instances file as cues, for `Dataset.with_cues`.
+    """Return the objects of a COCO instances file as cues, by name of the sample, for `Dataset.with_cues`.
 
-    Crowds and boxes without area are left out; boxes are clipped to the image. The instance of a cue is the id
-    of its annotation.
+    Crowds and boxes without area are left out; boxes are clipped to the image. The instance of a cue is the id of its
+    annotation. Samples without cues are absent.
 
     Args:
         annotations: `instances_*.json`.
         classes: As for `read_coco`.
         kind: Boxes, or masks of single objects.
-
-    Returns:
-        Cues by name of the sample; samples without cues are absent.
 
     Raises:
         IgcamError: The JSON is no instances file, a class is unknown, or a box is not four numbers.

@@ -63,11 +63,7 @@ def examine_folder(
     masks: str | Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> tuple[Dataset, list[Finding]]:
-    """Apply the rules of `read_folder` that need no pixels.
-
-    Returns:
-        The data set, with contradicting tags unknown; and the findings.
-    """
+    """Apply the rules of `read_folder` that need no pixels; contradicting tags become unknown."""
     findings: list[Finding] = []
     images = _find_photos(Path(photos), None if masks is None else Path(masks), findings)
     declared: tuple[str, ...] | None = None
@@ -96,13 +92,13 @@ def examine_folder(
 
 
 def read_truth(root: str | Path, split: str = "val", classes: Sequence[str] | None = None) -> Dataset:
-    """Read true masks: a VOC root with its lists, or a folder of NAME.png.
+    """Read true masks: a VOC root (a folder with ImageSets/Segmentation), or a folder of NAME.png.
 
     Args:
-        root: A folder with ImageSets/Segmentation is a VOC root.
+        root: The folder.
         split: List of a VOC root.
-        classes: Names in the order of their mask ids; needed for subsets of VOC. None takes VOC's 20, or names
-            the classes of a folder by their ids.
+        classes: Names in the order of their mask ids; needed for subsets of VOC. None takes VOC's 20, or names the
+            classes of a folder by their ids.
 
     Returns:
         One sample a mask, without tags unless it is VOC; of a folder the mask is the image, too.

@@ -32,11 +32,7 @@ _MAX_OBJECTS = 8
 
 @options
 class SceneOptions:
-    """Appearance of the scenes, and errors in their tags.
-
-    Raises:
-        IgcamError: An option is out of range.
-    """
+    """Appearance of the scenes, and errors in their tags."""
 
     size: int = 128
     """Height and width in pixels, 48 to 2048."""

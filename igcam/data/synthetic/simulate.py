@@ -35,11 +35,7 @@ SimulatedKind = Literal["point", "box", "scribble", "mask", "object-mask"]
 
 @options
 class SimulateOptions:
-    """Options of the simulated annotator.
-
-    Raises:
-        IgcamError: An option is out of range.
-    """
+    """Options of the simulated annotator."""
 
     min_share: Fraction = 0.001
     """Smallest object as a fraction of the image, where the truth has class ids only; see `find_objects`."""
@@ -78,9 +74,6 @@ def simulate_cues(
         seed: The same seed chooses the same images for every kind.
         options: Options of the annotator.
 
-    Returns:
-        Cues by name of the sample, in the order of the data set.
-
     Raises:
         IgcamError: The kind, share, count or seed is invalid; or chosen images have no truth, or classes in it
             that are not among their tags, all listed.
@@ -109,7 +102,7 @@ def simulate_cues(
 
 
 def choose_images(dataset: Dataset, *, share: float = 1.0, count: int | None = None, seed: int = 0) -> tuple[str, ...]:
-    """Choose images at random, so that they show every class if their number allows.
+    """Choose images at random, so that they show every class if their number allows; names in the data set's order.
 
     The images that show a class are ordered by the seed and their names. Those that add a class to the ones
     before them come first, so that as many images as classes always show all classes. With the same seed, a
@@ -120,9 +113,6 @@ def choose_images(dataset: Dataset, *, share: float = 1.0, count: int | None = N
         share: Fraction of the images that show a class, 0 to 1; above 0 it gives at least one.
         count: Number of images, instead of the fraction.
         seed: 0 or more.
-
-    Returns:
-        Names in the order of the data set.
 
     Raises:
         IgcamError: A number is out of range, or samples have neither tags nor truth, all listed.
@@ -216,12 +206,9 @@ def click(region: Region, rng: np.random.Generator, centring: float = 4.0) -> tu
 
 
 def box(region: Region, rng: np.random.Generator, jitter: float = 0.0) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom, whole numbers within the image and at least 1 apart.
+    """Return left, top, right and bottom of a region's box, whole numbers within the image and at least 1 apart.
 
-    Args:
-        region: The object.
-        rng: Moves each edge of the tight box uniformly by up to `jitter` times the width or height of the box.
-        jitter: 0 gives the tight box itself; below 0.5.
+    Each edge of the tight box moves uniformly by up to `jitter` (below 0.5) times its width or height.
     """
     edges: list[float] = []
     for axis in (0, 1):
