@@ -74,6 +74,8 @@ class Writer(ABC):
 
     flat: ClassVar[bool] = False
     """Whether the format has no folders: `flat_name` then names the files."""
+    keeps_unknown: ClassVar[bool] = True
+    """Whether the format can hold pixels of 255; else they become background."""
 
     def __init__(self, out: Path, classes: tuple[str, ...], options: ExportOptions) -> None:
         self.out, self.classes, self.options = out, classes, options
@@ -88,7 +90,7 @@ class Writer(ABC):
 
     def loses_unknown(self, item: ExportItem) -> bool:
         """Return whether pixels of 255 in this image become background."""
-        return False
+        return item.unknown and not self.keeps_unknown
 
 
 _WRITERS: dict[str, type[Writer]] = {}

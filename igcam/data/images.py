@@ -65,7 +65,7 @@ def load_image(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         IgcamError: The file is missing, damaged, truncated, too large to be a photo, or has 32-bit pixels.
     """
-    return _with_image(path, lambda image: np.array(_rgb(_upright(image))))
+    return read_image_file(path, lambda image: np.array(_rgb(_upright(image))))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -78,7 +78,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         turned = _orientation(image) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
 
-    return _with_image(path, size)
+    return read_image_file(path, size)
 
 
 def inspect_image(path: str | Path) -> ImageFacts:
@@ -95,7 +95,7 @@ def inspect_image(path: str | Path) -> ImageFacts:
         upright = _rgb(_upright(image))
         return ImageFacts(upright.height, upright.width, mode, orientation, alpha, sixteen_bit, frames)
 
-    return _with_image(path, facts)
+    return read_image_file(path, facts)
 
 
 def find_images(folder: str | Path) -> list[Path]:
@@ -160,14 +160,15 @@ def _save(
     write_bytes(path, stream.getvalue())
 
 
-def _with_image(path: str | Path, read: Callable[[Image.Image], Result]) -> Result:
+def read_image_file(path: str | Path, read: Callable[[Image.Image], Result], kind: str = "an image") -> Result:
+    """Return what a function reads from an opened file; anything that it raises becomes an IgcamError of one line."""
     try:
         with Image.open(path) as image:
             return read(image)
     except IgcamError as error:
         raise IgcamError(f"{path}: {error}") from None
     except UnidentifiedImageError as error:
-        raise IgcamError(f"{path}: is not an image that can be read") from error
+        raise IgcamError(f"{path}: is not {kind} that can be read") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise IgcamError(f"{path}: is too large: more than {limit / 1e6:.0f} million pixels") from error

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igcam.core.errors import IgcamError
-from igcam.data.images import save_png
+from igcam.data.images import read_image_file, save_png
 
 IGNORE = 255
 """Mask id of an unknown or ignored pixel."""
@@ -153,19 +153,14 @@ def lookup_for(ids: Mapping[int, str], classes: Sequence[str]) -> tuple[int, ...
 
 
 def _with_mask(path: str | Path, read: Callable[[Image.Image], Result]) -> Result:
-    try:
-        with Image.open(path) as image:
-            file_format, mode = image.format, image.mode
-            if file_format != "JPEG" and mode in ("1", "L", "P"):
-                return read(image)
-    except FileNotFoundError as error:
-        raise IgcamError(f"{path}: does not exist") from error
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise IgcamError(f"{path}: is not a mask that can be read: {reason}") from error
-    if file_format == "JPEG":
-        raise IgcamError(f"{path}: is JPEG, which blurs ids; a mask must be a palette or greyscale PNG")
-    raise IgcamError(f"{path}: has mode {mode}; a mask must be a palette or greyscale PNG of 8 bits")
+    def checked(image: Image.Image) -> Result:
+        if image.format == "JPEG":
+            raise IgcamError("is JPEG, which blurs ids; a mask must be a palette or greyscale PNG")
+        if image.mode not in ("1", "L", "P"):
+            raise IgcamError(f"has mode {image.mode}; a mask must be a palette or greyscale PNG of 8 bits")
+        return read(image)
+
+    return read_image_file(path, checked, "a mask")
 
 
 def _grey_step(image: Image.Image) -> int:

@@ -146,15 +146,15 @@ def _stage_chart(measured: Sequence[Stage]) -> Markup | None:
 
 def _curve_chart(stage: Stage) -> Markup | None:
     names = sorted({key for point in stage.curve for key in point} - {"epoch"})
-    values = [(name, [_finite(point.get(name)) for point in stage.curve]) for name in names]
-    lines = [Line(name, numbers) for name, numbers in values if any(number is not None for number in numbers)]
+    lines = []
+    for name in names:
+        values = [point.get(name) for point in stage.curve]
+        finite = [value if value is not None and math.isfinite(value) else None for value in values]
+        if any(value is not None for value in finite):
+            lines.append(Line(name, finite))
     if not lines or len(stage.curve) < 2:
         return None
     epochs = [f"{point.get('epoch') or index + 1:g}" for index, point in enumerate(stage.curve)]
     labels = [f"epoch {epochs[0]}", *[""] * (len(epochs) - 2), *epochs[1:][-1:]]
     title = f"Training loss over the epochs: {stage.title}"
     return line_chart(title, labels, lines[:4], CURVE_FRAME, point_values=False)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -58,10 +58,7 @@ def read_folder(
 
 
 def examine_folder(
-    photos: str | Path,
-    tags: str | Path | None = None,
-    masks: str | Path | None = None,
-    classes: Sequence[str] | None = None,
+    photos: str | Path, tags: str | Path | None, masks: str | Path | None = None, classes: Sequence[str] | None = None
 ) -> tuple[Dataset, list[Finding]]:
     """Apply the rules of `read_folder` that need no pixels; contradicting tags become unknown."""
     findings: list[Finding] = []

@@ -64,17 +64,12 @@ def read_voc(
             return str(error)
         return tuple(mask_id_to_tag(value) for value in ids if value not in (0, IGNORE))
 
-    samples: list[Sample] = []
-    damaged: list[str] = []
     with ThreadPoolExecutor() as threads:
-        for name, tags in zip(names, threads.map(tags_or_problem, names), strict=True):
-            if isinstance(tags, str):
-                damaged.append(tags)
-            else:
-                samples.append(Sample(name, images[name], tags, (), truths[name]))
-    if damaged:
+        found = dict(zip(names, threads.map(tags_or_problem, names), strict=True))
+    if damaged := [problem for problem in found.values() if isinstance(problem, str)]:
         raise IgcamError.from_lines(f"{file}: {len(damaged)} masks of its images cannot be used", damaged)
-    return Dataset(wanted, tuple(samples))
+    tagged = ((name, tags) for name, tags in found.items() if not isinstance(tags, str))
+    return Dataset(wanted, tuple(Sample(name, images[name], tags, (), truths[name]) for name, tags in tagged))
 
 
 def _list_file(root: Path, split: str) -> Path:

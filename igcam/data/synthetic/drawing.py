@@ -102,7 +102,11 @@ def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float
         points = [np.round((outline - low) * (1 << _SHIFT)).astype(np.int32)]
         cv2.fillPoly(slots, points, patch.slot, cv2.LINE_8, _SHIFT)
         if patch.slot == _SUIT:
-            u, v = _body_grid(slots.shape, low, np.linalg.inv(fine) * repeats)
+            # Coordinates of every cell of the fine grid on the body, in repeats of the pattern.
+            sides = zip(slots.shape, low[::-1], strict=True)
+            y, x = (np.arange(side, dtype=np.float32) + np.float32(start) for side, start in sides)
+            back = (np.linalg.inv(fine) * repeats).astype(np.float32)
+            u, v = (row[0] * x[None] + row[1] * y[:, None] for row in back)
             slots[(slots == _SUIT) & PATTERNS[pattern](u, v)] = _ACCENT
         if patch.slot in _EDGES:
             cv2.polylines(slots, points, True, _EDGES[patch.slot], line, cv2.LINE_8, _SHIFT)
@@ -114,13 +118,6 @@ def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float
     light = np.linspace(1.12, 0.86, height)[:, None] + np.linspace(0.04, -0.04, width)[None]
     shaded = np.minimum(colour * light[..., None], filled[..., None]).astype(np.float32)
     return Sprite(shaded, filled / 255, face / 255)
-
-
-def _body_grid(shape: tuple[int, ...], low: np.ndarray, back: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates of every cell of a fine grid under a 2x2 transform, float32 (h, w) each."""
-    y, x = (np.arange(side, dtype=np.float32) + np.float32(start) for side, start in zip(shape, low[::-1], strict=True))
-    u, v = (row[0] * x[None] + row[1] * y[:, None] for row in back.astype(np.float32))
-    return u, v
 
 
 def _white(layer: np.ndarray) -> np.ndarray:
