@@ -34,15 +34,9 @@ def check_folder(
     classes: Sequence[str] | None = None,
     workers: int = 1,
 ) -> list[Finding]:
-    """Check photos, tags, cues and masks completely; every photo and mask is decoded.
+    """Check photos, tags, cues and masks completely; every photo and mask is decoded, by `workers` threads.
 
-    Args:
-        photos: As for `read_folder`, like `tags`, `masks` and `classes`.
-        tags: A table, or None for one folder a class.
-        cues: A cues.jsonl.
-        masks: Folder of true masks.
-        classes: Names in the order of their mask ids.
-        workers: Number of threads that decode.
+    `cues` is a cues.jsonl, `masks` a folder of true masks; the others are those of `read_folder`.
 
     Returns:
         All findings, sorted by file and line. Work can start if none is an error.

@@ -54,7 +54,6 @@ class ExportItem:
     name: str
     photo: Path
     facts: ImageFacts
-    """Properties of the photo's file."""
     mask: NDArray[np.uint8]
     """uint8 (H, W): ids 0..C and 255, at the size of the photo as displayed."""
     objects: list[MaskObject]

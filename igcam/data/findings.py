@@ -17,7 +17,6 @@ class Finding:
     level: Literal["error", "warning"]
     """error: work cannot start; warning: it can, and the message says what happens."""
     file: str
-    """The path that the user gave."""
     rule: str
     """Short name, for example unknown-class."""
     message: str

@@ -43,14 +43,12 @@ class ImageFacts:
 
     height: int
     width: int
-    """Height and width are those of the photo as displayed."""
     mode: str
     """Pillow's mode of the file: RGB, L, P, CMYK, RGBA, I;16, ..."""
     orientation: int
     """EXIF orientation, 1 (upright) to 8."""
     alpha: bool
     sixteen_bit: bool
-    """Whether a channel has 16 bits."""
     frames: int
     """Number of pages or frames; only the first is used."""
 

@@ -14,22 +14,17 @@ Ring = NDArray[np.float64]
 
 
 def outlines(region: NDArray[np.bool_], sides: tuple[float, float] = (0.0, 1.0), tolerance: float = 0.0) -> list[Ring]:
-    """Return one polygon for each connected component of a region (8 neighbours).
+    """Return a polygon, float64 (V, 2), V >= 3, for each connected component of a region, bool (H, W), 8 neighbours.
 
     Most formats have no holes, so each is joined to the outline by a cut along a row, there and back.
 
     Args:
-        region: bool (H, W).
+        region: bool (H, W), else it is a ValueError.
         sides: Position within a pixel of its left or upper side, and of its right or lower side. (0, 1) is the
             edge itself, in the coordinates of cues. (0, 0) is the index of the pixel, for readers that fill the
             polygon together with its line.
-        tolerance: Largest distance in pixels between polygon and edge (Douglas and Peucker); 0 is exact.
-
-    Returns:
-        float64 (V, 2) each, V >= 3. With tolerance 0 the even-odd rule gives the region back.
-
-    Raises:
-        ValueError: The region is not bool (H, W).
+        tolerance: Largest distance in pixels between polygon and edge (Douglas and Peucker). 0 is exact: the even-odd
+            rule gives the region back.
     """
     if region.dtype != bool or region.ndim != 2:
         raise ValueError(f"region must be bool (H, W), got {region.dtype} {region.shape}")

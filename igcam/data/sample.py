@@ -23,7 +23,6 @@ class Sample:
     name: str
     """Unique in its data set: the path relative to the photos, without suffix, with forward slashes."""
     image: Path
-    """File of the photo."""
     tags: tuple[int, ...] | None = None
     """Sorted 0-based indices of the classes in the image; () = none; None = unknown."""
     cues: tuple[Cue, ...] = ()
@@ -39,7 +38,6 @@ class Dataset:
     classes: tuple[str, ...]
     """Names without background: the class with index i has mask id i + 1."""
     samples: tuple[Sample, ...]
-    """Samples in the order of the reader."""
 
     def __post_init__(self) -> None:
         count = len(self.classes)

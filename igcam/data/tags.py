@@ -33,7 +33,6 @@ class TagRow:
     file: str
     """Table or folder."""
     line: int | None = None
-    """Line of the file, from 1."""
 
     def finding(self, rule: str, message: str, level: Literal["error", "warning"] = "error") -> Finding:
         """Return a finding at this row."""
@@ -53,7 +52,6 @@ class TagTable:
     """A tag table: its valid rows, and findings for the invalid ones."""
 
     rows: tuple[TagRow, ...]
-    """Valid rows in their order."""
     columns: tuple[str, ...] | None
     """Classes in the header of a one-hot table; None for a table of `image,tags`."""
     findings: tuple[Finding, ...]

@@ -3,7 +3,7 @@
 Each metric counts one image; the counts of the images of a data set are added before they become scores. Truth and
 prediction are integers of one shape (H, W): 0 = background, 1..classes, 255 = ignored; a predicted 255 counts as
 background. Where the truth is 255, the true boundary of contour F and of trimaps runs along the middle, as in the
-rings around VOC's objects.
+rings around VOC's objects. Other shapes and ids, and parameters out of range, are a ValueError.
 """
 
 from __future__ import annotations
@@ -47,9 +47,6 @@ def boundary_counts(
 
     Returns:
         int64 (K, 2), K = classes + 1: pixels in both bands, pixels in either.
-
-    Raises:
-        ValueError: Shapes differ, an id is above `classes` and not 255, or the ratio is not positive.
 
     Source:
         Cheng et al., "Boundary IoU: improving object-centric image segmentation evaluation", CVPR 2021.
@@ -121,9 +118,6 @@ def contour_counts(
     Returns:
         int64 (K, 4), K = classes + 1: predicted pixels matched, predicted, true pixels matched, true.
 
-    Raises:
-        ValueError: Shapes differ, an id is above `classes` and not 255, or the tolerance is out of range.
-
     Source:
         Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation", CVPR 2016,
         with matching by distance. Here the counts of a data set are added before they are divided.
@@ -168,9 +162,6 @@ def trimap_counts(
 
     Returns:
         One confusion for each of the increasing widths, each including those before.
-
-    Raises:
-        ValueError: Shapes differ, an id is above `classes` and not 255, or widths do not increase.
 
     Source:
         Bands along boundaries: Kohli, Ladicky and Torr, IJCV 2009; mean IoU in them: Chen et al. (DeepLab), 2018.

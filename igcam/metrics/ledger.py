@@ -18,15 +18,10 @@ Source: Bearman et al., ECCV 2016 (tags, points, scribbles, masks); Bellver et a
 def annotation_seconds(
     images: int, cues: Mapping[str, int] | None = None, costs: Mapping[str, float] = ANNOTATION_SECONDS
 ) -> float:
-    """Estimate the annotation time in seconds.
+    """Estimate the annotation time in seconds from the annotated images and the number of images by kind of cue.
 
     Costs are totals an image, tags included. So every annotated image costs its tags once, and every kind of cue
     on it adds the difference to the tags.
-
-    Args:
-        images: Annotated images, those with cues among them.
-        cues: Number of images by kind of cue.
-        costs: Seconds an image for "tags" and for every kind in `cues`.
 
     Raises:
         ValueError: A kind has no cost, or a kind is on more images than there are.

@@ -26,12 +26,7 @@ def write_audit_page(
 ) -> Path:
     """Write an audit as one HTML page that needs no other file and no network; return its path.
 
-    Args:
-        title: Name of the run.
-        audit: The suspicious tags and what they rest on.
-        output: The page.
-        proposals: What to annotate next; none leaves the section out.
-        pictures: How many of the most suspicious tags are shown with pictures, 0 to 100.
+    It shows the most suspicious tags, so many of them with pictures (0 to 100), and what to annotate next, if given.
 
     Raises:
         IgcamError: The page cannot be written, or pictures is out of range.

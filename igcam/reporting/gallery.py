@@ -26,11 +26,9 @@ class PictureRow:
 
     name: str
     score: float | None
-    """Its mIoU in percent."""
     labels: tuple[int, ...]
     """Mask ids of the classes that are tagged, predicted or true."""
     panels: tuple[Panel, ...]
-    """Photo first."""
     ignored: bool = False
     """Whether a mask has pixels that are not scored."""
 
@@ -40,17 +38,12 @@ class Gallery:
     """The section of pictures."""
 
     note: str
-    """How the images were chosen."""
     groups: Sequence[tuple[str, Sequence[PictureRow]]]
-    """Title and images of each choice."""
     problems: Sequence[str]
-    """Why images cannot be shown."""
     colours: Mapping[int, str]
     """Mask id of each class in the pictures -> its colour, "f2545b"."""
     titles: Collection[str]
-    """Captions that occur."""
     ignored: bool
-    """Whether a mask has pixels that are not scored."""
     limit: int
     """Largest length of a picture's data URI in bytes."""
 

@@ -22,7 +22,6 @@ _MAX_ROWS = 20
 _WIDTH = 340
 
 Item = tuple[str, Path, MaskSource | None]
-"""Name, photo and mask of an image."""
 
 
 def run_html(folder: str | Path) -> str:

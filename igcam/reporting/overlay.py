@@ -103,7 +103,7 @@ def overlay_sheet(
     classes: Sequence[str] = (),
     width: int = 220,
 ) -> Picture:
-    """Arrange pictures in a contact sheet with headings; `igcam.data.images.save_png` writes it.
+    """Arrange pictures in a contact sheet with headings, uint8 (H, W, 3); `igcam.data.images.save_png` writes it.
 
     Args:
         rows: Pictures, uint8 (H, W, 3) of any size, one for each column; None leaves a cell empty.
@@ -111,9 +111,6 @@ def overlay_sheet(
         names: One for each row, written above it.
         classes: Names of the classes, in the order of their mask ids, for a legend at the bottom.
         width: Width of a picture in pixels.
-
-    Returns:
-        uint8 (H, W, 3).
 
     Raises:
         ValueError: The number of pictures of a row is not that of the columns, or that of names not that of rows.

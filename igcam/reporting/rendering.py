@@ -18,7 +18,6 @@ _LADDER = ((400, 82), (340, 80), (280, 78), (220, 74), (220, 50), (150, 50))
 """Widths in pixels and JPEG qualities, tried until a picture is small enough."""
 
 PICTURE_WIDTH = _LADDER[0][0]
-"""Width in pixels of the largest picture on a page."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class Panel:
     """One picture of a page."""
 
     title: str
-    """Caption: "Photo", "Final mask"."""
     description: str
     """Alternative text."""
     picture: Picture

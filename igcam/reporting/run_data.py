@@ -32,7 +32,6 @@ class Stage:
     """One finished stage of the run."""
 
     name: str
-    """Name of its folder."""
     title: str
     about: str
     """What it does, in one line; may be empty."""
@@ -56,15 +55,12 @@ class RunData:
     seed: int | None
     options: Mapping[str, Any]
     classes: tuple[str, ...]
-    """Names without background."""
     entries: tuple[Sample, ...]
     """The images, without their cues."""
     cues: tuple[Mapping[str, int], ...]
     """For each image the number of its cues by kind."""
     stages: tuple[Stage, ...]
-    """The finished stages, in the order of the run."""
     environment: Mapping[str, Any]
-    """Versions and machine."""
     image_scores: Mapping[str, float]
     """Name of an image -> its mIoU in percent; empty without truth."""
     arrays: Mapping[str, NDArray[np.floating]]

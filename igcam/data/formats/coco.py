@@ -36,7 +36,6 @@ class CocoShape:
     segmentation: Any
     """As in the JSON: a list of polygons, or a run-length code."""
     number: int = 0
-    """Id of the annotation."""
 
     def code(self, height: int, width: int) -> Any:
         """Return pycocotools' run-length code for an image of that size, None if it is empty; any error if damaged."""
@@ -93,7 +92,6 @@ class CocoMask:
     """
 
     name: str
-    """Name of the image, for messages."""
     height: int
     width: int
     shapes: tuple[CocoShape, ...]

@@ -20,7 +20,6 @@ _NAMES = (
     "sofa train tvmonitor"
 )
 VOC_CLASSES = tuple(_NAMES.split())
-"""Names of VOC's mask ids 1..20."""
 
 
 def read_voc(

@@ -17,7 +17,6 @@ class Patch:
     points: np.ndarray
     """Corners, float (n, 2): x to the right, y down."""
     slot: int
-    """Palette slot of its colour."""
 
 
 def disc(x: float, y: float, width: float, height: float | None = None, tilt: float = 0.0) -> np.ndarray:
@@ -145,7 +144,6 @@ class Body:
     """Outlines of feet, arms and tail, below the body."""
     outline: np.ndarray
     neck: tuple[float, float]
-    """Centre of the head."""
     head: float
     """Radius of the head."""
 
@@ -198,4 +196,3 @@ SUITS: dict[str, str] = {
     "brick": "a84f47",
     "slate": "7a828c",
 }
-"""Suit colours by name, shared by all classes."""

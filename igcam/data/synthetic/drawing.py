@@ -111,18 +111,14 @@ def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float
         if patch.slot in _EDGES:
             cv2.polylines(slots, points, True, _EDGES[patch.slot], line, cv2.LINE_8, _SHIFT)
 
+    white = np.uint8(255)
     colour, filled, face = (
         cv2.resize(layer, (int(width), int(height)), interpolation=cv2.INTER_AREA).astype(np.float32)
-        for layer in (np.take(palette, slots, axis=0), _white(slots > 0), _white(slots >= FIRST_HEAD_SLOT))
+        for layer in (np.take(palette, slots, axis=0), white * (slots > 0), white * (slots >= FIRST_HEAD_SLOT))
     )
     light = np.linspace(1.12, 0.86, height)[:, None] + np.linspace(0.04, -0.04, width)[None]
     shaded = np.minimum(colour * light[..., None], filled[..., None]).astype(np.float32)
     return Sprite(shaded, filled / 255, face / 255)
-
-
-def _white(layer: np.ndarray) -> np.ndarray:
-    """Return 255 where a mask is true, uint8."""
-    return np.asarray(layer.view(np.uint8) * np.uint8(255))
 
 
 class Canvas:

@@ -27,7 +27,6 @@ Points = tuple[tuple[float, float], ...]
 _CORE = 0.25
 """Distance to the border that a scribble keeps, as a fraction of the largest one, so that it skips legs and tails."""
 _MAX_LOCATIONS = 3000
-"""Approximate number of locations in the search for the line."""
 
 SimulatedKind = Literal["point", "box", "scribble", "mask", "object-mask"]
 """Kinds: one click, box, scribble or mask for every object, or the mask of the whole image."""
@@ -60,19 +59,12 @@ def simulate_cues(
     seed: int = 0,
     options: SimulateOptions | None = None,
 ) -> dict[str, tuple[Cue, ...]]:
-    """Simulate cues of one kind on a random subset of the images, for `Dataset.with_cues`.
+    """Simulate cues of one kind on images that `choose_images` chooses, for `Dataset.with_cues`.
 
     The cues of an image depend only on its name, its truth, the kind, the seed and the options. Cues of the same
     object have the same instance in all kinds; those of the background have none. Images without objects have
-    no cues. `seconds` stays None: the ledger estimates annotation time.
-
-    Args:
-        dataset: Samples with tags or truth; the chosen ones need truth.
-        kind: Kind of cue.
-        share: Fraction of the images, see `choose_images`.
-        count: Number of images, instead of `share`.
-        seed: The same seed chooses the same images for every kind.
-        options: Options of the annotator.
+    no cues. `seconds` stays None: the ledger estimates annotation time. The same seed chooses the same images for
+    every kind.
 
     Raises:
         IgcamError: The kind, share, count or seed is invalid; or chosen images have no truth, or classes in it
@@ -104,15 +96,10 @@ def simulate_cues(
 def choose_images(dataset: Dataset, *, share: float = 1.0, count: int | None = None, seed: int = 0) -> tuple[str, ...]:
     """Choose images at random, so that they show every class if their number allows; names in the data set's order.
 
-    The images that show a class are ordered by the seed and their names. Those that add a class to the ones
-    before them come first, so that as many images as classes always show all classes. With the same seed, a
-    larger choice contains a smaller one.
-
-    Args:
-        dataset: Samples with tags, or with truth where tags are unknown.
-        share: Fraction of the images that show a class, 0 to 1; above 0 it gives at least one.
-        count: Number of images, instead of the fraction.
-        seed: 0 or more.
+    The images that show a class, by their tags or, where these are unknown, by their truth, are ordered by the seed and
+    their names. Those that add a class to the ones before them come first, so that as many images as classes always
+    show all classes. With the same seed, a larger choice contains a smaller one. Their number is `count` or, without
+    it, a `share` of them, 0 to 1, at least one image if it is above 0.
 
     Raises:
         IgcamError: A number is out of range, or samples have neither tags nor truth, all listed.
