@@ -48,9 +48,7 @@ class PointCue(Cue):
 
     def region(self, height: int, width: int) -> NDArray[np.bool_]:
         """Return the one pixel under the point."""
-        canvas = np.zeros((height, width), bool)
-        canvas[int(self.y), int(self.x)] = True
-        return canvas
+        return _filled(height, width, int(self.y), int(self.x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +63,8 @@ class BoxCue(Cue):
 
     def region(self, height: int, width: int) -> NDArray[np.bool_]:
         """Return every pixel that the box overlaps."""
-        canvas = np.zeros((height, width), bool)
         rows = slice(int(self.top), int(np.ceil(self.bottom)))
-        canvas[rows, int(self.left) : int(np.ceil(self.right))] = True
-        return canvas
+        return _filled(height, width, rows, slice(int(self.left), int(np.ceil(self.right))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +106,12 @@ class MaskCue(Cue):
         if self.label is None:
             return np.not_equal(mask, IGNORE)
         return np.not_equal(mask, 0) if self.value is None else np.equal(mask, self.value)
+
+
+def _filled(height: int, width: int, rows: int | slice, columns: int | slice) -> NDArray[np.bool_]:
+    canvas = np.zeros((height, width), bool)
+    canvas[rows, columns] = True
+    return canvas
 
 
 def _draw_segment(canvas: NDArray[np.uint8], start: Vector, end: Vector, radius: float) -> None:

@@ -174,7 +174,7 @@ def read_image_file(path: str | Path, read: Callable[[Image.Image], Result], kin
         raise IgcamError(f"{path}: does not exist") from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise IgcamError(f"{path}: cannot be decoded: {reason}") from error
+        raise IgcamError(f"{path}: is not {kind} that can be read: {reason}") from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -84,9 +84,9 @@ class Scene:
 
 
 def make_scene(index: int, seed: int = 0, options: SceneOptions | None = None) -> Scene:
-    """Draw one scene; it depends only on its index, the seed, both at least 0, and the options.
+    """Draw one scene; it depends only on its index, the seed and the options.
 
-    The options `wrong_tags` and `missing_tags` do not change the picture.
+    The options `wrong_tags` and `missing_tags` do not change the picture. IgcamError: the index or seed is negative.
     """
     options = options or SceneOptions()
     if index < 0 or seed < 0:
