@@ -112,11 +112,8 @@ def find_files(folder: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
-        ]
+        visible = (name for name in names if not name.startswith("."))
+        found += [Path(parent, name) for name in visible if os.path.splitext(name)[1].lower() in suffixes]
     return sorted(found)
 
 

@@ -114,12 +114,9 @@ def mask_id_to_tag(mask_id: int) -> int:
 
 
 def choose_classes(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> tuple[str, ...]:
-    """Return the wanted classes in the order of their mask ids, by default all available ones of the data set.
+    """Return the wanted classes in the order of their mask ids, by default all available ones of the `source`.
 
-    `source` names the data set in messages.
-
-    Raises:
-        IgcamError: A wanted name is unknown or repeated.
+    IgcamError: a wanted name is unknown or repeated.
     """
     if wanted is None:
         return tuple(available)

@@ -162,15 +162,13 @@ def _legend_positions(classes: Sequence[str], width: int, gap: int) -> list[tupl
 
 
 def _resize(plane: NDArray[np.floating], photo: Picture) -> NDArray[np.float32]:
-    height, width = photo.shape[:2]
-    values = np.asarray(plane, np.float32)
-    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    size = photo.shape[1], photo.shape[0]
+    return np.asarray(cv2.resize(np.asarray(plane, np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _faded(photo: Picture) -> Picture:
     """Return the photo with less colour, so that the overlay stands out."""
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
-    return _blend(photo, grey, np.float32(0.7))
+    return _blend(photo, cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], np.float32(0.7))
 
 
 def _light(photo: Picture) -> Picture:
