@@ -16,9 +16,9 @@ from igcam.commands.predict import PredictOptions, predict
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
 from igcam.core.memory import keep_memory
+from igcam.data.formats.folder import read_photos
 from igcam.data.images import save_jpeg
 from igcam.data.synthetic.scenes import write_scenes
-from igcam.data.truth import read_photos
 from igcam.metrics.results import Row
 
 HERE = Path(__file__).parent

@@ -25,7 +25,7 @@ def evaluate(
 ) -> None:
     """Score masks against the truth: IoU, its kinds of error, Boundary IoU."""
     from igcam.commands.evaluate import evaluate as run_evaluate
-    from igcam.data.truth import read_truth
+    from igcam.data.formats.folder import read_truth
     from igcam.metrics.ledger import Ledger
 
     console = Console()

@@ -56,7 +56,7 @@ class Writing:
     def write(self, work: Callable[..., Predicted], tags: Path | None, options: PredictOptions) -> None:
         """Call `label` or `predict` with these options, and print the outcome."""
         from igcam.commands.predict import Cluster, check_outside
-        from igcam.data.truth import read_photos
+        from igcam.data.formats.folder import read_photos
         from igcam.runs.folder import RunFolder
         from igcam.runs.shards import Shard
 

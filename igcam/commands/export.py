@@ -16,11 +16,11 @@ from igcam.core.files import check_new_folder, digest, read_json, write_json
 from igcam.core.progress import Progress, no_progress
 from igcam.data.cues import read_cues
 from igcam.data.export_item import ExportItem, ExportOptions, Record, Writer, export_formats, flat_name
+from igcam.data.formats.folder import read_photos, read_truth
 from igcam.data.images import ImageFacts, find_files, inspect_image, sample_name
 from igcam.data.masks import MaskFile, class_lookup
 from igcam.data.objects import split_objects
 from igcam.data.sample import Dataset, Sample
-from igcam.data.truth import read_photos, read_truth
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 

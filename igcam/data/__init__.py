@@ -8,12 +8,10 @@ The paired transforms are imported from `igcam.data.transforms`: torchvision tak
 from igcam.data.check import check_folder
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.cues import read_cues, write_cues
-from igcam.data.findings import Finding, has_errors
+from igcam.data.findings import has_errors
 from igcam.data.formats.coco import coco_cues, read_coco
 from igcam.data.formats.folder import read_folder
 from igcam.data.formats.voc import VOC_CLASSES, read_voc
-from igcam.data.images import load_image
 from igcam.data.masks import MaskFile, MaskSource, write_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.data.synthetic.scenes import SCENE_CLASSES, SceneOptions, make_scene, write_scenes
-from igcam.data.tags import read_tag_table, write_tag_table

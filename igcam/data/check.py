@@ -16,11 +16,8 @@ from igcam.data.sample import Sample
 
 __all__ = ["Finding", "check_folder", "has_errors"]
 
-MIN_SIDE = 16
-"""Shorter side in pixels below which a photo is an error."""
-
-SMALL_SIDE = 64
-"""Shorter side in pixels below which a photo is a warning."""
+MIN_SIDE, SMALL_SIDE = 16, 64
+"""Shorter side in pixels below which a photo is an error, and below which it is a warning."""
 
 _MODES = {
     **dict.fromkeys(("L", "LA", "I;16", "I;16B", "I"), ("greyscale", "is greyscale; it becomes RGB")),
@@ -37,15 +34,9 @@ def check_folder(
     classes: Sequence[str] | None = None,
     workers: int = 1,
 ) -> list[Finding]:
-    """Check photos, tags, cues and masks completely; every photo and mask is decoded.
+    """Check photos, tags, cues and masks completely; every photo and mask is decoded, by `workers` threads.
 
-    Args:
-        photos: As for `read_folder`, like `tags`, `masks` and `classes`.
-        tags: A table, or None for one folder a class.
-        cues: A cues.jsonl.
-        masks: Folder of true masks.
-        classes: Names in the order of their mask ids.
-        workers: Number of threads that decode.
+    `cues` is a cues.jsonl, `masks` a folder of true masks; the others are those of `read_folder`.
 
     Returns:
         All findings, sorted by file and line. Work can start if none is an error.
@@ -66,29 +57,21 @@ def _check_sample(sample: Sample, classes: Sequence[str]) -> Iterator[Finding]:
     except IgcamError as error:
         yield Finding("error", file, "unreadable", str(error).removeprefix(f"{file}: "))
         return
-    yield from _check_image(file, facts)
+    side, size = min(facts.height, facts.width), f"{facts.width} x {facts.height} pixels"
+    turned = f"is rotated by EXIF orientation {facts.orientation}; it is used as displayed, {size}"
+    for applies, rule, message in (
+        (side < MIN_SIDE, "tiny", f"has {size}; the shorter side must have at least {MIN_SIDE}"),
+        (MIN_SIDE <= side < SMALL_SIDE, "small", f"has only {size}"),
+        (facts.orientation != 1, "rotated", turned),
+        (facts.mode in _MODES, *_MODES.get(facts.mode, ("", ""))),
+        (facts.alpha, "alpha", "has transparency; it is laid over white"),
+        (facts.sixteen_bit, "16-bit", "has 16 bits a channel; 0..65535 is scaled to 0..255"),
+        (facts.frames > 1, "frames", f"has {facts.frames} pages or frames; the first is used"),
+    ):
+        if applies:
+            yield Finding("error" if rule == "tiny" else "warning", file, rule, message)
     if sample.truth is not None:
         yield from _check_mask(sample, sample.truth, facts, classes)
-
-
-def _check_image(file: str, facts: ImageFacts) -> Iterator[Finding]:
-    size = f"{facts.width} x {facts.height} pixels"
-    if min(facts.height, facts.width) < MIN_SIDE:
-        yield Finding("error", file, "tiny", f"has {size}; the shorter side must have at least {MIN_SIDE}")
-    elif min(facts.height, facts.width) < SMALL_SIDE:
-        yield Finding("warning", file, "small", f"has only {size}")
-    if facts.orientation != 1:
-        message = f"is rotated by EXIF orientation {facts.orientation}; it is used as displayed, {size}"
-        yield Finding("warning", file, "rotated", message)
-    if facts.mode in _MODES:
-        rule, message = _MODES[facts.mode]
-        yield Finding("warning", file, rule, message)
-    if facts.alpha:
-        yield Finding("warning", file, "alpha", "has transparency; it is laid over white")
-    if facts.sixteen_bit:
-        yield Finding("warning", file, "16-bit", "has 16 bits a channel; 0..65535 is scaled to 0..255")
-    if facts.frames > 1:
-        yield Finding("warning", file, "frames", f"has {facts.frames} pages or frames; the first is used")
 
 
 def _check_mask(sample: Sample, truth: MaskSource, facts: ImageFacts, classes: Sequence[str]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Instance cues: points, boxes, scribbles and masks drawn on an image."""
+"""Instance cues: points, boxes, scribbles and masks on an image."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ class Cue:
     """
 
     kind: ClassVar[str]
-
     label: int | None
     """Mask id: 0 = background, 1..C = a class; None only for a mask of the whole image."""
     instance: str | int | None = None
-    """Cues of one image with the same instance belong to the same object; None = unknown."""
+    """Cues of one image with the same instance mark the same object; None = unknown."""
     confidence: float = 1.0
     """Confidence in the cue, 0 to 1."""
     seconds: float | None = None
@@ -44,15 +43,12 @@ class PointCue(Cue):
     """One click on an object or on the background."""
 
     kind: ClassVar[str] = "point"
-
     x: float
     y: float
 
     def region(self, height: int, width: int) -> NDArray[np.bool_]:
         """Return the one pixel under the point."""
-        canvas = np.zeros((height, width), bool)
-        canvas[int(self.y), int(self.x)] = True
-        return canvas
+        return _filled(height, width, int(self.y), int(self.x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +56,6 @@ class BoxCue(Cue):
     """A tight box around one object; a whole number is an edge between two pixels."""
 
     kind: ClassVar[str] = "box"
-
     left: float
     top: float
     right: float
@@ -68,10 +63,8 @@ class BoxCue(Cue):
 
     def region(self, height: int, width: int) -> NDArray[np.bool_]:
         """Return every pixel that the box overlaps."""
-        canvas = np.zeros((height, width), bool)
         rows = slice(int(self.top), int(np.ceil(self.bottom)))
-        canvas[rows, int(self.left) : int(np.ceil(self.right))] = True
-        return canvas
+        return _filled(height, width, rows, slice(int(self.left), int(np.ceil(self.right))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +72,6 @@ class ScribbleCue(Cue):
     """A freehand line on an object or on the background."""
 
     kind: ClassVar[str] = "scribble"
-
     points: tuple[tuple[float, float], ...]
     """Corners (x, y) of the line in order; a single one is a dot."""
     width: float = 3.0
@@ -90,8 +82,8 @@ class ScribbleCue(Cue):
         corners = [*self.points, self.points[-1]]
         canvas = np.zeros((height, width), np.uint8)
         cv2.polylines(canvas, [np.floor(corners).astype(np.int32)], False, 1)
-        for start, end in pairwise(corners):
-            _draw_segment(canvas, np.array(start), np.array(end), self.width / 2)
+        for start, end in pairwise(np.array(corners)):
+            _draw_segment(canvas, start, end, self.width / 2)
         return canvas.astype(bool)
 
 
@@ -100,7 +92,6 @@ class MaskCue(Cue):
     """A mask: of one object where `label` is a class, of the whole image where it is None."""
 
     kind: ClassVar[str] = "mask"
-
     source: MaskSource
     """Whole image: ids 0..C and 255 = unknown. One object: any ids, see `value`."""
     label: int | None = None
@@ -115,6 +106,12 @@ class MaskCue(Cue):
         if self.label is None:
             return np.not_equal(mask, IGNORE)
         return np.not_equal(mask, 0) if self.value is None else np.equal(mask, self.value)
+
+
+def _filled(height: int, width: int, rows: int | slice, columns: int | slice) -> NDArray[np.bool_]:
+    canvas = np.zeros((height, width), bool)
+    canvas[rows, columns] = True
+    return canvas
 
 
 def _draw_segment(canvas: NDArray[np.uint8], start: Vector, end: Vector, radius: float) -> None:

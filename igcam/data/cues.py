@@ -1,4 +1,4 @@
-"""The file of instance cues, cues.jsonl: reading, checking, writing."""
+"""cues.jsonl, the file of instance cues: reading, checking, writing."""
 
 from __future__ import annotations
 
@@ -23,25 +23,19 @@ from igcam.data.masks import BACKGROUND, FORBIDDEN, MaskFile, class_lookup, tags
 from igcam.data.sample import Dataset, Sample, mask_id_to_tag, tag_to_mask_id
 
 KINDS = ("point", "box", "scribble", "mask")
-"""Kinds of cues in cues.jsonl."""
 
 _COORDINATES = {"point": ("x", "y"), "box": ("left", "top", "right", "bottom")}
 
 
 def read_cues(path: str | Path, dataset: Dataset) -> dict[str, tuple[Cue, ...]]:
-    """Read a cues.jsonl; docs/cues.md has the format.
+    """Read a cues.jsonl by the name of the sample, in the file's order; docs/cues.md has the format.
 
-    Args:
-        path: The file; masks are named relative to its folder.
-        dataset: Images, classes and tags that the cues must match.
-
-    Returns:
-        The cues by name of the sample, in the file's order; samples without cues are absent.
+    Masks are named relative to the file's folder. Cues must match images, classes and tags of the data set; samples
+    without cues are absent.
 
     Raises:
-        IgcamError: All bad lines with file and line number: broken JSON or another format, an unknown image
-            or class, a class that is not among the tags of the image, coordinates outside the image, a mask
-            that is missing, damaged, empty or of another size.
+        IgcamError: All bad lines with their numbers: no JSON, another format, an unknown image or class, a class
+            that the image is not tagged with, coordinates outside the image, an unusable or empty mask.
     """
     cues, findings = examine_cues(path, dataset)
     raise_errors(path, findings)
@@ -89,19 +83,10 @@ def examine_cues(path: str | Path, dataset: Dataset) -> tuple[dict[str, tuple[Cu
 
 
 def write_cues(path: str | Path, cues: Mapping[str, Sequence[Cue]], classes: Sequence[str]) -> None:
-    """Write a cues.jsonl that `read_cues` reads back, atomically.
+    """Write a cues.jsonl that `read_cues` reads back, atomically; IgcamError if it cannot, ValueError for other cues.
 
-    Masks that are files with the right ids already are referenced; all others are written as PNG to a folder
+    Masks that are files with the right ids already are referenced. All others are written as PNG to a folder
     beside the file: for cues.jsonl to cues_masks.
-
-    Args:
-        path: The file.
-        cues: Cues by name of the sample.
-        classes: Names of labels 1..C.
-
-    Raises:
-        ValueError: A cue is of no known kind.
-        IgcamError: The disk is full or the folder cannot be written.
     """
     path = Path(path)
     lines = []

@@ -1,4 +1,4 @@
-"""What an export format is: a writer, found by its name, of one image at a time."""
+"""Export formats: writers of one image at a time, found by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from igcam.data.masks import IGNORE
 from igcam.data.objects import MaskObject
 
 Record = dict[str, Any]
-"""What a writer keeps of one image for the files about all images; fits into JSON."""
+"""Facts about one image for the files about all images; fits into JSON."""
 
 
 def _is_name(text: str) -> bool:
@@ -31,11 +31,7 @@ def _is_name(text: str) -> bool:
 
 @options
 class ExportOptions:
-    """Options of an export.
-
-    Raises:
-        IgcamError: An option is out of range.
-    """
+    """Options of an export."""
 
     shape: Literal["polygon", "mask"] = "polygon"
     """Objects of COCO and Label Studio: polygons, or run-length codes."""
@@ -53,14 +49,11 @@ class ExportOptions:
 
 @dataclass(frozen=True, eq=False)
 class ExportItem:
-    """One image to be exported."""
+    """One image to export."""
 
     name: str
-    """Name of the sample."""
     photo: Path
-    """File of the photo."""
     facts: ImageFacts
-    """Properties of that file."""
     mask: NDArray[np.uint8]
     """uint8 (H, W): ids 0..C and 255, at the size of the photo as displayed."""
     objects: list[MaskObject]
@@ -73,18 +66,15 @@ class ExportItem:
 
 
 class Writer(ABC):
-    """An export format.
+    """An export format: a subclass under `@export_format(NAME)` in a module of `igcam.data.formats`.
 
-    A new format is one module in `igcam.data.formats` with a subclass under `@export_format(NAME)`.
-
-    Args:
-        out: Folder of the export.
-        classes: Names of mask ids 1..C.
-        options: Options of the export.
+    It gets the folder of the export, the names of mask ids 1..C, and the options.
     """
 
     flat: ClassVar[bool] = False
     """Whether the format has no folders: `flat_name` then names the files."""
+    keeps_unknown: ClassVar[bool] = True
+    """Whether the format can hold pixels of 255; else they become background."""
 
     def __init__(self, out: Path, classes: tuple[str, ...], options: ExportOptions) -> None:
         self.out, self.classes, self.options = out, classes, options
@@ -99,7 +89,7 @@ class Writer(ABC):
 
     def loses_unknown(self, item: ExportItem) -> bool:
         """Return whether pixels of 255 in this image become background."""
-        return False
+        return item.unknown and not self.keeps_unknown
 
 
 _WRITERS: dict[str, type[Writer]] = {}
@@ -123,20 +113,17 @@ def export_formats() -> dict[str, type[Writer]]:
 
 
 def put_photo(item: ExportItem, folder: Path, name: str, link: bool, jpeg: bool = False) -> str:
-    """Write a photo as it is displayed, unless it is there already.
+    """Write a photo as it is displayed, unless it is there already; return its path below the folder, with suffix.
 
-    JPEG and PNG files of 8 bits without EXIF rotation, transparency and further frames are copied. All others
-    are converted to PNG, or to JPEG of quality 95.
+    Upright JPEG and PNG files of 8 bits, without transparency and further frames, are copied, or linked where the file
+    system allows. All others are converted to PNG, or to JPEG of quality 95.
 
     Args:
         item: The image.
         folder: Target folder.
         name: Path below the folder, without suffix.
-        link: Make a hard link instead of a copy where the file system allows.
+        link: Make a hard link instead of a copy.
         jpeg: Whether the result must be NAME.jpg.
-
-    Returns:
-        The path below the folder, with suffix.
 
     Raises:
         IgcamError: The photo cannot be read, or the disk is full.

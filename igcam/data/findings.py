@@ -17,11 +17,9 @@ class Finding:
     level: Literal["error", "warning"]
     """error: work cannot start; warning: it can, and the message says what happens."""
     file: str
-    """The file, as the path that the user gave."""
     rule: str
-    """Short name of the rule, for example unknown-class."""
+    """Short name, for example unknown-class."""
     message: str
-    """One sentence for the user."""
     line: int | None = None
     """Line of the file, from 1."""
 
@@ -36,10 +34,11 @@ class Finding:
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return each finding once, sorted by file, line and rule."""
-    return sorted(
-        dict.fromkeys(findings),
-        key=lambda finding: (finding.file, finding.line or 0, finding.rule, finding.message),
-    )
+
+    def key(finding: Finding) -> tuple[str, int, str, str]:
+        return finding.file, finding.line or 0, finding.rule, finding.message
+
+    return sorted(dict.fromkeys(findings), key=key)
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:
@@ -48,11 +47,7 @@ def has_errors(findings: Iterable[Finding]) -> bool:
 
 
 def raise_errors(source: object, findings: Sequence[Finding]) -> None:
-    """Raise all errors among the findings at once.
-
-    Raises:
-        IgcamError: There are errors; a single one is the message, several are listed below a headline.
-    """
+    """Raise one IgcamError for all errors among the findings; several are listed below a headline."""
     lines = [f"{finding.place}: {finding.message}" for finding in sort_findings(findings) if finding.level == "error"]
     if len(lines) == 1:
         raise IgcamError(lines[0])

@@ -42,43 +42,32 @@ class ImageFacts:
     """Properties of a photo's file before the conversion to RGB."""
 
     height: int
-    """Rows as displayed."""
     width: int
-    """Columns as displayed."""
     mode: str
     """Pillow's mode of the file: RGB, L, P, CMYK, RGBA, I;16, ..."""
     orientation: int
     """EXIF orientation, 1 (upright) to 8."""
     alpha: bool
-    """Whether the file has transparency."""
     sixteen_bit: bool
-    """Whether a channel has 16 bits."""
     frames: int
     """Number of pages or frames; only the first is used."""
 
 
 def load_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a photo as it is displayed.
+    """Read a photo as it is displayed: uint8 (H, W, 3), RGB, writable.
 
-    The EXIF orientation is applied. Greyscale and palette become RGB; CMYK is converted without colour
-    profiles; transparency is laid over white; 16-bit values are scaled from 0..65535 to 0..255. Of several
-    frames the first is taken.
-
-    Returns:
-        uint8 (H, W, 3), RGB, writable.
+    The EXIF orientation is applied. Greyscale and palette become RGB; CMYK is converted without colour profiles;
+    transparency is laid over white; 16-bit values are scaled from 0..65535 to 0..255. Of several frames the first is
+    taken.
 
     Raises:
         IgcamError: The file is missing, damaged, truncated, too large to be a photo, or has 32-bit pixels.
     """
-    return _with_image(path, lambda image: np.array(_rgb(_upright(image))))
+    return read_image_file(path, lambda image: np.array(_rgb(_upright(image))))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return (height, width) of a photo as displayed, from its header where the format allows.
-
-    Raises:
-        IgcamError: The file is missing or no image.
-    """
+    """Return (height, width) of a photo as displayed, from its header where possible; IgcamError if it is no image."""
 
     def size(image: Image.Image) -> tuple[int, int]:
         if image.format == "TIFF":
@@ -87,15 +76,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
         turned = _orientation(image) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
 
-    return _with_image(path, size)
+    return read_image_file(path, size)
 
 
 def inspect_image(path: str | Path) -> ImageFacts:
-    """Decode a photo completely and return the properties of its file.
-
-    Raises:
-        IgcamError: As for `load_image`, which reads every file that this accepts.
-    """
+    """Decode a photo completely and return the properties of its file; errors as for `load_image`."""
 
     def facts(image: Image.Image) -> ImageFacts:
         sixteen_bit = _is_sixteen_bit(image)
@@ -108,7 +93,7 @@ def inspect_image(path: str | Path) -> ImageFacts:
         upright = _rgb(_upright(image))
         return ImageFacts(upright.height, upright.width, mode, orientation, alpha, sixteen_bit, frames)
 
-    return _with_image(path, facts)
+    return read_image_file(path, facts)
 
 
 def find_images(folder: str | Path) -> list[Path]:
@@ -127,11 +112,8 @@ def find_files(folder: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
-        ]
+        visible = (name for name in names if not name.startswith("."))
+        found += [Path(parent, name) for name in visible if os.path.splitext(name)[1].lower() in suffixes]
     return sorted(found)
 
 
@@ -156,27 +138,32 @@ def save_jpeg(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -> 
     _save(path, image, "JPEG", quality=quality, subsampling=0)
 
 
-def save_png(path: str | Path, image: NDArray[np.uint8]) -> None:
-    """Write a uint8 (H, W, 3) RGB or (H, W) grey image as PNG, atomically."""
-    _save(path, image, "PNG")
+def save_png(path: str | Path, image: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> None:
+    """Write a uint8 (H, W, 3) RGB or (H, W) grey image, or ids (H, W) with a palette (256, 3), as PNG, atomically."""
+    _save(path, image, "PNG", palette)
 
 
-def _save(path: str | Path, image: NDArray[np.uint8], format: str, **options: int) -> None:
+def _save(
+    path: str | Path, image: NDArray[np.uint8], format: str, palette: NDArray[np.uint8] | None = None, **options: int
+) -> None:
     if image.dtype != np.uint8:
         raise ValueError(f"image must be uint8, got {image.dtype}")
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format, **options)
+    stream, picture = io.BytesIO(), Image.fromarray(image)
+    if palette is not None:
+        picture.putpalette(palette.tobytes())
+    picture.save(stream, format, **options)
     write_bytes(path, stream.getvalue())
 
 
-def _with_image(path: str | Path, read: Callable[[Image.Image], Result]) -> Result:
+def read_image_file(path: str | Path, read: Callable[[Image.Image], Result], kind: str = "an image") -> Result:
+    """Return what a function reads from an opened file; anything that it raises becomes an IgcamError of one line."""
     try:
         with Image.open(path) as image:
             return read(image)
     except IgcamError as error:
         raise IgcamError(f"{path}: {error}") from None
     except UnidentifiedImageError as error:
-        raise IgcamError(f"{path}: is not an image that can be read") from error
+        raise IgcamError(f"{path}: is not {kind} that can be read") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise IgcamError(f"{path}: is too large: more than {limit / 1e6:.0f} million pixels") from error
@@ -184,7 +171,7 @@ def _with_image(path: str | Path, read: Callable[[Image.Image], Result]) -> Resu
         raise IgcamError(f"{path}: does not exist") from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise IgcamError(f"{path}: cannot be decoded: {reason}") from error
+        raise IgcamError(f"{path}: is not {kind} that can be read: {reason}") from error
 
 
 def _orientation(image: Image.Image) -> int:

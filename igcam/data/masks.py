@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,17 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from igcam.core.errors import IgcamError
-from igcam.core.files import write_bytes
+from igcam.data.images import read_image_file, save_png
 
 IGNORE = 255
 """Mask id of an unknown or ignored pixel."""
-
 MAXIMUM_CLASSES = 254
 """Number of classes that fit into a uint8 mask besides background and IGNORE."""
-
 FORBIDDEN = -1
 """Value in a lookup for ids that a file must not have."""
-
 BACKGROUND = "background"
 """Name of mask id 0; no class may have it."""
 
@@ -44,7 +40,6 @@ class MaskFile:
     """A mask in a palette or greyscale PNG; a `MaskSource`."""
 
     path: Path
-    """The file."""
     lookup: tuple[int, ...] | None = field(default=None, repr=False)
     """For each of the 256 ids of the file the new id, or FORBIDDEN; None keeps the ids."""
 
@@ -53,11 +48,7 @@ class MaskFile:
             raise ValueError(f"lookup must have 256 entries, got {len(self.lookup)}")
 
     def read(self) -> NDArray[np.uint8]:
-        """Return the mask, uint8 (H, W), after the lookup.
-
-        Raises:
-            IgcamError: The file is no single-channel mask, or has an id that the lookup forbids.
-        """
+        """Return the mask, uint8 (H, W); IgcamError if it is no single-channel mask or has a forbidden id."""
         mask = read_mask_file(self.path)
         if self.lookup is None:
             return mask
@@ -65,11 +56,7 @@ class MaskFile:
         return np.array(self.lookup).astype(np.uint8)[mask]
 
     def ids(self) -> list[int]:
-        """Return the ids that occur in `read()`, sorted, in half of its time.
-
-        Raises:
-            IgcamError: As for `read`.
-        """
+        """Return the ids that occur in `read()`, sorted, in half of its time; raises what `read` raises."""
 
         def counted(image: Image.Image) -> list[int]:
             step = 255 if image.mode == "1" else _grey_step(image)
@@ -94,10 +81,7 @@ def class_lookup(classes: int) -> tuple[int, ...]:
 
 
 def read_mask_file(path: str | Path) -> NDArray[np.uint8]:
-    """Read the ids of a mask file: palette indices, grey values or single bits, without any scaling.
-
-    Returns:
-        uint8 (H, W), writable.
+    """Read the ids of a mask file, uint8 (H, W): palette indices, grey values or single bits, without any scaling.
 
     Raises:
         IgcamError: The file is missing, damaged, lossy (JPEG) or has more than one channel of 8 bits.
@@ -111,11 +95,7 @@ def read_mask_file(path: str | Path) -> NDArray[np.uint8]:
 
 
 def write_mask(path: str | Path, mask: NDArray[np.uint8]) -> None:
-    """Write a mask as a palette PNG in VOC's colours, atomically.
-
-    Args:
-        path: The file, NAME.png.
-        mask: uint8 (H, W).
+    """Write a mask, uint8 (H, W), as a palette PNG in VOC's colours, atomically.
 
     Raises:
         ValueError: The mask is not uint8 (H, W).
@@ -123,21 +103,12 @@ def write_mask(path: str | Path, mask: NDArray[np.uint8]) -> None:
     """
     if mask.dtype != np.uint8 or mask.ndim != 2:
         raise ValueError(f"mask must be uint8 (H, W), got {mask.dtype} {mask.shape}")
-    image = Image.fromarray(mask)
-    image.putpalette(voc_palette().tobytes())
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    write_bytes(path, stream.getvalue())
+    save_png(path, mask, voc_palette())
 
 
 @cache
 def voc_palette() -> NDArray[np.uint8]:
-    """Return the colour map of PASCAL VOC, uint8 (256, 3), read-only.
-
-    Bits 0, 3, 6 of the id become the highest bits of red, bits 1, 4, 7 of green and bits 2, 5 of blue.
-
-    Source: VOC development kit, VOClabelcolormap.
-    """
+    """Return the colour map of PASCAL VOC (VOClabelcolormap of its development kit), uint8 (256, 3), read-only."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for step in range(8):
@@ -170,11 +141,9 @@ def ids_in_words(ids: Iterable[int]) -> str:
 
 
 def lookup_for(ids: Mapping[int, str], classes: Sequence[str]) -> tuple[int, ...]:
-    """Return the lookup from a data set's own ids to 1..C.
+    """Return the lookup from a data set's own foreground ids, with their names, to 1..C in the order of `classes`.
 
-    Args:
-        ids: The name of each foreground id in the files.
-        classes: The wanted names; classes[i] gets id i + 1. Other known ids become background.
+    Known ids of other names become background.
     """
     table = [FORBIDDEN] * 256
     table[0], table[IGNORE] = 0, IGNORE
@@ -184,19 +153,14 @@ def lookup_for(ids: Mapping[int, str], classes: Sequence[str]) -> tuple[int, ...
 
 
 def _with_mask(path: str | Path, read: Callable[[Image.Image], Result]) -> Result:
-    try:
-        with Image.open(path) as image:
-            file_format, mode = image.format, image.mode
-            if file_format != "JPEG" and mode in ("1", "L", "P"):
-                return read(image)
-    except FileNotFoundError as error:
-        raise IgcamError(f"{path}: does not exist") from error
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise IgcamError(f"{path}: is not a mask that can be read: {reason}") from error
-    if file_format == "JPEG":
-        raise IgcamError(f"{path}: is JPEG, which blurs ids; a mask must be a palette or greyscale PNG")
-    raise IgcamError(f"{path}: has mode {mode}; a mask must be a palette or greyscale PNG of 8 bits")
+    def checked(image: Image.Image) -> Result:
+        if image.format == "JPEG":
+            raise IgcamError("is JPEG, which blurs ids; a mask must be a palette or greyscale PNG")
+        if image.mode not in ("1", "L", "P"):
+            raise IgcamError(f"has mode {image.mode}; a mask must be a palette or greyscale PNG of 8 bits")
+        return read(image)
+
+    return read_image_file(path, checked, "a mask")
 
 
 def _grey_step(image: Image.Image) -> int:

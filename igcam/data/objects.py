@@ -45,9 +45,8 @@ class InstanceMask:
     """Class ids and instance ids of one image; an `ObjectSource`."""
 
     classes: MaskSource
-    """Mask of class ids."""
     instances: MaskFile
-    """Mask of instance ids; 0 and 255 are no instance."""
+    """Instance ids; 0 and 255 are no instance."""
 
     def read(self) -> NDArray[np.uint8]:
         """Return the class ids, uint8 (H, W)."""
@@ -56,8 +55,7 @@ class InstanceMask:
     def objects(self) -> list[TrueObject]:
         """Return the instances; each has the class of most of its pixels, and only the pixels of that class.
 
-        Raises:
-            IgcamError: The masks differ in size.
+        The masks must be of one size, or it is an IgcamError.
         """
         classes, instances = self.classes.read(), self.instances.read()
         if classes.shape != instances.shape:
@@ -79,11 +77,8 @@ class ObjectMask:
     """Mask of one true object, computed when it is read; a `MaskSource`."""
 
     truth: MaskSource
-    """True mask of the image."""
     instance: int
-    """Number of the object."""
     min_share: float
-    """As for `find_objects`."""
 
     def read(self) -> NDArray[np.uint8]:
         """Return uint8 (H, W): 1 on the object, 0 elsewhere."""
@@ -116,12 +111,9 @@ def find_objects(truth: MaskSource, min_share: float = 0.001) -> list[TrueObject
 
 
 def with_instances(dataset: Dataset, folder: str | Path) -> Dataset:
-    """Add masks of instance ids, NAME.png in a folder, to the true masks of a data set.
+    """Return a data set with masks of instance ids, NAME.png in a folder, added to its true masks.
 
     VOC's SegmentationObject and the `instances` of built-in scenes are such folders.
-
-    Returns:
-        The data set with an `InstanceMask` as truth of every sample.
 
     Raises:
         IgcamError: Samples have no true mask or no mask of instances, all listed.
@@ -148,9 +140,7 @@ class MaskObject:
     label: int
     """Mask id, 1..254; 255 for unknown pixels."""
     left: int
-    """First column."""
     top: int
-    """First row."""
     region: Region
     """bool (h, w): its pixels in the bounding box."""
 
@@ -189,16 +179,12 @@ class MaskObject:
 
 
 def split_objects(mask: NDArray[np.uint8], cues: Iterable[Cue] = ()) -> list[MaskObject]:
-    """Split each class of a mask into objects.
+    """Split each class of a mask, uint8 (H, W), ids 0..254 and 255 = unknown, into objects.
 
     A connected component of a class (8 neighbours) is one object, unless boxes or masks of single objects say
     more. Pixels under a mask cue of their class belong to its object, of several to the smallest; then those in
     a box. In a component with such objects the remaining pixels go to the nearest one. Cues with the same
-    instance are one object.
-
-    Args:
-        mask: uint8 (H, W), ids 0..254 and 255 = unknown.
-        cues: Cues of this image; points, scribbles and masks of the whole image are ignored.
+    instance are one object; points, scribbles and masks of the whole image are ignored.
 
     Returns:
         Objects sorted by label, top and left. Unknown pixels are no object.

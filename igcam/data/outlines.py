@@ -14,22 +14,17 @@ Ring = NDArray[np.float64]
 
 
 def outlines(region: NDArray[np.bool_], sides: tuple[float, float] = (0.0, 1.0), tolerance: float = 0.0) -> list[Ring]:
-    """Return one polygon for each connected component of a region (8 neighbours).
+    """Return a polygon, float64 (V, 2), V >= 3, for each connected component of a region, bool (H, W), 8 neighbours.
 
     Most formats have no holes, so each is joined to the outline by a cut along a row, there and back.
 
     Args:
-        region: bool (H, W).
+        region: bool (H, W), else it is a ValueError.
         sides: Position within a pixel of its left or upper side, and of its right or lower side. (0, 1) is the
             edge itself, in the coordinates of cues. (0, 0) is the index of the pixel, for readers that fill the
             polygon together with its line.
-        tolerance: Largest distance in pixels between polygon and edge (Douglas and Peucker); 0 is exact.
-
-    Returns:
-        float64 (V, 2) each, V >= 3. With tolerance 0 the even-odd rule gives the region back.
-
-    Raises:
-        ValueError: The region is not bool (H, W).
+        tolerance: Largest distance in pixels between polygon and edge (Douglas and Peucker). 0 is exact: the even-odd
+            rule gives the region back.
     """
     if region.dtype != bool or region.ndim != 2:
         raise ValueError(f"region must be bool (H, W), got {region.dtype} {region.shape}")
@@ -38,20 +33,19 @@ def outlines(region: NDArray[np.bool_], sides: tuple[float, float] = (0.0, 1.0),
     chains, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if hierarchy is None:
         return []
-    rings = [_on_sides(np.asarray(chain[:, 0], np.int32), sides, tolerance) for chain in chains]
+    corners = (np.asarray(chain[:, 0], np.int32) for chain in chains)
+    rings = [_without_straight(chain // 2 + np.asarray(sides)[chain % 2]) for chain in corners]
+    if tolerance > 0:
+        simple = (cv2.approxPolyDP(ring.astype(np.float32), tolerance, True)[:, 0] for ring in rings)
+        rings = [ring.astype(np.float64) for ring in simple]
     parents = hierarchy[0, :, 3]
     polygons = []
     for index in np.flatnonzero(parents < 0):
         holes = [rings[inner] for inner in np.flatnonzero(parents == index)]
-        polygons.append(_three(_with_holes(rings[index], holes)))
+        polygon = _with_holes(rings[index], holes)
+        # An outline that has collapsed repeats corners, as a polygon needs three.
+        polygons.append(polygon if len(polygon) >= 3 else polygon[np.arange(3) % len(polygon)])
     return polygons
-
-
-def _on_sides(chain: NDArray[np.int32], sides: tuple[float, float], tolerance: float) -> Ring:
-    ring = _without_straight(chain // 2 + np.asarray(sides)[chain % 2])
-    if tolerance > 0:
-        ring = cv2.approxPolyDP(ring.astype(np.float32), tolerance, True)[:, 0].astype(np.float64)
-    return ring
 
 
 def _without_straight(ring: Ring) -> Ring:
@@ -87,8 +81,3 @@ def _to_the_left(line: Ring, point: NDArray[np.float64]) -> tuple[int, NDArray[n
     met = crossing & (x <= point[0])
     edge = int(np.where(met, x, -np.inf).argmax()) if met.any() else int(np.abs(line - point).sum(axis=1).argmin())
     return edge, np.array([x[edge], point[1]]) if met.any() else line[edge]
-
-
-def _three(ring: Ring) -> Ring:
-    """Repeat corners of an outline that has collapsed, as a polygon needs three."""
-    return ring if len(ring) >= 3 else ring[np.arange(3) % len(ring)]

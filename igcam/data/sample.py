@@ -23,9 +23,8 @@ class Sample:
     name: str
     """Unique in its data set: the path relative to the photos, without suffix, with forward slashes."""
     image: Path
-    """File of the photo."""
     tags: tuple[int, ...] | None = None
-    """Sorted 0-based indices of the classes in the image; () = none of them; None = unknown."""
+    """Sorted 0-based indices of the classes in the image; () = none; None = unknown."""
     cues: tuple[Cue, ...] = ()
     """Instance cues, in pixels of the displayed image."""
     truth: MaskSource | None = None
@@ -39,7 +38,6 @@ class Dataset:
     classes: tuple[str, ...]
     """Names without background: the class with index i has mask id i + 1."""
     samples: tuple[Sample, ...]
-    """Samples in the order of the reader."""
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -72,11 +70,7 @@ class Dataset:
         return tuple(sample.name for sample in self.samples)
 
     def subset(self, names: Iterable[str]) -> Dataset:
-        """Return the samples of these names, in the order given.
-
-        Raises:
-            IgcamError: A name is not in the data set.
-        """
+        """Return the samples of these names, in the order given; IgcamError for a name that is not in the data set."""
         by_name = {sample.name: sample for sample in self.samples}
         names = list(names)
         unknown = [name for name in names if name not in by_name]
@@ -89,21 +83,13 @@ class Dataset:
         return replace(self, samples=tuple(sample for sample in self.samples if sample.tags is not None))
 
     def with_cues(self, cues: Mapping[str, Sequence[Cue]]) -> Dataset:
-        """Return the data set with these cues in place of its own; a sample without an entry has none.
-
-        Raises:
-            IgcamError: A name is not in the data set.
-        """
+        """Return the data set with these cues in place of its own, none where no entry is; errors as `subset`."""
         self.subset(cues)
         samples = tuple(replace(sample, cues=tuple(cues.get(sample.name, ()))) for sample in self.samples)
         return replace(self, samples=samples)
 
     def tag_matrix(self) -> NDArray[np.float32]:
-        """Return the tags as float32 (N, C) of zeros and ones.
-
-        Raises:
-            IgcamError: The tags of a sample are unknown.
-        """
+        """Return the tags as float32 (N, C) of zeros and ones; IgcamError if the tags of a sample are unknown."""
         unknown = [sample.name for sample in self.samples if sample.tags is None]
         if unknown:
             raise IgcamError.from_lines("images without tags:", unknown)
@@ -128,15 +114,9 @@ def mask_id_to_tag(mask_id: int) -> int:
 
 
 def choose_classes(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> tuple[str, ...]:
-    """Return the wanted classes, all of the available ones by default.
+    """Return the wanted classes in the order of their mask ids, by default all available ones of the `source`.
 
-    Args:
-        available: Names of the data set.
-        wanted: Names in the order of their mask ids, or None.
-        source: Origin of these names, for messages.
-
-    Raises:
-        IgcamError: A wanted name is unknown or repeated.
+    IgcamError: a wanted name is unknown or repeated.
     """
     if wanted is None:
         return tuple(available)
@@ -147,11 +127,7 @@ def choose_classes(available: Sequence[str], wanted: Sequence[str] | None, sourc
 
 
 def named_once(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes as a tuple, checked.
-
-    Raises:
-        IgcamError: There is none, too many, one is repeated, or one is called background.
-    """
+    """Return the classes; IgcamError if there are none or too many, one is repeated, or one is called background."""
     twice = sorted({name for name in classes if list(classes).count(name) > 1})
     if twice:
         raise IgcamError(f"classes: '{twice[0]}' is named twice")

@@ -10,16 +10,14 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from igcam.core.files import write_csv
 from igcam.data.findings import Finding
 from igcam.data.masks import BACKGROUND
 
-OFTEN = 3
-"""Number of images from which a class name counts as intended."""
-
-SIMILAR = 0.8
-"""Ratio of difflib from which a name may be a misspelling of another."""
+OFTEN, SIMILAR = 3, 0.8
+"""Images from which a class name counts as intended; ratio of difflib from which a name may be a misspelling."""
 
 _CELLS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
@@ -35,15 +33,10 @@ class TagRow:
     file: str
     """Table or folder."""
     line: int | None = None
-    """Line of the file, from 1."""
 
-    def error(self, rule: str, message: str) -> Finding:
-        """Return an error at this row."""
-        return Finding("error", self.file, rule, message, self.line)
-
-    def warning(self, rule: str, message: str) -> Finding:
-        """Return a warning at this row."""
-        return Finding("warning", self.file, rule, message, self.line)
+    def finding(self, rule: str, message: str, level: Literal["error", "warning"] = "error") -> Finding:
+        """Return a finding at this row."""
+        return Finding(level, self.file, rule, message, self.line)
 
 
 class _BadTableError(Exception):
@@ -59,7 +52,6 @@ class TagTable:
     """A tag table: its valid rows, and findings for the invalid ones."""
 
     rows: tuple[TagRow, ...]
-    """Valid rows in their order."""
     columns: tuple[str, ...] | None
     """Classes in the header of a one-hot table; None for a table of `image,tags`."""
     findings: tuple[Finding, ...]
@@ -115,14 +107,10 @@ def clean_name(cell: str) -> str:
 
 
 def probable_misspellings(counts: Mapping[str, int]) -> dict[str, str]:
-    """Return the intended name for each name that is probably misspelt.
+    """Return the intended name for each name that is probably misspelt, from the number of images by name.
 
-    A name is suspicious where it differs from a more frequent one only by case, spaces, hyphens or
-    underscores; or where it has one image, a similar name has at least OFTEN, and they do not differ by a
-    number.
-
-    Args:
-        counts: Number of images by name.
+    A name is suspicious where it differs from a more frequent one only by case, spaces, hyphens or underscores; or
+    where it has one image, a similar name has at least OFTEN, and they do not differ by a number.
     """
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     meant: dict[str, str] = {}
@@ -150,7 +138,7 @@ def _tag_lists(path: str | Path, header: list[str], lines: Lines, ragged: bool) 
         row = TagRow(clean_name(cells[0]), tags, str(path), line)
         if BACKGROUND in map(str.casefold, tags):
             message = f"'{BACKGROUND}' is no class; leave the tags empty where an image shows none"
-            findings.append(row.error("reserved-class", message))
+            findings.append(row.finding("reserved-class", message))
             continue
         rows.append(row)
     return TagTable(tuple(rows), None, tuple(findings))

@@ -1,4 +1,4 @@
-"""Augmentation and resizing of an image together with its masks, on torchvision's tv_tensors."""
+"""Augmentation of an image together with its masks, on torchvision's tv_tensors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ BelowOne = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and b
 
 @options
 class AugmentOptions:
-    """Options of the augmentation.
-
-    Raises:
-        ValueError: An option is out of range.
-    """
+    """Strength of the augmentation."""
 
     size: Count = 384
     """Side of the square output in pixels."""
@@ -50,11 +46,7 @@ class AugmentOptions:
 
 
 class PairedAugment:
-    """Randomly scale, stretch, crop, flip and recolour an image; its masks follow every geometric change.
-
-    Args:
-        options: Strength of each change.
-    """
+    """Randomly scale, stretch, crop, flip and recolour an image; its masks follow every geometric change."""
 
     def __init__(self, options: AugmentOptions | None = None) -> None:
         self.options = options or AugmentOptions()
@@ -111,24 +103,6 @@ class PairedAugment:
             picture = F.horizontal_flip(picture)
             layers = {name: F.horizontal_flip(layer) for name, layer in layers.items()}
         return picture, layers
-
-
-def resize_pair(image: NDArray[np.uint8], size: int, masks: Mapping[str, NDArray[np.generic]] | None = None) -> Pair:
-    """Resize an image and its masks to a square, whatever their aspect ratio.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size: Side of the square in pixels.
-        masks: Arrays (H, W) or (K, H, W) by name, of any dtype.
-
-    Returns:
-        The image, float32 (3, size, size) in [0, 1], not normalised; the masks by name, of their own dtype.
-    """
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")
-    picture, layers = _as_tv_tensors(image, masks)
-    picture = F.to_dtype(F.resize(picture, [size, size], antialias=True), torch.float32, scale=True)
-    return picture, {name: _resize_mask(layer, (size, size)) for name, layer in layers.items()}
 
 
 def _as_tv_tensors(image: NDArray[np.uint8], masks: Mapping[str, NDArray[np.generic]] | None) -> Pair:

@@ -1,7 +1,4 @@
-"""How good a prediction is, and what supervision it took.
-
-Result files are in `igcam.metrics.results`, which loads torch by way of `igcam.core.files`.
-"""
+"""Metrics of predictions, and the supervision behind them; `results`, their files, loads torch."""
 
 from igcam.metrics.confusion import Confusion, Scores, confusion, scores
 from igcam.metrics.ledger import Ledger, annotation_seconds

@@ -1,8 +1,9 @@
 """Quality of boundaries: Boundary IoU, contour F, and IoU in bands along true boundaries (trimaps).
 
-Each metric counts one image; the counts of the images of a data set are added before they become scores. Truth
-(H, W) holds 0 = background, 1..classes, and 255 = ignored; a predicted 255 counts as background. Where the truth is
-255, the true boundary of contour F and of trimaps runs along the middle, as in the rings around VOC's objects.
+Each metric counts one image; the counts of the images of a data set are added before they become scores. Truth and
+prediction are integers of one shape (H, W): 0 = background, 1..classes, 255 = ignored; a predicted 255 counts as
+background. Where the truth is 255, the true boundary of contour F and of trimaps runs along the middle, as in the
+rings around VOC's objects. Other shapes and ids, and parameters out of range, are a ValueError.
 """
 
 from __future__ import annotations
@@ -38,22 +39,14 @@ def boundary_counts(
     """Count the overlap of the boundary bands of one image.
 
     The band of a class is the part of its mask within d pixels (the larger of rows and columns) of anything
-    outside it; beyond the image is outside. d is `dilation_ratio` of the diagonal, rounded, at least 1.
+    outside it; beyond the image is outside. d is `dilation_ratio` of the diagonal, rounded, at least 1: 0.02 for
+    COCO and LVIS, 0.005 for Cityscapes.
 
     Ignored pixels are removed from both masks before the bands are computed. So a perfect prediction scores 1
     whatever it predicts there, and the edge of the ignored region counts as a contour.
 
-    Args:
-        truth: Integers (H, W), 0..classes and 255.
-        prediction: Integers of the same shape.
-        classes: Number of classes besides the background.
-        dilation_ratio: 0.02 for COCO and LVIS; 0.005 is used for Cityscapes.
-
     Returns:
         int64 (K, 2), K = classes + 1: pixels in both bands, pixels in either.
-
-    Raises:
-        ValueError: Shapes differ, an id is above `classes` and not 255, or the ratio is not positive.
 
     Source:
         Cheng et al., "Boundary IoU: improving object-centric image segmentation evaluation", CVPR 2021.
@@ -74,11 +67,7 @@ def boundary_counts(
 
 
 def boundary_iou(counts: NDArray[np.int64]) -> BoundaryScores:
-    """Turn the added counts of a data set, int64 (K, 2), into scores.
-
-    Raises:
-        ValueError: No class has a band.
-    """
+    """Turn the added counts of a data set, int64 (K, 2), into scores; ValueError if no class has a band."""
     if not counts[:, 1].any():
         raise ValueError("counts: must hold at least one boundary, got none")
     iou = ratio(counts[:, 0].astype(np.float64), counts[:, 1].astype(np.float64))
@@ -123,19 +112,11 @@ def contour_counts(
     The contour of a class consists of the pixels of its mask with a pixel of another class above, below, left or
     right. The border of the image is no contour. A contour pixel is matched if the other side has one of the same
     class within `ceil(tolerance * diagonal)` pixels; contours that lie deeper than this in ignored pixels do not
-    count.
-
-    Args:
-        truth: Integers (H, W), 0..classes and 255.
-        prediction: Integers of the same shape.
-        classes: Number of classes besides the background.
-        tolerance: Fraction of the diagonal, between 0 and 1; DAVIS uses 0.008.
+    class within `ceil(tolerance * diagonal)` pixels; contours that lie deeper than this in ignored pixels do not
+    count. DAVIS uses a tolerance of 0.008.
 
     Returns:
         int64 (K, 4), K = classes + 1: predicted pixels matched, predicted, true pixels matched, true.
-
-    Raises:
-        ValueError: Shapes differ, an id is above `classes` and not 255, or the tolerance is out of range.
 
     Source:
         Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation", CVPR 2016,
@@ -158,11 +139,7 @@ def contour_counts(
 
 
 def contour_scores(counts: NDArray[np.int64]) -> ContourScores:
-    """Turn the added counts of a data set, int64 (K, 4), into scores.
-
-    Raises:
-        ValueError: No class has a contour.
-    """
+    """Turn the added counts of a data set, int64 (K, 4), into scores; ValueError if no class has a contour."""
     numbers = counts.astype(np.float64)
     if not counts[:, [1, 3]].any():
         raise ValueError("counts: must hold at least one contour pixel, got none")
@@ -176,27 +153,15 @@ def contour_scores(counts: NDArray[np.int64]) -> ContourScores:
 
 
 def trimap_counts(
-    truth: NDArray[np.integer],
-    prediction: NDArray[np.integer],
-    classes: int,
-    widths: tuple[int, ...] = TRIMAP_WIDTHS,
+    truth: NDArray[np.integer], prediction: NDArray[np.integer], classes: int, widths: tuple[int, ...] = TRIMAP_WIDTHS
 ) -> list[Confusion]:
     """Count the pixels of one image near true boundaries by class.
 
-    A pixel lies within the band of width w if the true class changes at most w pixels away; a pixel beside the
-    change is one pixel away. Ignored pixels are not scored. The border of the image is no boundary.
-
-    Args:
-        truth: Integers (H, W), 0..classes and 255.
-        prediction: Integers of the same shape.
-        classes: Number of classes besides the background.
-        widths: Pixels, increasing.
+    A pixel lies within the band of width w, in pixels, if the true class changes at most w pixels away; a pixel
+    beside the change is one pixel away. Ignored pixels are not scored. The border of the image is no boundary.
 
     Returns:
-        One confusion for each width, each including those before.
-
-    Raises:
-        ValueError: Shapes differ, an id is above `classes` and not 255, or widths do not increase.
+        One confusion for each of the increasing widths, each including those before.
 
     Source:
         Bands along boundaries: Kohli, Ladicky and Torr, IJCV 2009; mean IoU in them: Chen et al. (DeepLab), 2018.
@@ -233,14 +198,10 @@ def check_masks(truth: NDArray[np.integer], prediction: NDArray[np.integer], cla
 
 
 def filled(truth: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-    """Give every ignored pixel the id of the nearest pixel that is not.
+    """Give every ignored pixel of a truth (H, W) the id of the nearest pixel that is not ignored.
 
-    Args:
-        truth: Integers (H, W), 255 = ignored.
-
-    Returns:
-        The ids; the distance of each pixel to the nearest one that is not ignored, float32 (H, W), 0 for itself.
-        Where all pixels are ignored, the ids stay and the distance is infinite.
+    Also return the distance to that pixel, float32 (H, W), 0 for itself. Where all pixels are ignored, the ids stay
+    and the distance is infinite.
     """
     unknown = truth == IGNORE
     if not unknown.any():

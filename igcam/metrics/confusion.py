@@ -58,7 +58,7 @@ class Scores:
 
 
 def confusion(truth: NDArray[np.integer], prediction: NDArray[np.integer], classes: int) -> Confusion:
-    """Count the pixels of one image by true and predicted class.
+    """Count the pixels of one image by true and predicted class; K = classes + 1.
 
     Pixels whose truth is 255 are not counted. A predicted 255 counts as background: leaving it out would reward
     a method for not predicting.
@@ -67,9 +67,6 @@ def confusion(truth: NDArray[np.integer], prediction: NDArray[np.integer], class
         truth: Integers (H, W), 0 = background, 1..classes, 255 = ignore.
         prediction: Integers of the same shape and meaning.
         classes: Number of classes besides the background, 1..254.
-
-    Returns:
-        The confusion matrix, K = classes + 1.
 
     Raises:
         ValueError: Shapes differ, an array is not of integers, or an id is above `classes` and not 255.
@@ -90,12 +87,9 @@ def confusion(truth: NDArray[np.integer], prediction: NDArray[np.integer], class
 
 
 def scores(confusion: Confusion) -> Scores:
-    """Turn the counts of a data set into scores.
+    """Turn the counts of a data set into scores; ValueError if no pixel was counted.
 
     The mean runs over classes that occur in the truth or the prediction of the whole set, not per image.
-
-    Raises:
-        ValueError: No pixel was counted.
 
     Source:
         False positives and false negatives as fractions of the union: Wang et al., SEAM, CVPR 2020.

@@ -8,13 +8,7 @@ from typing import Any
 
 from igcam.core.version import __version__
 
-ANNOTATION_SECONDS: Mapping[str, float] = {
-    "tags": 20.0,
-    "point": 22.1,
-    "scribble": 34.9,
-    "box": 38.1,
-    "mask": 239.7,
-}
+ANNOTATION_SECONDS: Mapping[str, float] = {"tags": 20.0, "point": 22.1, "scribble": 34.9, "box": 38.1, "mask": 239.7}
 """Annotation time in seconds an image of VOC 2012, class labels included, by the strongest kind of label.
 
 Source: Bearman et al., ECCV 2016 (tags, points, scribbles, masks); Bellver et al., CVPR workshops 2019 (boxes).
@@ -24,15 +18,10 @@ Source: Bearman et al., ECCV 2016 (tags, points, scribbles, masks); Bellver et a
 def annotation_seconds(
     images: int, cues: Mapping[str, int] | None = None, costs: Mapping[str, float] = ANNOTATION_SECONDS
 ) -> float:
-    """Estimate the annotation time in seconds.
+    """Estimate the annotation time in seconds from the annotated images and the number of images by kind of cue.
 
     Costs are totals an image, tags included. So every annotated image costs its tags once, and every kind of cue
     on it adds the difference to the tags.
-
-    Args:
-        images: Annotated images, those with cues among them.
-        cues: Number of images by kind of cue.
-        costs: Seconds an image for "tags" and for every kind in `cues`.
 
     Raises:
         ValueError: A kind has no cost, or a kind is on more images than there are.
@@ -104,11 +93,7 @@ class Ledger:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Ledger:
-        """Undo `to_dict`.
-
-        Raises:
-            ValueError: A field is unknown, or a required one is missing.
-        """
+        """Undo `to_dict`; ValueError for an unknown field or without a required one."""
         unknown = sorted(set(plain) - {item.name for item in fields(cls)})
         missing = [name for name in ("method", "split", "split_size", "tags_at_inference") if name not in plain]
         if unknown or missing:

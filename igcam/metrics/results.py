@@ -56,11 +56,7 @@ class Row:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the mean and the 95% interval of Student's t; the interval is None for a single value.
-
-    Raises:
-        ValueError: There is no value.
-    """
+    """Return the mean and the 95% interval of Student's t, None for a single value; ValueError without values."""
     if len(values) == 0:
         raise ValueError("values: must hold at least one number, got none")
     mean = float(np.mean(values))
@@ -71,12 +67,9 @@ def interval(values: Sequence[float]) -> tuple[float, float | None, float | None
 
 
 def score_rows(scores: Scores, classes: Sequence[str], prefix: str = "") -> list[Row]:
-    """List the scores of one data set in percent; absent classes have no row of their own.
+    """List the scores of one run in percent, `prefix` before every id; absent classes have no row of their own.
 
-    Args:
-        scores: Scores of one run.
-        classes: Class names without the background.
-        prefix: Put before every id ("seeds/").
+    Classes are named without the background.
     """
     names = ("background", *classes)
     if len(names) != len(scores.iou):
@@ -98,11 +91,7 @@ def score_rows(scores: Scores, classes: Sequence[str], prefix: str = "") -> list
 
 
 def write_results(path: str | Path, ledger: Ledger, rows: Sequence[Row]) -> None:
-    """Write `{"ledger": {...}, "rows": [...]}` as JSON, atomically.
-
-    Raises:
-        ValueError: An id is used twice.
-    """
+    """Write `{"ledger": {...}, "rows": [...]}` as JSON, atomically; ValueError for an id that is used twice."""
     ids = [row.id for row in rows]
     repeated = sorted({name for name in ids if ids.count(name) > 1})
     if repeated:
@@ -118,11 +107,7 @@ def with_kept_rows(path: str | Path, rows: Sequence[Row]) -> list[Row]:
 
 
 def read_results(path: str | Path) -> tuple[Ledger, list[Row]]:
-    """Read what `write_results` wrote.
-
-    Raises:
-        IgcamError: The file is missing, or is not of this format.
-    """
+    """Read what `write_results` wrote; IgcamError if the file is missing or not of this format."""
     content = read_json(path)
     try:
         rows = [Row(**{**row, "values": tuple(row.get("values", ()))}) for row in content["rows"]]

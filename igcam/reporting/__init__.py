@@ -1,14 +1,7 @@
 """HTML pages of runs and audits, and overlays of maps and masks on photos."""
 
 from igcam.reporting.audit_page import write_audit_page
-from igcam.reporting.overlay import (
-    class_colours,
-    heat_overlay,
-    mask_overlay,
-    overlay_sheet,
-    probability_overlay,
-    signed_overlay,
-)
+from igcam.reporting.overlay import heat_overlay, mask_overlay, overlay_sheet, probability_overlay, signed_overlay
 from igcam.reporting.page import write_report
 
 __all__ = [
@@ -19,5 +12,4 @@ __all__ = [
     "signed_overlay",
     "probability_overlay",
     "mask_overlay",
-    "class_colours",
 ]

@@ -24,17 +24,9 @@ _MAX_ROWS = 200
 def write_audit_page(
     title: str, audit: Audit, output: str | Path, proposals: Sequence[Proposal] = (), pictures: int = 30
 ) -> Path:
-    """Write an audit as one HTML page that needs no other file and no network.
+    """Write an audit as one HTML page that needs no other file and no network; return its path.
 
-    Args:
-        title: Name of the run.
-        audit: What was found.
-        output: The page.
-        proposals: What to annotate next; none leaves the section out.
-        pictures: How many of the most suspicious tags are shown with pictures, 0 to 100.
-
-    Returns:
-        The path of the page.
+    It shows the most suspicious tags, so many of them with pictures (0 to 100), and what to annotate next, if given.
 
     Raises:
         IgcamError: The page cannot be written, or pictures is out of range.
@@ -80,9 +72,9 @@ def _panels(suspect: Suspect, audit: Audit) -> list[Panel]:
     photo = thumbnail(load_image(audit.dataset.samples[suspect.image].image), PICTURE_WIDTH)
     clear = audit.typical[audit.dataset.classes.index(suspect.label)]
     scores = np.clip(suspect.scores / max(clear, suspect.scores.max() / 2, 1e-6), 0, 1)
-    reach = float(np.quantile(np.abs(suspect.influence), 0.98)) or 1.0
+    scale = float(np.quantile(np.abs(suspect.influence), 0.98)) or 1.0
     return [
         Panel("Photo", f"Photo {suspect.name}", photo),
         Panel(f"Score of {suspect.label}", "Score of the class at each location", heat_overlay(photo, scores)),
-        Panel("Influence", "Influence of each location", signed_overlay(photo, suspect.influence / reach)),
+        Panel("Influence", "Influence of each location", signed_overlay(photo, suspect.influence / scale)),
     ]

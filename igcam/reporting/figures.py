@@ -24,7 +24,6 @@ class Line:
     """One line of a chart."""
 
     name: str
-    """Shown in the legend."""
     values: Sequence[float | None]
     """One for each label of the horizontal axis; None = no point there."""
 
@@ -46,23 +45,12 @@ CURVE_FRAME = Frame(280, 170, right=52, top=14)
 
 
 def line_chart(
-    title: str,
-    labels: Sequence[str],
-    lines: Sequence[Line],
-    frame: Frame = STAGE_FRAME,
-    point_values: bool = True,
+    title: str, labels: Sequence[str], lines: Sequence[Line], frame: Frame = STAGE_FRAME, point_values: bool = True
 ) -> Markup:
-    """Draw lines over labelled positions.
+    """Draw at most four lines over labelled positions; an empty label is not drawn, the title is the alternative text.
 
-    Args:
-        title: Alternative text.
-        labels: Labels of the horizontal axis; an empty one is not drawn.
-        lines: At most four, with one value for each label.
-        frame: Size of the chart.
-        point_values: Whether to mark every point with a dot and its value, or only the last one.
-
-    Raises:
-        ValueError: The number of values of a line is not that of the labels, or there is no value at all.
+    `point_values` marks every point with a dot and its value, else only the last one. A ValueError says that a line
+    has not one value for each label, or that there is no value at all.
     """
     if any(len(line.values) != len(labels) for line in lines):
         raise ValueError(f"lines: must have {len(labels)} values, got {[len(line.values) for line in lines]}")
@@ -112,15 +100,10 @@ def line_chart(
 
 
 def share_bar(iou: float, false_positive: float, false_negative: float, start: float | None) -> Markup:
-    """Draw the union of one class as hit, false positive and false negative, and above it, thin, an earlier IoU.
+    """Draw the union of one class as hit, false positive and false negative, in percent, which make 100.
 
-    The table beside it holds the numbers, so that the bar is hidden from screen readers.
-
-    Args:
-        iou: Percent.
-        false_positive: Percent.
-        false_negative: Percent; the three make 100.
-        start: IoU after the first stage in percent; None = no thin bar.
+    Above it, thin, is `start`, an earlier IoU in percent, if there is one. The table beside it holds the numbers,
+    so that the bar is hidden from screen readers.
     """
     parts = [] if start is None else [("start", 0.0, 0, start, 5)]
     top, height = (0, 18) if start is None else (7, 13)
@@ -135,8 +118,7 @@ def share_bar(iou: float, false_positive: float, false_negative: float, start: f
 def nice_ticks(low: float, high: float, maximum: int = 5) -> list[float]:
     """Return round numbers at equal steps that enclose a range: at least two and about `maximum`.
 
-    Raises:
-        ValueError: The range is not finite or the wrong way round.
+    The range must be finite and in order, or it is a ValueError.
     """
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ValueError(f"low, high: must be finite and in order, got {low} and {high}")
@@ -153,10 +135,9 @@ def nice_ticks(low: float, high: float, maximum: int = 5) -> list[float]:
 
 
 def _short(tick: float, ticks: Sequence[float]) -> str:
+    def exact(digits: int) -> bool:
+        return all(math.isclose(round(other, digits), other, abs_tol=1e-9) for other in ticks)
+
     digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     # A step of 0.25 needs one digit more than its magnitude suggests.
-    return next(f"{tick:.{d}f}" for d in range(digits, digits + 4) if _exact(ticks, d))
-
-
-def _exact(ticks: Sequence[float], digits: int) -> bool:
-    return all(math.isclose(round(tick, digits), tick, abs_tol=1e-9) for tick in ticks)
+    return next(f"{tick:.{d}f}" for d in range(digits, digits + 4) if exact(d))

@@ -16,6 +16,9 @@ from igcam.reporting.overlay import class_colours, heat_overlay, mask_overlay, p
 from igcam.reporting.rendering import PICTURE_WIDTH, Panel, Picture, byte_limit
 from igcam.reporting.run_data import RunData
 
+Choice = tuple[str, tuple[int, ...]]
+"""Title, "Best" or "Least sure", and indices of images of one kind."""
+
 
 @dataclass(frozen=True)
 class PictureRow:
@@ -23,23 +26,11 @@ class PictureRow:
 
     name: str
     score: float | None
-    """Its mIoU in percent."""
     labels: tuple[int, ...]
     """Mask ids of the classes that are tagged, predicted or true."""
     panels: tuple[Panel, ...]
-    """Photo first."""
     ignored: bool = False
     """Whether a mask has pixels that are not scored."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Some images of one kind."""
-
-    title: str
-    """"Best", "Least sure", ..."""
-    indices: tuple[int, ...]
-    """Indices of the samples."""
 
 
 @dataclass(frozen=True)
@@ -47,33 +38,23 @@ class Gallery:
     """The section of pictures."""
 
     note: str
-    """How the images were chosen."""
     groups: Sequence[tuple[str, Sequence[PictureRow]]]
-    """Title and images of each choice."""
     problems: Sequence[str]
-    """Why images cannot be shown."""
     colours: Mapping[int, str]
     """Mask id of each class in the pictures -> its colour, "f2545b"."""
     titles: Collection[str]
-    """Captions that occur."""
     ignored: bool
-    """Whether a mask has pixels that are not scored."""
     limit: int
     """Largest length of a picture's data URI in bytes."""
 
 
 def make_gallery(run: RunData, pictures: int) -> Gallery:
-    """Draw the chosen images; those that cannot be read are listed with the reason.
-
-    Args:
-        run: The run.
-        pictures: How many images of each kind, at least 0.
-    """
+    """Draw so many images of each kind; those that cannot be read are listed with the reason."""
     groups: list[tuple[str, list[PictureRow]]] = []
     problems = []
-    for choice in choose(run, pictures):
-        groups.append((choice.title, []))
-        for index in choice.indices:
+    for title, indices in choose(run, pictures):
+        groups.append((title, []))
+        for index in indices:
             try:
                 groups[-1][1].append(draw(run, index))
             except IgcamError as error:
@@ -100,24 +81,18 @@ def hex_colour(label: int, classes: int) -> str:
 def choose(run: RunData, pictures: int) -> list[Choice]:
     """Choose the best, the median and the worst images; without truth the surest, the middling and the least sure.
 
-    Without truth and without maps the images are evenly spaced. No image is chosen twice.
-
-    Args:
-        run: The run.
-        pictures: How many of each kind, at least 0; fewer where there are not enough images.
+    Without truth and without maps the images are evenly spaced. No image is chosen twice. There are `pictures` of
+    each kind, fewer where there are not enough images.
     """
     if run.image_scores:
-        scores = {
-            index: run.image_scores[entry.name]
-            for index, entry in enumerate(run.entries)
-            if entry.name in run.image_scores
-        }
-        return _extremes(scores, pictures, ("Best", "Median", "Worst"))
+        scores = {index: run.image_scores.get(entry.name) for index, entry in enumerate(run.entries)}
+        scored = {index: score for index, score in scores.items() if score is not None}
+        return _extremes(scored, pictures, ("Best", "Median", "Worst"))
     if "maps" in run.arrays:
         margins = {index: margin(scores) for index, scores in enumerate(run.arrays["maps"])}
         return _extremes(margins, pictures, ("Surest", "Middling", "Least sure"))
     spaced = evenly(len(run.entries), 3 * pictures)
-    return [Choice("Evenly chosen", spaced)] if spaced else []
+    return [("Evenly chosen", spaced)] if spaced else []
 
 
 def evenly(available: int, wanted: int) -> tuple[int, ...]:
@@ -132,11 +107,7 @@ def margin(scores: NDArray[np.floating]) -> float:
 
 
 def draw(run: RunData, index: int) -> PictureRow:
-    """Draw the panels of one image; what the run does not hold is left out.
-
-    Raises:
-        IgcamError: The photo or a mask is missing or damaged.
-    """
+    """Draw the panels of one image as far as the run has them; IgcamError for a photo or mask missing or damaged."""
     entry = run.entries[index]
     photo = thumbnail(load_image(entry.image), PICTURE_WIDTH)
     panels = [Panel("Photo", f"Photo {entry.name}", photo)]
@@ -153,7 +124,7 @@ def draw(run: RunData, index: int) -> PictureRow:
         text = f"Pseudo label of {entry.name}: {foreground} of the photo is foreground"
         panels.append(Panel("Pseudo label", text, probability_overlay(photo, soft, planes.get("confidence"))))
     for title, source in (("Final mask", run.mask(entry)), ("Truth", entry.truth)):
-        if source is not None:
+        if isinstance(source, MaskFile):
             mask = _checked(source, len(run.classes))
             shares = _shares(mask, run.classes)
             labels |= set(shares)
@@ -184,7 +155,7 @@ def _extremes(scores: Mapping[int, float], pictures: int, titles: Sequence[str])
     worst, rest = rest[len(rest) - min(size, len(rest)) :][::-1], rest[: max(0, len(rest) - size)]
     start = max(0, (len(rest) - size) // 2)
     groups = (best, rest[start : start + size], worst)
-    return [Choice(title, tuple(group)) for title, group in zip(titles, groups, strict=True) if group]
+    return [(title, tuple(group)) for title, group in zip(titles, groups, strict=True) if group]
 
 
 def _checked(source: MaskFile, classes: int) -> Picture:

@@ -22,20 +22,12 @@ _MAX_ROWS = 20
 _WIDTH = 340
 
 Item = tuple[str, Path, MaskSource | None]
-"""Name, photo and mask of an image."""
 
 
 def run_html(folder: str | Path) -> str:
     """Return a run as an HTML fragment: the metrics of its stages and up to 8 photos with their final masks.
 
-    Args:
-        folder: The run folder.
-
-    Returns:
-        HTML with its pictures inline; photos that cannot be read are named in it.
-
-    Raises:
-        IgcamError: The folder is not a run, or a file of it is damaged.
+    Pictures are inline; photos that cannot be read are named. IgcamError: it is no run, or a file of it is damaged.
     """
     run = read_run(folder)
     about = f"run of {run.method}: {count(len(run.entries), 'image')}, {count(len(run.classes), 'class')}"
@@ -53,10 +45,8 @@ def run_html(folder: str | Path) -> str:
 def dataset_html(dataset: Dataset) -> str:
     """Return a data set as an HTML fragment: images of each class, and up to 8 photos with their masks.
 
-    The mask of a photo is its truth or, without truth, the mask cue of the whole image.
-
-    Returns:
-        HTML with its pictures inline; photos that cannot be read are named in it.
+    The mask of a photo is its truth or, without truth, the mask cue of the whole image. Pictures are inline; photos
+    that cannot be read are named.
     """
     samples = dataset.samples
     cues = Counter(kind for sample in samples for kind in {cue.kind for cue in sample.cues})

@@ -15,20 +15,7 @@ from igcam.data.masks import IGNORE
 
 Picture = NDArray[np.uint8]
 
-_COLOURS = (
-    "f2545b",
-    "2ec4b6",
-    "ffb627",
-    "7c6cf2",
-    "8ac926",
-    "3a86ff",
-    "f77fbe",
-    "c8743a",
-    "5fc2f0",
-    "b79ced",
-    "4caf6e",
-    "e4e04b",
-)
+_COLOURS = bytes.fromhex("f2545b 2ec4b6 ffb627 7c6cf2 8ac926 3a86ff f77fbe c8743a 5fc2f0 b79ced 4caf6e e4e04b")
 
 
 @cache
@@ -36,8 +23,8 @@ def class_colours(classes: int) -> Picture:
     """Return distinct colours by mask id, uint8 (classes + 1, 3), read-only; 0 is grey."""
     colours = [(128, 128, 128)]
     for index in range(classes):
-        if index < len(_COLOURS):
-            red, green, blue = bytes.fromhex(_COLOURS[index])
+        if 3 * index < len(_COLOURS):
+            red, green, blue = _COLOURS[3 * index : 3 * index + 3]
         else:
             # Steps of the golden ratio never repeat a hue.
             hue, light = (0.05 + index * 0.618034) % 1, (0.45, 0.6, 0.72)[index % 3]
@@ -58,24 +45,14 @@ def thumbnail(photo: Picture, width: int) -> Picture:
 
 
 def heat_overlay(photo: Picture, activation: NDArray[np.floating]) -> Picture:
-    """Overlay an activation map on its photo: violet where it is weak, yellow where it is strong.
-
-    Args:
-        photo: uint8 (H, W, 3), RGB.
-        activation: Floats (h, w) in 0..1 that cover the whole photo.
-    """
+    """Overlay an activation map, floats (h, w) in 0..1, on its photo: violet where it is weak, yellow where strong."""
     strength = _resize(activation, photo).clip(0, 1)
     heat = cv2.applyColorMap(np.rint(255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     return _blend(_faded(photo), heat, 0.35 + 0.45 * strength)
 
 
 def signed_overlay(photo: Picture, values: NDArray[np.floating]) -> Picture:
-    """Overlay signed values on their photo: red above zero, blue below, opaque where they are large.
-
-    Args:
-        photo: uint8 (H, W, 3), RGB.
-        values: Floats (h, w) in -1..1 that cover the whole photo.
-    """
+    """Overlay signed values, floats (h, w) in -1..1, on their photo: red above zero, blue below, opaque if large."""
     signed = _resize(values, photo).clip(-1, 1)
     colours = np.where(signed[..., None] > 0, np.array((214, 48, 39)), np.array((33, 102, 222)))
     return _blend(_light(photo), colours, 0.85 * np.abs(signed))
@@ -107,10 +84,7 @@ def probability_overlay(
 def mask_overlay(photo: Picture, mask: NDArray[np.uint8], classes: int) -> Picture:
     """Overlay a mask on its photo: classes in their colours with an outline, ignored pixels in white.
 
-    Args:
-        photo: uint8 (H, W, 3), RGB.
-        mask: uint8 (h, w), 0..classes and 255, of any size; it is resized to the photo.
-        classes: Number of classes.
+    The mask, uint8 (h, w), 0..classes and 255, of any size, is resized to the photo.
     """
     height, width = photo.shape[:2]
     ids = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
@@ -129,7 +103,7 @@ def overlay_sheet(
     classes: Sequence[str] = (),
     width: int = 220,
 ) -> Picture:
-    """Arrange pictures in a contact sheet with headings; `igcam.data.images.save_png` writes it.
+    """Arrange pictures in a contact sheet with headings, uint8 (H, W, 3); `igcam.data.images.save_png` writes it.
 
     Args:
         rows: Pictures, uint8 (H, W, 3) of any size, one for each column; None leaves a cell empty.
@@ -137,9 +111,6 @@ def overlay_sheet(
         names: One for each row, written above it.
         classes: Names of the classes, in the order of their mask ids, for a legend at the bottom.
         width: Width of a picture in pixels.
-
-    Returns:
-        uint8 (H, W, 3).
 
     Raises:
         ValueError: The number of pictures of a row is not that of the columns, or that of names not that of rows.
@@ -191,15 +162,13 @@ def _legend_positions(classes: Sequence[str], width: int, gap: int) -> list[tupl
 
 
 def _resize(plane: NDArray[np.floating], photo: Picture) -> NDArray[np.float32]:
-    height, width = photo.shape[:2]
-    values = np.asarray(plane, np.float32)
-    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    size = photo.shape[1], photo.shape[0]
+    return np.asarray(cv2.resize(np.asarray(plane, np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _faded(photo: Picture) -> Picture:
     """Return the photo with less colour, so that the overlay stands out."""
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
-    return _blend(photo, grey, np.float32(0.7))
+    return _blend(photo, cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], np.float32(0.7))
 
 
 def _light(photo: Picture) -> Picture:
@@ -208,9 +177,7 @@ def _light(photo: Picture) -> Picture:
 
 
 def _blend(
-    below: Picture,
-    above: NDArray[np.generic] | np.float32,
-    opacity: NDArray[np.floating] | np.float32,
+    below: Picture, above: NDArray[np.generic] | np.float32, opacity: NDArray[np.floating] | np.float32
 ) -> Picture:
     """Blend two pictures or colours in 0..255; the opacity in 0..1 is one number or one for each pixel."""
     share = np.asarray(opacity, np.float32)[..., None]

@@ -32,12 +32,11 @@ METRICS = (
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class after the first and after the last stage, in percent."""
+    """One class after the last stage in percent; `start` is the IoU after the first one, None where it has none."""
 
     name: str
     iou: float
     start: float | None
-    """IoU after the first stage; None where it has none or is the last one."""
     fpr: float
     fnr: float
     boundary_iou: float | None
@@ -67,12 +66,11 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
     if not 0 <= pictures <= MAX_PICTURES:
         raise IgcamError(f"pictures: must be 0 to {MAX_PICTURES}, got {pictures}")
     output = Path(run) / "report.html" if output is None else Path(output)
-    write_text(output, report_page(read_run(run), pictures))
+    write_text(output, _page(read_run(run), pictures))
     return output
 
 
-def report_page(run: RunData, pictures: int = 3) -> str:
-    """Return the page of a run, with so many pictures of each kind."""
+def _page(run: RunData, pictures: int) -> str:
     first, last = (run.measured[0], run.measured[-1]) if run.measured else (None, None)
     return render(
         "report.html",
@@ -147,16 +145,16 @@ def _stage_chart(measured: Sequence[Stage]) -> Markup | None:
 
 
 def _curve_chart(stage: Stage) -> Markup | None:
-    names = sorted({key for point in stage.curve for key, value in point.items() if value is not None} - {"epoch"})
-    values = [(name, [_finite(point.get(name)) for point in stage.curve]) for name in names]
-    lines = [Line(name, numbers) for name, numbers in values if any(number is not None for number in numbers)]
+    names = sorted({key for point in stage.curve for key in point} - {"epoch"})
+    lines = []
+    for name in names:
+        values = [point.get(name) for point in stage.curve]
+        finite = [value if value is not None and math.isfinite(value) else None for value in values]
+        if any(value is not None for value in finite):
+            lines.append(Line(name, finite))
     if not lines or len(stage.curve) < 2:
         return None
     epochs = [f"{point.get('epoch') or index + 1:g}" for index, point in enumerate(stage.curve)]
     labels = [f"epoch {epochs[0]}", *[""] * (len(epochs) - 2), *epochs[1:][-1:]]
     title = f"Training loss over the epochs: {stage.title}"
     return line_chart(title, labels, lines[:4], CURVE_FRAME, point_values=False)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -7,22 +7,17 @@ from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 from PIL import Image
 
 from igcam.core.version import __version__
-from igcam.reporting.overlay import thumbnail
+from igcam.reporting.overlay import Picture, thumbnail
 from igcam.reporting.words import count, duration, listed, percent, signed
-
-Picture = NDArray[np.uint8]
 
 _LADDER = ((400, 82), (340, 80), (280, 78), (220, 74), (220, 50), (150, 50))
 """Widths in pixels and JPEG qualities, tried until a picture is small enough."""
 
 PICTURE_WIDTH = _LADDER[0][0]
-"""Width in pixels of the largest picture on a page."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,6 @@ class Panel:
     """One picture of a page."""
 
     title: str
-    """Caption: "Photo", "Final mask"."""
     description: str
     """Alternative text."""
     picture: Picture
@@ -38,12 +32,7 @@ class Panel:
 
 
 def render(template: str, **values: object) -> str:
-    """Return a template with its values filled in and escaped; `Markup` among them is taken as it is.
-
-    Args:
-        template: Name of a file in templates/.
-        values: What the template asks for; a missing one is an error.
-    """
+    """Fill in a file of templates/; values are escaped but for `Markup`, and a missing one is an error."""
     text = _environment().get_template(template).render(values)
     # File names that are not valid UTF-8 arrive with lone surrogates, which cannot be written.
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -55,11 +44,9 @@ def byte_limit(pictures: int) -> int:
 
 
 def data_uri(picture: Picture, max_bytes: int) -> str:
-    """Return a picture as the data URI of a JPEG of decreasing size and quality, until it fits.
+    """Return a picture as the data URI of a JPEG of decreasing size and quality, until it fits in `max_bytes`.
 
-    Args:
-        picture: uint8 (H, W, 3), RGB.
-        max_bytes: Limit of the URI; the smallest JPEG may still exceed it.
+    The smallest JPEG may still exceed them.
     """
     text, before = "", 1
     for width, quality in _LADDER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,27 +14,17 @@ from numpy.typing import NDArray
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json
 from igcam.data.masks import MaskFile
+from igcam.data.sample import Sample
+from igcam.methods.base import Stage as DeclaredStage
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import read_results
-from igcam.reporting.run_stages import gallery_arrays, stage_titles
+from igcam.runs.artefacts import RunArtefacts
+from igcam.runs.dataset_file import read_dataset_file
+from igcam.runs.folder import RunFolder
 
 Result = TypeVar("Result")
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One image of the run."""
-
-    name: str
-    """Unique in the run."""
-    image: Path
-    """The photo's file."""
-    tags: tuple[int, ...] | None
-    """0-based class indices; None = unknown."""
-    truth: MaskFile | None
-    """The true mask, where there is one."""
-    cues: Mapping[str, int]
-    """Kind of cue -> how many of them this image has."""
+_MASKS = ("Masks", "the masks of every stage at full resolution")
 
 
 @dataclass(frozen=True)
@@ -41,9 +32,7 @@ class Stage:
     """One finished stage of the run."""
 
     name: str
-    """Name of its folder."""
     title: str
-    """Name on the page."""
     about: str
     """What it does, in one line; may be empty."""
     seconds: float | None
@@ -66,12 +55,12 @@ class RunData:
     seed: int | None
     options: Mapping[str, Any]
     classes: tuple[str, ...]
-    """Names without background."""
-    entries: tuple[Entry, ...]
+    entries: tuple[Sample, ...]
+    """The images, without their cues."""
+    cues: tuple[Mapping[str, int], ...]
+    """For each image the number of its cues by kind."""
     stages: tuple[Stage, ...]
-    """The finished stages, in the order of the run."""
     environment: Mapping[str, Any]
-    """Versions and machine."""
     image_scores: Mapping[str, float]
     """Name of an image -> its mIoU in percent; empty without truth."""
     arrays: Mapping[str, NDArray[np.floating]]
@@ -91,49 +80,84 @@ class RunData:
         known = [stage.seconds for stage in self.stages if stage.seconds is not None]
         return sum(known) if known else None
 
-    def mask(self, entry: Entry) -> MaskFile | None:
+    def mask(self, entry: Sample) -> MaskFile | None:
         """Return the final mask of an image, None if it is not written yet."""
         path = self.folder / "masks" / f"{entry.name}.png"
         return MaskFile(path) if path.is_file() else None
 
 
 def read_run(folder: str | Path) -> RunData:
-    """Read a run folder; arrays stay on the disk.
-
-    Raises:
-        IgcamError: It is no run folder, or a file in it is damaged or does not fit the others.
-    """
+    """Read a run folder, arrays left on the disk; IgcamError if it is none, or a file is damaged or does not fit."""
     folder = Path(folder)
     for name in ("run.json", "samples.json"):
         if not (folder / name).is_file():
             raise IgcamError(f"{folder}: is not a run folder: {name} is missing")
     run = _parsed(folder / "run.json", dict)
-    samples = _parsed(folder / "samples.json", lambda content: list(map(_entry, content["samples"])))
-    classes = _parsed(folder / "samples.json", lambda content: tuple(map(str, content["classes"])))
+    dataset = read_dataset_file(folder / "samples.json")
     return RunData(
         folder=folder,
         method=str(run.get("method", "igcam")),
         version=str(run.get("version", "unknown")),
         seed=run.get("seed"),
         options=_parsed(folder / "run.json", lambda content: dict(content.get("options") or {})),
-        classes=classes,
-        entries=tuple(samples),
+        classes=dataset.classes,
+        entries=dataset.samples,
+        cues=_parsed(folder / "samples.json", _cues),
         stages=_stages(folder),
         environment=_optional(folder / "environment.json", dict) or {},
         image_scores=_optional(folder / "images.json", _image_scores) or {},
-        arrays=gallery_arrays(folder, len(samples), len(classes)),
+        arrays=gallery_arrays(folder, len(dataset), len(dataset.classes)),
     )
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    tags, truth, lookup = row.get("tags"), row.get("truth"), row.get("truth_lookup")
-    return Entry(
-        name=str(row["name"]),
-        image=Path(row["image"]),
-        tags=None if tags is None else tuple(int(tag) for tag in tags),
-        truth=None if truth is None else MaskFile(Path(truth), None if lookup is None else tuple(lookup)),
-        cues={str(kind): int(count) for kind, count in (row.get("cues") or {}).items()},
-    )
+def stage_titles(run: Path) -> Mapping[str, tuple[str, str]]:
+    """Return title and one-line description of each finished stage of a run folder, in the order of its method.
+
+    A stage is finished when its stage.json is written; unknown ones come last.
+    """
+    known = {stage.name: (stage.title or stage.name, stage.about) for stage in _declared_stages(run)}
+    known["masks"] = _MASKS
+    finished = sorted(path.parent.name for path in run.glob("stages/*/stage.json"))
+    finished.sort(key=lambda name: list(known).index(name) if name in known else len(known))
+    return {name: known.get(name, (name, "")) for name in finished}
+
+
+def gallery_arrays(run: Path, images: int, classes: int) -> Mapping[str, NDArray[np.floating]]:
+    """Return the arrays of a run folder that are drawn over its N photos of C classes, memory-mapped.
+
+    Returns:
+        Those that the run has of `maps`, (N, C + 1, h, w), background score, then class activations in 0..1;
+        `pseudo_labels`, (N, C + 1, h, w), probabilities; `confidence`, (N, h, w), of the pseudo labels in 0..1.
+
+    Raises:
+        IgcamError: A file is damaged, or its array has another shape or no floats.
+    """
+    artefacts, stages, found = RunArtefacts(RunFolder(run)), _declared_stages(run), {}
+    chosen = {"maps": next((f"{stage.name}/{stage.scores}" for stage in stages if stage.scores), None)}
+    for name in ("pseudo_labels", "confidence"):
+        chosen[name] = next((f"{stage.name}/{name}" for stage in stages if name in stage.leaves), None)
+    for key, artefact in chosen.items():
+        leading = (images,) if key == "confidence" else (images, classes + 1)
+        if artefact is not None and artefacts.has(artefact):
+            array = found[key] = artefacts.load_array(artefact)
+            *outer, height, width = array.shape if array.ndim > 2 else (0, 0)
+            if tuple(outer) != leading or not height * width or array.dtype.kind != "f":
+                wanted = " x ".join([*map(str, leading), "h", "w"])
+                got = " x ".join(map(str, array.shape))
+                raise IgcamError(f"{artefacts.file(artefact)}: must be {wanted} floats, got {got} of {array.dtype}")
+    return found
+
+
+def _declared_stages(run: Path) -> tuple[DeclaredStage, ...]:
+    """Return the stages of a run's method in order; none where its options cannot be read or the method is unknown."""
+    try:
+        return RunFolder(run).options.stages
+    except IgcamError:
+        return ()
+
+
+def _cues(content: Mapping[str, Any]) -> tuple[dict[str, int], ...]:
+    return tuple(dict(Counter(row.get("cues"))) for row in content["samples"])
 
 
 def _stages(run: Path) -> tuple[Stage, ...]:

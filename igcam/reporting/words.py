@@ -63,12 +63,7 @@ def cue_words(cues: Mapping[str, int]) -> str:
 
 
 def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]:
-    """Return the supervision ledger as pairs of a term and its value.
-
-    Args:
-        ledger: Of the last stage.
-        seconds: Computing time of the run.
-    """
+    """Return the ledger of the last stage, and the computing time of the run, as pairs of a term and its value."""
     used = "used to make the masks" if ledger.tags_at_inference else "not used to make the masks"
     scales = listed([f"{scale:g}" for scale in ledger.multi_scale])
     views = "the photo as it is" if tuple(ledger.multi_scale) == (1.0,) else f"scales {scales}"
@@ -96,8 +91,10 @@ def ledger_facts(ledger: Ledger, seconds: float | None) -> list[tuple[str, str]]
 def run_facts(run: RunData) -> list[tuple[str, str]]:
     """Return the facts of a run without truth, as pairs of a term and its value."""
     tagged = sum(entry.tags is not None for entry in run.entries)
-    cues = Counter(kind for entry in run.entries for kind, number in entry.cues.items() if number)
-    annotated = sum(entry.tags is not None or any(entry.cues.values()) for entry in run.entries)
+    cues = Counter(kind for found in run.cues for kind, number in found.items() if number)
+    annotated = sum(
+        entry.tags is not None or any(found.values()) for entry, found in zip(run.entries, run.cues, strict=True)
+    )
     priced = {kind: number for kind, number in cues.items() if kind in ANNOTATION_SECONDS}
     known = "known for all images" if tagged == len(run.entries) else f"known for {count(tagged, 'image')}"
     return [

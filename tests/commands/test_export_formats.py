@@ -17,9 +17,9 @@ from igcam.commands.export import Exported, export
 from igcam.core.errors import IgcamError
 from igcam.data.export_item import ExportOptions
 from igcam.data.formats.coco import read_coco
+from igcam.data.formats.folder import read_photos
 from igcam.data.images import load_image, save_jpeg, save_png
 from igcam.data.masks import read_mask_file, write_mask
-from igcam.data.truth import read_photos
 
 CLASSES = ("cat", "große Kuh", 'dog "x"')
 Masks = dict[str, np.ndarray]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from igcam.core.errors import IgcamError
-from igcam.data.transforms import AugmentOptions, PairedAugment, resize_pair
+from igcam.data.transforms import AugmentOptions, PairedAugment
 
 STILL = AugmentOptions(size=48, brightness=0, contrast=0, saturation=0, hue=0, fill=(0, 0, 255))
 
@@ -52,10 +52,8 @@ def test_types_and_ranges():
         "soft": np.zeros((2, 50, 70), np.float32),
         "flags": np.ones((50, 70), bool),
     }
-    for picture, masks in (
-        PairedAugment(AugmentOptions(size=33))(image, layers, generator(1)),
-        resize_pair(image, 33, layers),
-    ):
+    for options in (AugmentOptions(size=33), AugmentOptions(size=33, hue=0, flip=0)):
+        picture, masks = PairedAugment(options)(image, layers, generator(1))
         assert isinstance(picture, tv_tensors.Image)
         assert picture.dtype == torch.float32
         assert picture.shape == (3, 33, 33)
@@ -122,12 +120,15 @@ def test_scale_is_relative_to_the_longer_side():
 
 
 def test_resizing_masks_takes_the_nearest_pixel():
-    ids = np.arange(6, dtype=np.uint8)[None].repeat(6, 0)
-    _, masks = resize_pair(np.zeros((6, 6, 3), np.uint8), 3, {"m": ids})
+    def resized(side, size):
+        options = AugmentOptions(size=size, scale=(1, 1), stretch=0, flip=0)
+        ids = np.arange(side, dtype=np.uint8)[None].repeat(side, 0)
+        _, masks = PairedAugment(options)(np.zeros((side, side, 3), np.uint8), {"m": ids}, generator(0))
+        return masks["m"][0].tolist()
+
     # Pixel centres 0.5, 1.5, 2.5 lie at 1, 3, 5 of the six, on edges; three to two tells the shift.
-    assert masks["m"][0].tolist() == [1, 3, 5]
-    _, masks = resize_pair(np.zeros((3, 3, 3), np.uint8), 2, {"m": ids[:3, :3]})
-    assert masks["m"][0].tolist() == [0, 2]
+    assert resized(6, 3) == [1, 3, 5]
+    assert resized(3, 2) == [0, 2]
 
 
 @settings(max_examples=40, deadline=None)
@@ -162,10 +163,8 @@ def test_options_are_checked(options):
 def test_arrays_are_checked():
     image = np.zeros((4, 5, 3), np.uint8)
     with pytest.raises(ValueError, match="image must be uint8"):
-        resize_pair(image / 255, 4)
+        PairedAugment()(image / 255)
     with pytest.raises(ValueError, match="image must be uint8"):
         PairedAugment()(image[..., 0])
     with pytest.raises(ValueError, match=r"mask 'm' must be \(4, 5\) as the image, got \(5, 4\)"):
-        resize_pair(image, 4, {"m": np.zeros((5, 4), np.uint8)})
-    with pytest.raises(ValueError, match="size must be"):
-        resize_pair(image, 0)
+        PairedAugment()(image, {"m": np.zeros((5, 4), np.uint8)})

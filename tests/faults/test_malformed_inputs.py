@@ -21,12 +21,11 @@ from igcam.core.files import read_array, read_json, read_tensors
 from igcam.data.check import check_folder
 from igcam.data.cues import read_cues
 from igcam.data.formats.coco import coco_cues, read_coco
-from igcam.data.formats.folder import read_folder
+from igcam.data.formats.folder import read_folder, read_truth
 from igcam.data.formats.voc import read_voc
 from igcam.data.images import image_size, inspect_image, load_image
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file
 from igcam.data.sample import Dataset
-from igcam.data.truth import read_truth
 from igcam.methods.classify import Classifier
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions, build_backbone

@@ -14,21 +14,22 @@ from report_runs import make_run
 
 from igcam.core.errors import IgcamError
 from igcam.data.masks import write_mask
+from igcam.data.sample import Sample
 from igcam.reporting.gallery import choose, draw, margin
 from igcam.reporting.rendering import data_uri
-from igcam.reporting.run_data import Entry, RunData, read_run
+from igcam.reporting.run_data import RunData, read_run
 
 
 def run_with(scores: dict[str, float], images: int) -> RunData:
-    entries = tuple(Entry(str(index), Path("x"), (), None, {}) for index in range(images))
-    return RunData(Path("run"), "igcam", "0", 0, {}, ("a",), entries, (), {}, scores, {})
+    entries = tuple(Sample(str(index), Path("x"), ()) for index in range(images))
+    return RunData(Path("run"), "igcam", "0", 0, {}, ("a",), entries, ({},) * images, (), {}, scores, {})
 
 
 def test_best_median_and_worst_by_hand() -> None:
     run = run_with({str(index): value for index, value in enumerate([50, 90, 10, 70, 30, 60, 40])}, 7)
-    found = {choice.title: choice.indices for choice in choose(run, 1)}
+    found = dict(choose(run, 1))
     assert found == {"Best": (1,), "Median": (0,), "Worst": (2,)}
-    found = {choice.title: choice.indices for choice in choose(run, 2)}
+    found = dict(choose(run, 2))
     assert found == {"Best": (1, 3), "Median": (5, 0), "Worst": (2, 4)}
 
 
@@ -37,29 +38,25 @@ def test_no_image_is_shown_twice(values: list[float], pictures: int) -> None:
     run = run_with({str(index): value for index, value in enumerate(values)}, len(values) + 3)
     choices = choose(run, pictures)
     if values:
-        chosen = [index for choice in choices for index in choice.indices]
+        chosen = [index for _, indices in choices for index in indices]
         assert len(chosen) == len(set(chosen))
-        assert all(0 < len(choice.indices) <= pictures for choice in choices)
+        assert all(0 < len(indices) <= pictures for _, indices in choices)
         assert len(chosen) == min(3 * pictures, len(values)) or len(values) < 3 * pictures
         if pictures:
-            assert values[choices[0].indices[0]] == max(values)
-            assert len(values) == 1 or values[choices[-1].indices[0]] == min(values)
+            assert values[choices[0][1][0]] == max(values)
+            assert len(values) == 1 or values[choices[-1][1][0]] == min(values)
 
 
 def test_without_truth_the_surest_come_first() -> None:
     maps = np.zeros((3, 2, 4, 4), np.float16)
     maps[0, 0], maps[1, 1], maps[2, 0] = 0.5, 0.9, 0.1
     choices = choose(replace(run_with({}, 3), arrays={"maps": maps}), 1)
-    assert [(choice.title, choice.indices) for choice in choices] == [
-        ("Surest", (1,)),
-        ("Middling", (0,)),
-        ("Least sure", (2,)),
-    ]
+    assert choices == [("Surest", (1,)), ("Middling", (0,)), ("Least sure", (2,))]
 
 
 def test_without_maps_they_are_spread() -> None:
-    assert choose(run_with({}, 9), 1)[0].indices == (0, 4, 8)
-    assert choose(run_with({}, 2), 3)[0].indices == (0, 1)
+    assert choose(run_with({}, 9), 1)[0][1] == (0, 4, 8)
+    assert choose(run_with({}, 2), 3)[0][1] == (0, 1)
     assert choose(run_with({}, 0), 3) == []
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from igcam.commands.label import label
 from igcam.commands.predict import predict
+from igcam.data.formats.folder import read_photos
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset
-from igcam.data.truth import read_photos
 from igcam.runs.folder import RunFolder
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"

@@ -36,14 +36,9 @@ class CocoShape:
     segmentation: Any
     """As in the JSON: a list of polygons, or a run-length code."""
     number: int = 0
-    """Id of the annotation."""
 
     def code(self, height: int, width: int) -> Any:
-        """Return the segmentation as pycocotools' run-length code of an image of that size, None where it is empty.
-
-        Raises:
-            Exception: The segmentation is damaged; pycocotools raises nearly anything.
-        """
+        """Return pycocotools' run-length code for an image of that size, None if it is empty; any error if damaged."""
         code = self.segmentation
         if not isinstance(code, list):
             if list(code["size"]) != [height, width]:
@@ -60,9 +55,9 @@ class CocoShape:
             outline = np.abs(polygon[2:] - polygon[:-2]).sum()
             if not (np.abs(polygon).max() <= _MAX_OUTLINE and outline <= _MAX_OUTLINE):
                 raise ValueError(f"a polygon is not finite, or larger than {_MAX_OUTLINE:.0f} pixels")
-        return (
-            coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width)) if polygons else None
-        )
+        if not polygons:
+            return None
+        return coco.merge(coco.frPyObjects([list(polygon) for polygon in polygons], height, width))
 
 
 def _lengths(counts: str | bytes) -> NDArray[np.int64]:
@@ -97,28 +92,19 @@ class CocoMask:
     """
 
     name: str
-    """Name of the image, for messages."""
     height: int
     width: int
     shapes: tuple[CocoShape, ...]
 
     def read(self) -> NDArray[np.uint8]:
-        """Return uint8 (height, width): ids of the shapes, 0 elsewhere.
-
-        Raises:
-            IgcamError: A segmentation is damaged.
-        """
+        """Return uint8 (height, width): ids of the shapes, 0 elsewhere; IgcamError where a segmentation is damaged."""
         mask = np.zeros((self.height, self.width), np.uint8)
         for shape, region in self._stacked():
             mask[region] = shape.mask_id
         return mask
 
     def objects(self) -> list[TrueObject]:
-        """Return the annotations except crowds with their visible pixels; hidden ones are left out.
-
-        Raises:
-            IgcamError: As for `read`.
-        """
+        """Return the annotations except crowds with their visible pixels, hidden ones left out; errors as `read`."""
         top = np.full((self.height, self.width), -1)
         shapes = []
         for index, (shape, region) in enumerate(self._stacked()):
@@ -182,18 +168,15 @@ def read_coco(images: str | Path, annotations: str | Path, classes: Sequence[str
 def coco_cues(
     annotations: str | Path, classes: Sequence[str] | None = None, kind: Literal["box", "mask"] = "box"
 ) -> dict[str, tuple[Cue, ...]]:
-    """Return the objects of a COCO instances file as cues, for `Dataset.with_cues`.
+    """Return the objects of a COCO instances file as cues, by name of the sample, for `Dataset.with_cues`.
 
-    Crowds and boxes without area are left out; boxes are clipped to the image. The instance of a cue is the id
-    of its annotation.
+    Crowds and boxes without area are left out; boxes are clipped to the image. The instance of a cue is the id of its
+    annotation. Samples without cues are absent.
 
     Args:
         annotations: `instances_*.json`.
         classes: As for `read_coco`.
         kind: Boxes, or masks of single objects.
-
-    Returns:
-        Cues by name of the sample; samples without cues are absent.
 
     Raises:
         IgcamError: The JSON is no instances file, a class is unknown, or a box is not four numbers.
@@ -326,8 +309,8 @@ class CocoWriter(Writer):
 
 
 def _annotation(label: int, found: MaskObject, segmentation: Any, crowd: int = 0) -> dict[str, Any]:
-    place = {"area": found.area, "bbox": list(found.box), "segmentation": segmentation}
-    return {"category_id": label, "iscrowd": crowd, **place}
+    where = {"area": found.area, "bbox": list(found.box), "segmentation": segmentation}
+    return {"category_id": label, "iscrowd": crowd, **where}
 
 
 def _code(region: NDArray[np.bool_]) -> dict[str, object]:

@@ -1,15 +1,19 @@
-"""A folder of photos with a tag table, or one folder a class."""
+"""Folders: photos with a tag table or one folder a class; true masks; and the export of photos, masks and a table."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from igcam.core.errors import IgcamError
+from igcam.core.files import write_chunks, write_json
+from igcam.data.export_item import ExportItem, Record, Writer, export_format, put_photo
 from igcam.data.findings import Finding, did_you_mean, raise_errors
+from igcam.data.formats.voc import read_voc
 from igcam.data.images import IMAGE_SUFFIXES, find_files, find_images, name_index, normal_name, sample_name
-from igcam.data.masks import BACKGROUND, MAXIMUM_CLASSES, MaskFile, class_lookup
+from igcam.data.masks import BACKGROUND, IGNORE, MAXIMUM_CLASSES, MaskFile, class_lookup, write_mask
 from igcam.data.sample import Dataset, Sample, named_once
 from igcam.data.tags import TagRow, clean_name, probable_misspellings, read_tag_table
 
@@ -54,16 +58,9 @@ def read_folder(
 
 
 def examine_folder(
-    photos: str | Path,
-    tags: str | Path | None = None,
-    masks: str | Path | None = None,
-    classes: Sequence[str] | None = None,
+    photos: str | Path, tags: str | Path | None, masks: str | Path | None = None, classes: Sequence[str] | None = None
 ) -> tuple[Dataset, list[Finding]]:
-    """Apply every rule that needs no pixels; arguments are those of `read_folder`.
-
-    Returns:
-        The data set, with contradicting tags unknown; and the findings.
-    """
+    """Apply the rules of `read_folder` that need no pixels; contradicting tags become unknown."""
     findings: list[Finding] = []
     images = _find_photos(Path(photos), None if masks is None else Path(masks), findings)
     declared: tuple[str, ...] | None = None
@@ -89,6 +86,74 @@ def examine_folder(
     truths = {} if masks is None else _find_masks(Path(masks), images, len(names), findings)
     samples = tuple(Sample(name, image, tags_of.get(name), (), truths.get(name)) for name, image in images.items())
     return Dataset(names, samples), findings
+
+
+def read_truth(root: str | Path, split: str = "val", classes: Sequence[str] | None = None) -> Dataset:
+    """Read true masks: a VOC root (a folder with ImageSets/Segmentation), or a folder of NAME.png.
+
+    Args:
+        root: The folder.
+        split: List of a VOC root.
+        classes: Names in the order of their mask ids; needed for subsets of VOC. None takes VOC's 20, or names the
+            classes of a folder by their ids.
+
+    Returns:
+        One sample a mask, without tags unless it is VOC; of a folder the mask is the image, too.
+
+    Raises:
+        IgcamError: There are no masks, or a mask cannot be read.
+    """
+    root = Path(root)
+    if (root / "ImageSets" / "Segmentation").is_dir():
+        return read_voc(root, split, classes)
+    masks = [path for path in find_images(root) if path.suffix.lower() == ".png"] if root.is_dir() else []
+    if not masks:
+        raise IgcamError(f"{root}: has no masks NAME.png and is no VOC root")
+    if classes is None:
+        highest = max((value for path in masks for value in MaskFile(path).ids() if value != IGNORE), default=0)
+        classes = [f"class {number}" for number in range(1, max(highest, 1) + 1)]
+    names = named_once(classes)
+    lookup = class_lookup(len(names))
+    samples = tuple(Sample(sample_name(path, root), path, None, (), MaskFile(path, lookup)) for path in masks)
+    return Dataset(names, samples)
+
+
+def read_photos(photos: str | Path, tags: str | Path | None, classes: Sequence[str]) -> Dataset:
+    """Read photos for prediction with known classes, in the order of their mask ids.
+
+    Arguments and errors are those of `read_folder`, but without a table the tags are unknown, whatever the folders
+    are called.
+    """
+    if tags is not None:
+        return read_folder(photos, tags, None, classes)
+    dataset, findings = examine_folder(photos, None)
+    raise_errors(photos, [finding for finding in findings if finding.rule in ("no-photos", "same-name")])
+    return Dataset(tuple(classes), tuple(Sample(sample.name, sample.image) for sample in dataset))
+
+
+@export_format("folder")
+class ImageFolderWriter(Writer):
+    """Photos, masks and a table, as the `imagefolder` loader of Hugging Face datasets reads it.
+
+    Masks keep their ids and 255.
+
+    images/NAME.jpg
+    masks/NAME.png
+    metadata.jsonl     file_name and mask_file_name of each image: the columns image and mask
+    id2label.json      {"0": "background", "1": ...}, as models there expect it
+    """
+
+    def write(self, item: ExportItem) -> Record:
+        """Write photo and mask of one image."""
+        file = put_photo(item, self.out / "images", item.name, self.options.link)
+        write_mask(self.out / "masks" / f"{item.name}.png", item.mask)
+        return {"file_name": f"images/{file}", "mask_file_name": f"masks/{item.name}.png"}
+
+    def finish(self, records: Iterable[Record]) -> None:
+        """Write metadata.jsonl and id2label.json."""
+        names = enumerate((BACKGROUND, *self.classes))
+        write_json(self.out / "id2label.json", {str(number): name for number, name in names})
+        write_chunks(self.out / "metadata.jsonl", (json.dumps(row, ensure_ascii=False) + "\n" for row in records))
 
 
 def _declared(names: Sequence[str], source: str, findings: list[Finding]) -> tuple[str, ...]:
@@ -157,7 +222,7 @@ def _match_rows(
         if normal_name(row.image) not in index:
             near = by_stem.get(_stem(normal_name(row.image)))
             hint = f"; did you mean '{near}{images[near].suffix}'?" if near else ""
-            findings.append(row.error("tags-without-image", f"no photo '{row.image}' in {photos}{hint}"))
+            findings.append(row.finding("tags-without-image", f"no photo '{row.image}' in {photos}{hint}"))
     return entries
 
 
@@ -173,7 +238,7 @@ def _class_names(
             for tag in row.tags:
                 if tag not in declared:
                     message = f"'{tag}' is not one of the classes{did_you_mean(tag, declared)}"
-                    findings.append(row.error("unknown-class", message))
+                    findings.append(row.finding("unknown-class", message))
         return declared
     if len(images_of) > MAXIMUM_CLASSES:
         message = f"has {len(images_of)} classes; at most {MAXIMUM_CLASSES} fit in a mask of 8 bits"
@@ -184,12 +249,12 @@ def _class_names(
         for tag in row.tags:
             if "," in tag:
                 message = f"'{tag}' has a comma, but semicolons separate tags; if it is meant, use --classes"
-                findings.append(row.error("comma-in-tag", message))
+                findings.append(row.finding("comma-in-tag", message))
             if tag not in meant:
                 continue
             numbers = f"{len(images_of[tag])} of '{tag}', {len(images_of[meant[tag]])} of '{meant[tag]}'"
             message = f"'{tag}' looks like a misspelt '{meant[tag]}' ({numbers}); if it is meant, use --classes"
-            findings.append(row.error("misspelt-class", message))
+            findings.append(row.finding("misspelt-class", message))
     return tuple(sorted(images_of.keys() - meant.keys()))
 
 
@@ -203,11 +268,12 @@ def _merge(entries: Entries, names: tuple[str, ...], findings: list[Finding]) ->
         if earlier is row:
             tags_of[name] = tags
         elif set(earlier.tags) == set(row.tags):
-            findings.append(row.warning("duplicate-row", f"'{name}' has the same tags in line {earlier.line}"))
+            message = f"'{name}' has the same tags in line {earlier.line}"
+            findings.append(row.finding("duplicate-row", message, "warning"))
         else:
             ours, theirs = (";".join(sorted(other.tags)) or "none" for other in (row, earlier))
             message = f"'{name}' has the tags {ours}, but {theirs} in line {earlier.line}"
-            findings.append(row.error("contradicting-row", message))
+            findings.append(row.finding("contradicting-row", message))
             tags_of[name] = None
     return tags_of
 

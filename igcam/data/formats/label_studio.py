@@ -33,6 +33,8 @@ class LabelStudioWriter(Writer):
     Corners of polygons are in percent of the size. Unknown pixels become background.
     """
 
+    keeps_unknown = False
+
     def write(self, item: ExportItem) -> Record:
         """Write the photo, and return the task."""
         file = put_photo(item, self.out / "images", item.name, self.options.link)
@@ -55,10 +57,6 @@ class LabelStudioWriter(Writer):
             f'<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
             f'  <{kind} name="label" toName="image">\n{labels}  </{kind}>\n</View>\n',
         )
-
-    def loses_unknown(self, item: ExportItem) -> bool:
-        """Return whether the image has unknown pixels."""
-        return item.unknown
 
     def _regions(self, found: MaskObject, height: int, width: int) -> Iterator[dict[str, Any]]:
         name = self.classes[found.label - 1]

@@ -20,14 +20,10 @@ _NAMES = (
     "sofa train tvmonitor"
 )
 VOC_CLASSES = tuple(_NAMES.split())
-"""Names of VOC's mask ids 1..20."""
 
 
 def read_voc(
-    root: str | Path,
-    split: str = "train",
-    classes: Sequence[str] | None = None,
-    masks: str = "SegmentationClass",
+    root: str | Path, split: str = "train", classes: Sequence[str] | None = None, masks: str = "SegmentationClass"
 ) -> Dataset:
     """Read the images of a list from a VOC root.
 
@@ -56,8 +52,7 @@ def read_voc(
     names = _read_list(file)
     images = {name: root / "JPEGImages" / f"{name}.jpg" for name in names}
     truths = {name: MaskFile(root / masks / f"{name}.png", lookup) for name in names}
-    paths = [path for name in names for path in (images[name], truths[name].path)]
-    missing = [str(path) for path in paths if not os.path.isfile(path)]
+    missing = [str(path) for name in names for path in (images[name], truths[name].path) if not os.path.isfile(path)]
     if missing:
         raise IgcamError.from_lines(f"{file}: {len(missing)} files of its images are missing", missing)
 
@@ -68,17 +63,12 @@ def read_voc(
             return str(error)
         return tuple(mask_id_to_tag(value) for value in ids if value not in (0, IGNORE))
 
-    samples: list[Sample] = []
-    damaged: list[str] = []
     with ThreadPoolExecutor() as threads:
-        for name, tags in zip(names, threads.map(tags_or_problem, names), strict=True):
-            if isinstance(tags, str):
-                damaged.append(tags)
-            else:
-                samples.append(Sample(name, images[name], tags, (), truths[name]))
-    if damaged:
+        found = dict(zip(names, threads.map(tags_or_problem, names), strict=True))
+    if damaged := [problem for problem in found.values() if isinstance(problem, str)]:
         raise IgcamError.from_lines(f"{file}: {len(damaged)} masks of its images cannot be used", damaged)
-    return Dataset(wanted, tuple(samples))
+    tagged = ((name, tags) for name, tags in found.items() if not isinstance(tags, str))
+    return Dataset(wanted, tuple(Sample(name, images[name], tags, (), truths[name]) for name, tags in tagged))
 
 
 def _list_file(root: Path, split: str) -> Path:

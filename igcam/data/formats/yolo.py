@@ -29,6 +29,7 @@ class YoloWriter(Writer):
     """
 
     flat = True
+    keeps_unknown = False
 
     def write(self, item: ExportItem) -> Record:
         """Write photo and polygons of one image."""
@@ -47,7 +48,3 @@ class YoloWriter(Writer):
         """Write data.yaml, with all images for training and validation: trainers need both keys."""
         names = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(self.classes))
         write_text(self.out / "data.yaml", f"train: images\nval: images\nnames:\n{names}")
-
-    def loses_unknown(self, item: ExportItem) -> bool:
-        """Return whether the image has unknown pixels."""
-        return item.unknown

@@ -17,7 +17,6 @@ class Patch:
     points: np.ndarray
     """Corners, float (n, 2): x to the right, y down."""
     slot: int
-    """Palette slot of its colour."""
 
 
 def disc(x: float, y: float, width: float, height: float | None = None, tilt: float = 0.0) -> np.ndarray:
@@ -56,13 +55,11 @@ def _pair(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _both(points: np.ndarray, colour: str) -> list[tuple[np.ndarray, str]]:
-    """Return an outline and its reflection in x, in one colour."""
     return [(outline, colour) for outline in _pair(points)]
 
 
 _INK, _CREAM, _WHITE = "35302f", "fbf3e4", "ffffff"
-_EYES = _both(disc(-0.36, -0.02, 0.12, 0.15), _INK)
-_GLINTS = [(disc(x, -0.08, 0.045), _WHITE) for x in (-0.33, 0.39)]
+_EYES = [*_both(disc(-0.36, -0.02, 0.12, 0.15), _INK), *((disc(x, -0.08, 0.045), _WHITE) for x in (-0.33, 0.39))]
 
 _HEADS: dict[str, list[tuple[np.ndarray, str]]] = {
     "fox": [
@@ -71,7 +68,6 @@ _HEADS: dict[str, list[tuple[np.ndarray, str]]] = {
         (_smooth("-0.12,0.95 -0.62,0.62 -1.15,0.3 -0.86,-0.35 -0.4,-0.68", mirror=True), "e5733a"),
         *_both(_smooth("-0.05,0.9 -0.6,0.62 -1.1,0.32 -0.5,0.2 -0.08,0.4"), _CREAM),
         *_EYES,
-        *_GLINTS,
         (disc(0, 0.78, 0.19, 0.15), _INK),
     ],
     "owl": [
@@ -103,7 +99,6 @@ _HEADS: dict[str, list[tuple[np.ndarray, str]]] = {
         *_both(_smooth("-1,-0.98 -0.98,-0.3 -0.3,-0.72"), "d9788c"),
         (disc(0, 0, 1.04, 0.95), "f4aebb"),
         *_EYES,
-        *_GLINTS,
         (disc(0, 0.36, 0.46, 0.34), "d9788c"),
         *_both(disc(-0.17, 0.36, 0.09, 0.14), "8a3d51"),
     ],
@@ -112,7 +107,6 @@ _HEADS: dict[str, list[tuple[np.ndarray, str]]] = {
         *_both(disc(-0.42, -1.2, 0.14, 0.56, 8), "f2b8b5"),
         (disc(0, 0.05, 0.98, 0.88), "cdc2bc"),
         *_EYES,
-        *_GLINTS,
         (disc(0, 0.45, 0.42, 0.32), _WHITE),
         (disc(0, 0.3, 0.14, 0.1), "e0708a"),
     ],
@@ -121,7 +115,6 @@ _HEADS: dict[str, list[tuple[np.ndarray, str]]] = {
         *_both(disc(-0.98, -0.4, 0.3), "e6cdd2"),
         (disc(0, 0.05, 0.92, 0.9), "9ea7b1"),
         *_EYES,
-        *_GLINTS,
         (disc(0, 0.25, 0.22, 0.36), _INK),
     ],
     "penguin": [
@@ -129,7 +122,6 @@ _HEADS: dict[str, list[tuple[np.ndarray, str]]] = {
         *_both(disc(-0.36, 0.08, 0.44, 0.5), _WHITE),
         (disc(0, 0.5, 0.6, 0.36), _WHITE),
         *_EYES,
-        *_GLINTS,
         (_corners("-0.28,0.22 0.28,0.22 0,0.56"), "f0972f"),
     ],
 }
@@ -149,11 +141,9 @@ class Body:
     """A body that every class shares, about two units high or wide."""
 
     limbs: tuple[np.ndarray, ...]
-    """Outlines of feet, arms and tail, drawn below the body."""
+    """Outlines of feet, arms and tail, below the body."""
     outline: np.ndarray
-    """Outline of the suit."""
     neck: tuple[float, float]
-    """Where the centre of the head is."""
     head: float
     """Radius of the head."""
 
@@ -206,4 +196,3 @@ SUITS: dict[str, str] = {
     "brick": "a84f47",
     "slate": "7a828c",
 }
-"""Suit colours by name, shared by all classes."""

@@ -23,7 +23,7 @@ _ATTEMPTS = 100
 
 @dataclass(frozen=True)
 class Sprite:
-    """One drawn object with its alpha channel."""
+    """One object with its alpha channel."""
 
     colour: np.ndarray
     """float32 (h, w, 3), 0..255, premultiplied by the cover."""
@@ -65,17 +65,10 @@ def _palette(rng: np.random.Generator, suit: str, strength: float) -> np.ndarray
 
 
 def draw_object(rng: np.random.Generator, name: str, suit: str, unit: float, strength: float) -> Sprite:
-    """Draw one creature on a random body, suit pattern, tilt and side.
+    """Draw one creature of a class of `HEADS` on a random body, suit pattern, tilt and side; return it cropped.
 
-    Args:
-        rng: Source of randomness.
-        name: The class, a key of `HEADS`.
-        suit: Colour of the suit, a key of `SUITS`.
-        unit: Half the length of the body, in pixels.
-        strength: Contrast of the suit's pattern: 0 is plain, 1 as designed.
-
-    Returns:
-        The sprite, cropped to the creature.
+    `suit` is a key of `SUITS`, `unit` half the length of the body in pixels, and `strength` the contrast of the
+    suit's pattern: 0 is plain, 1 as designed.
     """
     body = BODIES[str(rng.choice(list(BODIES)))]
     pattern = str(rng.choice(list(PATTERNS)))
@@ -109,30 +102,23 @@ def _render(patches: list[Patch], pose: np.ndarray, pattern: str, repeats: float
         points = [np.round((outline - low) * (1 << _SHIFT)).astype(np.int32)]
         cv2.fillPoly(slots, points, patch.slot, cv2.LINE_8, _SHIFT)
         if patch.slot == _SUIT:
-            u, v = _body_grid(slots.shape, low, np.linalg.inv(fine) * repeats)
+            # Coordinates of every cell of the fine grid on the body, in repeats of the pattern.
+            sides = zip(slots.shape, low[::-1], strict=True)
+            y, x = (np.arange(side, dtype=np.float32) + np.float32(start) for side, start in sides)
+            back = (np.linalg.inv(fine) * repeats).astype(np.float32)
+            u, v = (row[0] * x[None] + row[1] * y[:, None] for row in back)
             slots[(slots == _SUIT) & PATTERNS[pattern](u, v)] = _ACCENT
         if patch.slot in _EDGES:
             cv2.polylines(slots, points, True, _EDGES[patch.slot], line, cv2.LINE_8, _SHIFT)
 
+    white = np.uint8(255)
     colour, filled, face = (
         cv2.resize(layer, (int(width), int(height)), interpolation=cv2.INTER_AREA).astype(np.float32)
-        for layer in (np.take(palette, slots, axis=0), _white(slots > 0), _white(slots >= FIRST_HEAD_SLOT))
+        for layer in (np.take(palette, slots, axis=0), white * (slots > 0), white * (slots >= FIRST_HEAD_SLOT))
     )
     light = np.linspace(1.12, 0.86, height)[:, None] + np.linspace(0.04, -0.04, width)[None]
     shaded = np.minimum(colour * light[..., None], filled[..., None]).astype(np.float32)
     return Sprite(shaded, filled / 255, face / 255)
-
-
-def _body_grid(shape: tuple[int, ...], low: np.ndarray, back: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates of every cell of a fine grid under a 2x2 transform, float32 (h, w) each."""
-    y, x = (np.arange(side, dtype=np.float32) + np.float32(start) for side, start in zip(shape, low[::-1], strict=True))
-    u, v = (row[0] * x[None] + row[1] * y[:, None] for row in back.astype(np.float32))
-    return u, v
-
-
-def _white(layer: np.ndarray) -> np.ndarray:
-    """Return 255 where a mask is true, uint8."""
-    return np.asarray(layer.view(np.uint8) * np.uint8(255))
 
 
 class Canvas:
@@ -148,11 +134,7 @@ class Canvas:
     def place(self, rng: np.random.Generator, sprite: Sprite, label: int, low: float) -> None:
         """Put a sprite behind the others at a random position where enough of it is visible, or leave it out.
 
-        Args:
-            rng: Source of randomness.
-            sprite: The object.
-            label: Its mask id.
-            low: Preferred height: 0 at the top, 1 at the bottom.
+        `label` is its mask id; `low` its preferred height, 0 at the top, 1 at the bottom.
         """
         size = len(self.instances)
         height, width = sprite.cover.shape

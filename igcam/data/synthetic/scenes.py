@@ -24,7 +24,6 @@ from igcam.data.synthetic.textures import GROUNDS, draw_ground, rgb
 from igcam.data.tags import write_tag_table
 
 SCENE_CLASSES: tuple[str, ...] = tuple(sorted(HEADS))
-"""The classes that can be drawn."""
 
 _MIN_CONTRAST = 27.0
 _MAX_OBJECTS = 8
@@ -32,11 +31,7 @@ _MAX_OBJECTS = 8
 
 @options
 class SceneOptions:
-    """Appearance of the scenes, and errors in their tags.
-
-    Raises:
-        IgcamError: An option is out of range.
-    """
+    """Appearance of the scenes, and errors in their tags."""
 
     size: int = 128
     """Height and width in pixels, 48 to 2048."""
@@ -91,10 +86,7 @@ class Scene:
 def make_scene(index: int, seed: int = 0, options: SceneOptions | None = None) -> Scene:
     """Draw one scene; it depends only on its index, the seed and the options.
 
-    The options `wrong_tags` and `missing_tags` do not change the picture.
-
-    Raises:
-        IgcamError: The index or the seed is negative.
+    The options `wrong_tags` and `missing_tags` do not change the picture. IgcamError: the index or seed is negative.
     """
     options = options or SceneOptions()
     if index < 0 or seed < 0:
@@ -125,29 +117,14 @@ def make_scene(index: int, seed: int = 0, options: SceneOptions | None = None) -
 
 
 def write_scenes(
-    folder: str | Path,
-    count: int,
-    seed: int = 0,
-    options: SceneOptions | None = None,
-    *,
-    masks: bool = True,
+    folder: str | Path, count: int, seed: int = 0, options: SceneOptions | None = None, *, masks: bool = True
 ) -> Path:
-    """Write scenes as a folder of photos with a table of tags, all of it or nothing.
+    """Write scenes to a new or empty folder of photos with a table of tags, all of it or nothing; return the folder.
 
     Files: photos/NAME.jpg, tags.csv (`image,tags`, with the simulated errors), scenes.json (the request; for
     each scene its background, true and given tags) and, with `masks`, masks/NAME.png (palette) and
     instances/NAME.png (grey). A folder that holds the same request already is left as it is. Pass
-    `options.classes` to `read_folder`, which otherwise sorts the names.
-
-    Args:
-        folder: A folder that is new or empty.
-        count: Number of scenes, at least 1; more scenes begin with the same ones.
-        seed: Seed of all scenes.
-        options: Options of the scenes.
-        masks: Whether true masks and instances are written.
-
-    Returns:
-        The folder.
+    `options.classes` to `read_folder`, which otherwise sorts the names. More scenes begin with the same ones.
 
     Raises:
         IgcamError: The folder has other content or cannot be written, or the count is below 1.

@@ -136,28 +136,14 @@ def _floor(rng: np.random.Generator, size: int) -> np.ndarray:
     return image
 
 
-GROUNDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
-    "meadow": _meadow,
-    "pond": _pond,
-    "beach": _beach,
-    "snow": _snow,
-    "leaves": _leaves,
-    "floor": _floor,
-}
+GROUNDS = {"meadow": _meadow, "pond": _pond, "beach": _beach, "snow": _snow, "leaves": _leaves, "floor": _floor}
 """Backgrounds by name: each draws uint8 (size, size, 3) from a random generator and a side in pixels."""
 
 
 def draw_ground(name: str, rng: np.random.Generator, size: int, strength: float) -> np.ndarray:
-    """Draw one background.
+    """Draw one background, a key of `GROUNDS`: uint8 (size, size, 3), RGB.
 
-    Args:
-        name: A key of `GROUNDS`.
-        rng: Source of randomness.
-        size: Side in pixels.
-        strength: Contrast of the texture around its mean colour: 0 is flat, 1 as designed.
-
-    Returns:
-        uint8 (size, size, 3), RGB.
+    `strength` is the contrast of the texture around its mean colour: 0 is flat, 1 as designed.
     """
     image = GROUNDS[name](rng, size).astype(np.float32)
     mean = image.mean(axis=(0, 1))

@@ -224,7 +224,7 @@ def test_photos_that_cannot_be(tmp_path):
     (tmp_path / "empty" / "a.heic").touch()
     with pytest.raises(IgcamError, match=r"empty: has no photos \(jpg"):
         read_folder(tmp_path / "empty")
-    assert found(examine_folder(tmp_path / "empty")[1], "warning") == [("a.heic", None, "format")]
+    assert found(examine_folder(tmp_path / "empty", None)[1], "warning") == [("a.heic", None, "format")]
 
 
 def test_two_photos_of_one_name(tmp_path):

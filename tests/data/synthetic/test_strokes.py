@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from igcam.data.cue import PointCue, ScribbleCue
-from igcam.data.strokes import box, click, depth, scribble
+from igcam.data.synthetic.simulate import box, click, depth, scribble
 
 SEEDS = st.integers(0, 2**32)
 

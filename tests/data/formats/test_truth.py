@@ -7,8 +7,8 @@ import pytest
 from data_files import mask, photo, photos
 
 from igcam.core.errors import IgcamError
+from igcam.data.formats.folder import read_photos, read_truth
 from igcam.data.formats.voc import VOC_CLASSES
-from igcam.data.truth import read_photos, read_truth
 
 
 def test_a_folder_of_masks_is_truth(tmp_path: Path) -> None:
