@@ -13,11 +13,11 @@ from igcam.cli.progress import progress_bars
 
 
 def distill(
-    run: Annotated[Path, typer.Option("--run", help="A finished run, whose masks are learnt.")],
+    run: Annotated[Path, typer.Option("--run", help="A finished run, whose masks the segmenter is trained on.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the segmenter; default: RUN/segmenter.")] = None,
     bank: RunBank = None,
     decoder: Annotated[str, typer.Option(help="deeplabv3plus, upernet, fpn or segformer.")] = "deeplabv3plus",
-    regime: Annotated[str, typer.Option(help="frozen, or finetune: the backbone learns too.")] = "frozen",
+    regime: Annotated[str, typer.Option(help="frozen, or finetune: the backbone is trained too.")] = "frozen",
     epochs: Annotated[int | None, typer.Option(help="Passes over the photos, in each round.")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds; in further ones the segmenter's own masks take part.")] = 1,
     seed: Annotated[int, typer.Option(help="Seeds all that is random.")] = 0,

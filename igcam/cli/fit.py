@@ -74,7 +74,7 @@ def fit(
 
 
 def _print_stages(run: RunFolder, console: Console) -> None:
-    """Print the scores of a run after each stage; where no truth is known, say so."""
+    """Print the scores of a run after each stage, where truth is known."""
     from igcam.core.files import read_json
 
     if not run.file("metrics.json").exists():

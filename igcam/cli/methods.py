@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def methods() -> None:
-    """List the methods: name, idea, paper, cues that they use beside tags, what they need."""
+    """List the methods: name, idea, paper, cues that they use besides tags, what they need."""
     from igcam.methods.registry import methods as known
 
     table = Table()

@@ -79,12 +79,12 @@ def audit(
         progress("score locations", index + 1, len(dataset))
         return level(index)
 
-    def scaled_level(index: int) -> NDArray[np.float32]:
-        return level(index) * np.float32(classifier.scale)
-
     passes = audit_passes(pooled, tags, counted_level, options)
     scores, found = passes[0].scores, mean_suspicion(passes)
     features = pooled * classifier.scale
     fitted = cross_fit(features, tags, classifier.head.l2, options.folds, options.seed)
-    suspects = find_suspects(dataset, scores, found, fitted, features, scaled_level, limit, progress)
+    scale = np.float32(classifier.scale)
+    suspects = find_suspects(
+        dataset, scores, found, fitted, features, lambda index: level(index) * scale, limit, progress
+    )
     return Audit(dataset, found, scores.typical(tags), tuple(suspects))

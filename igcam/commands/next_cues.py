@@ -45,11 +45,7 @@ def propose_cues(
 
 
 def cue_prices(kinds: Sequence[str], costs: Mapping[str, float]) -> dict[str, float]:
-    """Return the seconds per image of each kind of cue, in addition to the tags.
-
-    Raises:
-        IgcamError: Kinds or costs that are unknown or impossible, all listed.
-    """
+    """Return the seconds per image of each kind of cue beyond the tags; IgcamError lists all wrong kinds and costs."""
     table = {**ANNOTATION_SECONDS, **costs}
     known = ", ".join(RESOLVED)
     problems = [f"kind must be one of {known}, got {kind}" for kind in kinds if kind not in RESOLVED]

@@ -184,10 +184,10 @@ def write_masks(
 
     # Workers run in other folders.
     folders = (out.absolute(), None if confidence is None else confidence.absolute())
-    samples = [Sample(one.name, one.image.absolute(), one.tags) for one in missing_masks(dataset, out)]
+    samples = [Sample(one.name, one.image.absolute(), one.tags) for one in _missing_masks(dataset, out)]
     done = partial(progress, predictor.task)
     problems = predict_on_cluster(cluster, samples, (opened, *folders, drawn), done) if samples else []
-    return Predicted(predictor.model, masks_of(dataset, out), tuple(problems))
+    return Predicted(predictor.model, _masks_of(dataset, out), tuple(problems))
 
 
 @dataclass(frozen=True)
@@ -213,9 +213,8 @@ class PhotoPredictor:
         progress: Progress = no_progress,
     ) -> Predicted:
         """Write the masks that are missing; arguments as for `igcam.commands.predict.predict`."""
-        samples = tuple(samples)
-        todo = missing_masks(samples, out)
-        size = self.options.batch_size
+        samples, size = tuple(samples), self.options.batch_size
+        todo = _missing_masks(samples, out)
         groups = [todo[start : start + size] for start in range(0, len(todo), size)]
         workers = self.options.workers or default_workers()
         problems: list[str] = []
@@ -240,7 +239,7 @@ class PhotoPredictor:
             for index, found in enumerate(in_parallel(work, groups, workers)):
                 problems += found
                 progress(self.task, min((index + 1) * size, len(todo)), len(todo))
-        return Predicted(self.model, masks_of(samples, out), tuple(problems))
+        return Predicted(self.model, _masks_of(samples, out), tuple(problems))
 
 
 def predictions(
@@ -286,13 +285,11 @@ def check_outside(dataset: Dataset, *folders: Path | None) -> None:
             raise IgcamError(f"{folder}: must not lie in {min(found)}, where photos are")
 
 
-def missing_masks(samples: Iterable[Sample], out: Path) -> list[Sample]:
-    """Return the samples without a mask in `out`."""
+def _missing_masks(samples: Iterable[Sample], out: Path) -> list[Sample]:
     return [sample for sample in samples if not _file(out, sample).exists()]
 
 
-def masks_of(samples: Iterable[Sample], out: Path) -> tuple[Path, ...]:
-    """Return the masks in `out` that are there, in the order of the samples."""
+def _masks_of(samples: Iterable[Sample], out: Path) -> tuple[Path, ...]:
     return tuple(file for sample in samples if (file := _file(out, sample)).exists())
 
 

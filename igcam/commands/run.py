@@ -82,7 +82,7 @@ class Run(RunFolder):
         return {name: {row["id"]: row["value"] for row in stage["rows"]} for name, stage in stages.items()}
 
     def _repr_html_(self) -> str:
-        # Pages are drawn by a room above this one.
+        # Imports run one way: reporting is above commands.
         html: str = import_module("igcam.reporting.notebook").run_html(self.path)
         return html
 

@@ -29,10 +29,7 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
     Args:
         work: Called with one item at a time, from several threads at once.
         items: Any number; read as results are taken.
-        workers: Threads; None is one for each core that this process may use.
-
-    Raises:
-        ValueError: There is less than one worker.
+        workers: Threads, at least 1; None is one for each core that this process may use.
     """
     cores = available_cores()
     count = cores if workers is None else workers

@@ -30,11 +30,7 @@ def write_suspects(path: str | Path, suspects: Sequence[Suspect]) -> None:
 
 
 def check_unanswered(path: Path) -> None:
-    """Make sure that no table with the user's answers is overwritten.
-
-    Raises:
-        IgcamError: The file has answers in its column `fix`, or is another table.
-    """
+    """Raise IgcamError for a table with answers in its column `fix`, which must not be overwritten, or without one."""
     if path.exists() and any(_cell(row, "fix") for row in _rows(path)):
         raise IgcamError(f"{path}: has your answers in the column fix; apply them, or choose another --out")
 

@@ -26,7 +26,7 @@ class Suspicion:
     log_odds: Array
     """float64 (n, C): log of P(tag is wrong) / P(tag is right); above zero, wrong is likelier."""
     present: Array
-    """float64 (n, C): probability that the class is in the image by the scores alone, whatever the tag says."""
+    """float64 (n, C): probability that the class is in the image by the scores alone, without the tag."""
     lost: float
     """Noise rate: fraction of true tags that the table lacks."""
     added: float

@@ -1,4 +1,4 @@
-"""Rules that tell background from the classes in activation maps, without any true mask."""
+"""Rules that separate background from the classes in activation maps, without true masks."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class CamOptions(MethodOptions):
     classify: ClassifyOptions = field(default_factory=ClassifyOptions)
     """The linear head."""
     background: BackgroundOptions = field(default_factory=BackgroundOptions)
-    """How the background is told from the classes."""
+    """How background and classes are separated."""
     crf: bool = False
     """Refine with a dense CRF."""
 

@@ -95,7 +95,7 @@ class FitOptions:
 
     @property
     def mask_stages(self) -> tuple[str, ...]:
-        """Names of the stages after which masks are drawn, in order."""
+        """Names of the stages after which masks are written, in order."""
         return tuple(stage.name for stage in self.stages if stage.scores or isinstance(stage, Refinement))
 
     @property

@@ -32,11 +32,7 @@ def dataset_to_plain(dataset: Dataset) -> dict[str, Any]:
 
 
 def read_dataset_file(path: Path) -> Dataset:
-    """Read a data set that `dataset_to_plain` gave, without cues.
-
-    Raises:
-        IgcamError: The file is missing or is not of this form.
-    """
+    """Read what `dataset_to_plain` gave, without cues; IgcamError if the file is missing or not of this form."""
     content = read_samples(path)
     try:
         samples = []

@@ -44,7 +44,7 @@ def test_from_a_run_to_masks_and_onnx(run: Path, scenes: Path, tmp_path: Path, i
     [
         (["--decoder", "unet"], "decoder must be one of deeplabv3plus, upernet, fpn, segformer, got 'unet'"),
         (["--regime", "warm"], "regime must be one of frozen, finetune, got 'warm'"),
-        (["--set", "width=64"], "--set width=64: there is no option width"),
+        (["--set", "regimes=x"], "--set regimes=x: there is no option regimes; did you mean regime?"),
         (["--run", "nowhere"], "nowhere: is not a run folder: it has no run.json"),
     ],
 )

@@ -31,9 +31,9 @@ def test_masks_are_exported(igcam: Command, words: list[object], tmp_path: Path)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--format", "png"], "--format must be one of voc, coco, yolo, label-studio, folder, got png"),
+        (["--format", "png"], "--format must be one of coco, folder, label-studio, voc, yolo, got png"),
         (["--format", "coco", "--simplify", "-1"], "tolerance must be 0 to 100, got -1.0"),
-        (["--format", "coco", "--shape", "circle"], "shape must be polygon or mask, got circle"),
+        (["--format", "coco", "--shape", "circle"], "shape must be 'polygon' or 'mask', got 'circle'"),
         (["--format", "coco", "--images", "nowhere"], "nowhere: does not exist"),
         (["--format", "coco", "--cues", "nowhere.jsonl"], "nowhere.jsonl: cannot be read: No such file or directory"),
         (["--format", "coco", "--run", "nowhere"], "nowhere: is not a run folder: it has no run.json"),

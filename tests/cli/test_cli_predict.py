@@ -51,9 +51,9 @@ def test_a_bad_photo_is_told_after_all_masks_are_there(
     ("words", "message"),
     [
         (["--without", "guide"], "--without must be sharpen or crf, got guide"),
-        (["--model", "magic"], "model must be one of head, segmenter, got magic"),
+        (["--model", "magic"], "model must be one of head, segmenter, got 'magic'"),
         (["--shard", "4/3"], "shard must be i/n with 1 <= i <= n, got 4/3"),
-        (["--tile", "5"], "tile must be 32 to 16384, got 5"),
+        (["--tile", "5"], "tile must be 0 or 32 to 16384, got 5"),
         (["--run", "nowhere"], "nowhere: is not a run folder: it has no run.json"),
     ],
 )

@@ -152,11 +152,10 @@ def test_the_schema_describes_every_field() -> None:
 
 def test_options_make_the_round_trip_through_json() -> None:
     options = FitOptions(
-        method="cam",
+        method=CamOptions(crf=True),
         regime="finetune",
         backbone=BackboneOptions("vit_tiny", 16, Path("a/b.safetensors"), False, (3, -1), {"img_size": 96}),
         components=(1, 2),
-        cam=CamOptions(crf=True),
     )
     assert from_plain(FitOptions, json.loads(json.dumps(to_plain(options)))) == options
     assert from_plain(FitOptions, {}) == FitOptions()
@@ -166,12 +165,12 @@ def test_options_make_the_round_trip_through_json() -> None:
     ("setting", "position", "value"),
     [
         ("size=256", ("size",), 256),
-        ("method=cam", ("method",), "cam"),
+        ("method=cam", ("method",), CamOptions()),
         ("flip=false", ("flip",), False),
         ("tag_prior=2", ("tag_prior",), 2.0),
-        ("igcam.guide.learn.head.epochs=20", ("igcam", "guide", "learn", "head", "epochs"), 20),
-        ("igcam.sharpen.affinity.dilations=[1,3]", ("igcam", "sharpen", "affinity", "dilations"), (1, 3)),
-        ("igcam.classify.penalties=[1,0.5]", ("igcam", "classify", "penalties"), (1.0, 0.5)),
+        ("igcam.guide.learn.head.epochs=20", ("method", "guide", "learn", "head", "epochs"), 20),
+        ("igcam.sharpen.affinity.dilations=[1,3]", ("method", "sharpen", "affinity", "dilations"), (1, 3)),
+        ("igcam.classify.penalties=[1,0.5]", ("method", "classify", "penalties"), (1.0, 0.5)),
         ("backbone.weights=some/file.safetensors", ("backbone", "weights"), Path("some/file.safetensors")),
         ("backbone.weights=null", ("backbone", "weights"), None),
         ("backbone.output_stride=8", ("backbone", "output_stride"), 8),
@@ -208,10 +207,7 @@ def test_settings_that_must_fit_each_other_are_given_together() -> None:
         ("sizes=3", "--set sizes=3: there is no option sizes; did you mean size?"),
         (
             "igcam.guide.lern.rounds=2",
-            (
-                "igcam.guide.lern.rounds=2",
-                "--set igcam.guide.lern.rounds=2: there is no option igcam.guide.lern; did you ",
-            ),
+            "--set igcam.guide.lern.rounds=2: there is no option igcam.guide.lern; did you ",
         ),
         ("igcam.guide.epochs=3", "--set igcam.guide.epochs=3: there is no option igcam.guide.epochs"),
         ("size.x=3", "--set size.x=3: there is no option size.x"),
@@ -223,13 +219,13 @@ def test_settings_that_must_fit_each_other_are_given_together() -> None:
         ("size=8", "--set: size must be 32 to 4096, got 8"),
         ("flip=1", "--set: flip must be true or false, got 1"),
         ("flip=no", "--set: flip must be true or false, got 'no'"),
-        ("method=3", "--set: method must be text, got 3"),
-        ("method=magic", "--set: method must be one of cam, igcam, got 'magic'"),
-        ("regime=warm", "--set: regime must be frozen or finetune, got 'warm'"),
+        ("method=3", "--set: method must be one of cam, "),
+        ("method=magic", "--set: method must be one of cam, cam-tail, hfpl, igcam, got 'magic'"),
+        ("regime=warm", "--set: regime must be one of frozen, finetune, got 'warm'"),
         ("tag_prior=true", "--set: tag_prior must be a number, got True"),
         ("tag_prior=NaN", "--set: tag_prior must be finite, got nan"),
         ("seed=-1", "--set: seed must be 0 to 4294967295, got -1"),
-        ("igcam=3", "--set: igcam must be an object, got 3"),
+        ("igcam=3", "--set: method must be one of cam, "),
         ("backbone.levels=-1", "--set: backbone.levels must be a list, got -1"),
         ('backbone.levels=["x"]', "--set: backbone.levels must be a whole number, got 'x'"),
         ("backbone.levels=[-1]", "--set: components must have one number for each of the 1 levels, got 2"),
@@ -238,19 +234,22 @@ def test_settings_that_must_fit_each_other_are_given_together() -> None:
         ("backbone.arguments=7", "--set: backbone.arguments must be an object, got 7"),
         ("finetune.scale=[1]", "--set: finetune.scale must have 2 values, got 1"),
         ("finetune.scale=[1.2,0.8]", "--set: finetune.scale must be 0 < low <= high, got (1.2, 0.8)"),
-        ("igcam.guide.learn.head.epochs=0", "--set: igcam.guide.learn.head.epochs must be at least 1, got 0"),
-        ("igcam.reweight.weights.low=-1", "--set: igcam.reweight.weights.low, high: must satisfy"),
+        ("igcam.guide.learn.head.epochs=0", "--set: method.guide.learn.head.epochs must be at least 1, got 0"),
+        ("igcam.reweight.weights.low=-1", "--set: method.reweight.weights.low, high: must satisfy"),
         (
             "igcam.guide.learn.pseudo_labels.crf.iterations=-1",
-            "--set: igcam.guide.learn.pseudo_labels.crf.iterations must be at least 0",
+            "--set: method.guide.learn.pseudo_labels.crf.iterations must be at least 0",
         ),
-        ("igcam.sharpen.strides=[1,8]", "--set: igcam.sharpen.strides: must fall"),
-        ("igcam.sharpen.affinity.dilations=[]", "--set: igcam.sharpen.affinity.dilations must be one or more values"),
-        ("cam.background.rule=best", "--set: cam.background.rule must be one of constant, otsu, power, got 'best'"),
-        ('igcam.guide.learn.head={"epoch": 3}', "--set: there is no option igcam.guide.learn.head.epoch; did"),
-        ("igcam.stages=classify", "--set: igcam.stages must be a list, got 'classify'"),
-        ('igcam.stages=["guide"]', "--set: stages must be some of classify, guide, "),
-        ('igcam.stages=["classify","guide","guide"]', "--set: stages must be some of "),
+        ("igcam.sharpen.strides=[1,8]", "--set: method.sharpen.strides: must fall"),
+        ("igcam.sharpen.affinity.dilations=[]", "--set: method.sharpen.affinity.dilations must be one or more values"),
+        (
+            "igcam.background.rule=best",
+            "--set: method.background.rule must be one of constant, otsu, power, got 'best'",
+        ),
+        ('igcam.guide.learn.head={"epoch": 3}', "--set: there is no option method.guide.learn.head.epoch; did"),
+        ("without=classify", "--set: without must be a list, got 'classify'"),
+        ('without=["classify"]', "--set: without must be one of guide, reweight, sharpen, crf, got classify"),
+        ('without=["guide","x"]', "--set: without must be one of guide, reweight, sharpen, crf, got x"),
         ("crf=best", "--set: crf must be one of irn, "),
     ],
 )
@@ -262,17 +261,17 @@ def test_what_does_not_fit_is_told_in_one_line(setting: str, message: str) -> No
 
 
 def test_an_unknown_field_of_a_file_is_told_with_the_file() -> None:
-    with pytest.raises(IgcamError, match=r"run\.json: there is no option igcam\.speed; known are classify, "):
-        from_plain(FitOptions, {"igcam": {"speed": 3}}, "run.json")
+    with pytest.raises(IgcamError, match=r"run\.json: there is no option method\.speed; known are maps, classify, "):
+        from_plain(FitOptions, {"method": {"name": "igcam", "speed": 3}}, "run.json")
 
 
 def test_stages_are_switched_off() -> None:
     options = FitOptions()
-    assert options.without([]) == options
-    assert options.without(["crf", "guide"]).stages == ("classify", "reweight", "sharpen")
-    assert options.without(["guide", "reweight", "sharpen", "crf"]).stages == ("classify",)
-    cam = replace(options, method="cam", cam=CamOptions(crf=True))
-    assert cam.stages == ("classify", "crf")
-    assert cam.without(["crf"]).stages == ("classify",)
-    with pytest.raises(IgcamError, match="--without must be one of guide, reweight, sharpen, crf, got classify, x"):
-        options.without(["classify", "x"])
+    assert options.leave_out([]) == options
+    assert options.leave_out(["crf", "guide"]).mask_stages == ("cam", "reweight", "sharpen")
+    assert options.leave_out(["guide", "reweight", "sharpen", "crf"]).mask_stages == ("cam",)
+    cam = FitOptions(method=CamOptions(crf=True))
+    assert cam.mask_stages == ("cam", "crf")
+    assert cam.leave_out(["crf"]).mask_stages == ("cam",)
+    with pytest.raises(IgcamError, match="without must be one of guide, reweight, sharpen, crf, got classify, x"):
+        options.leave_out(["classify", "x"])

@@ -23,8 +23,7 @@ GRID = 48
 def cut(side: int, tile: int, overlap: int) -> list[slice]:
     """Cut a side of an image into equal parts, none longer than a tile, neighbours overlapping by `overlap` pixels.
 
-    Raises:
-        ValueError: The overlap is negative, or more than a third of a tile.
+    The overlap is 0 to a third of a tile, else ValueError.
     """
     if not 0 <= 3 * overlap <= tile:
         raise ValueError(f"overlap: must be 0 to a third of a tile of {tile}, got {overlap}")

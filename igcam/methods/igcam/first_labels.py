@@ -35,7 +35,7 @@ class ObjectnessOptions:
     object_score: ObjectScoreOptions = field(default_factory=ObjectScoreOptions)
     """The object score of an image, given its activation map."""
     affinity: DenseAffinityOptions = field(default_factory=DenseAffinityOptions)
-    """Affinity along which activations propagate to tell the classes of an image apart."""
+    """Affinity along which activations propagate to separate the classes of an image."""
     foreground: ForegroundOptions = field(default_factory=ForegroundOptions)
     """The foreground model of all images, by which segments are scored again."""
     proposals: tuple[Annotated[str, _IS_KIND], ...] = ()

@@ -68,14 +68,13 @@ def _location_weights(
 
     It is the mean of the weights of its tagged classes by their predicted probability; background has weight one.
     """
-    height, width = inputs.map_size
-    result = np.ones((len(inputs.tags), height, width), np.float32)
+    result = np.ones((len(inputs.tags), *inputs.map_size), np.float32)
     for index, tags in enumerate(inputs.tags):
         tagged = np.flatnonzero(tags)
         if len(tagged):
             spatial = fitted.spatial(index, inputs.last_level(index) * scale)[tagged]
             weights = influence_weights(spatial, options.weights, scale=robust_scale(spatial))
-            by_location = resized(weights, height, width)
-            result[index] += (probabilities[index, 1 + tagged] * (by_location - 1)).sum(axis=0)
+            change = resized(weights, *inputs.map_size) - 1
+            result[index] += (probabilities[index, 1 + tagged] * change).sum(axis=0)
         inputs.progress("split influence over locations", index + 1, len(inputs.tags))
     return result

@@ -100,7 +100,7 @@ class _Guiding(AllImages):
 
 
 class Guide(_Guiding):
-    """Proposals and cues turn activation maps into pseudo labels, from which a head learns."""
+    """Proposals and cues turn activation maps into pseudo labels, on which a head is trained."""
 
     name = "guide"
     title = "Guidance"
@@ -121,7 +121,7 @@ class Guide(_Guiding):
 
 
 class Reweight(_Guiding):
-    """Influence weighs images and locations, and a new head learns again."""
+    """Influence weighs images and locations, and a new head is trained."""
 
     name = "reweight"
     title = "Influence"

@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from igcam.core.errors import IgcamError
 from igcam.methods.training.loop import Batch
 
+_ENDED = (
+    "a process that loads photos has ended: a script that starts them needs `if __name__ == '__main__':` around "
+    "what it does, and each of them memory for a photo"
+)
+
 
 class Examples(Protocol):
     """The images to train on."""
@@ -70,23 +75,16 @@ class ExampleLoader:
         try:
             return self.pool.submit(self.load, index, epoch)
         except BrokenProcessPool as error:
-            raise _ended() from error
+            raise IgcamError(_ENDED) from error
 
     def _joined(self, loading: list[Future[Any]], parts: int) -> list[Batch]:
         try:
             found = [future.result() for future in loading]
         except BrokenProcessPool as error:
-            raise _ended() from error
+            raise IgcamError(_ENDED) from error
         loaded = [_from_arrays(*one) for one in found] if self.processes else found
         bounds = [round(position * len(loaded) / parts) for position in range(parts + 1)]
         return [_batch(loaded[start:stop]) for start, stop in pairwise(bounds)]
-
-
-def _ended() -> IgcamError:
-    return IgcamError(
-        "a process that loads photos has ended: a script that starts them needs `if __name__ == '__main__':` around "
-        "what it does, and each of them memory for a photo"
-    )
 
 
 _examples: Examples

@@ -46,11 +46,7 @@ class Masks:
     """Weights of the classes, float32 (C + 1,); None is 1 for all."""
 
     def mask(self, index: int) -> NDArray[np.uint8]:
-        """Return the mask of an image, uint8 (H, W).
-
-        Raises:
-            IgcamError: It cannot be read, or has other ids than the run's classes and 255.
-        """
+        """Return the mask of an image, uint8 (H, W); IgcamError if it cannot be read or has unknown ids."""
         return MaskFile(self.files[index], class_lookup(self.classes)).read()
 
     def confidence_map(self, index: int, height: int, width: int) -> Array:
