@@ -53,9 +53,9 @@ class Labeller:
     @classmethod
     def open(cls, run: RunFolder, bank: Path) -> Labeller:
         """Load the heads of a run and open a bank; IgcamError if the run is not finished."""
-        options = run.options
+        options, trained = run.options, open_model(run)
         backbone = open_backbone(RunArtefacts(run), options).to(usual_device())
-        return cls(options, FeatureBank(bank, backbone, views_of(options.size, options.flip)), open_model(run))
+        return cls(options, FeatureBank(bank, backbone, views_of(options.size, options.flip)), trained)
 
     def scores(self, levels: Sequence[Sequence[Tensor]], tags: NDArray[np.floating] | None) -> tuple[Array, Array]:
         """Return the scores of one photo, float32 (C + 1, h, w), and its features, float32 (D, h, w).

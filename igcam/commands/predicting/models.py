@@ -98,13 +98,13 @@ class HeadPredictor(Predictor):
         Raises:
             IgcamError: The run is not finished, or its files are damaged.
         """
-        options, device = run.options, usual_device()
+        options, device, trained = run.options, usual_device(), open_model(run)
         return cls(
             classes=run.classes,
             views=views_of(options.size, options.flip if flip is None else flip),
             batch_size=batch_size,
             backbone=open_backbone(RunArtefacts(run), options).to(device),
-            trained=open_model(run).to(device),
+            trained=trained.to(device),
         )
 
     def _forward(self, pixels: Iterator[Tensor], flips: Sequence[bool]) -> tuple[Array, Array]:
