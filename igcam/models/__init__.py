@@ -1,1 +1,1 @@
-"""Backbones of timm with their weights, localisers and heads, and the bank of computed features."""
+"""Backbones of timm with their weights, localisers, heads and decoders, and the bank of features."""

@@ -118,7 +118,7 @@ class Backbone(nn.Module):
         """Compute the activations at one stage of images, float (N, 3, H, W), from which `tail` goes on.
 
         Raises:
-            IgcamError: The network cannot be split at this stage, inside of which only ResNets can.
+            IgcamError: The network cannot be split at this stage: only ResNets can be split before their last one.
         """
         return self._intermediates(images, (self._split(level),))[0]
 

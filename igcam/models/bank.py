@@ -42,7 +42,8 @@ class FeatureBank:
     that whatever changes the features changes the file. Damaged files are computed again. Values beyond the range of
     half precision (65504) are clamped. Several processes may share a folder.
 
-        FOLDER/<16 hex digits of the key>/key.json FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
+        FOLDER/<16 hex digits of the key>/key.json
+        FOLDER/<16 hex digits of the key>/3f/3f...c1-384-flip.safetensors
 
     Args:
         folder: May hold the features of several backbones.

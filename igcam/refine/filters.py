@@ -14,7 +14,7 @@ Array = NDArray[np.float32]
 def guided_filter(
     image: NDArray[np.uint8], probability: NDArray[np.floating], radius: int = 8, contrast: float = 0.02
 ) -> Array:
-    """Smooth probabilities, float (K, H, W) that sum to one, along the edges of the image; float32, summing to one.
+    """Smooth probabilities along the edges of the image; float32 (K, H, W), summing to one over the classes.
 
     Args:
         image: uint8 (H, W, 3).

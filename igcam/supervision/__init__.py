@@ -1,1 +1,1 @@
-"""What cues say about the locations of an image, and how predictions are put in agreement with them."""
+"""Cue constraints, pseudo labels and training targets of images."""
