@@ -77,6 +77,7 @@ def test_another_scale_gives_another_grid(predictor: HeadPredictor, images: list
 
 def test_a_run_that_is_not_finished_is_refused(tiny_data: Dataset, tmp_path: Path) -> None:
     begun = RunFolder.begin(tmp_path / "begun", tiny_options(), tiny_data)
-    message = "begun: is not finished: no finetune, features, classify, cam, tagger, guide, reweight, objects; run igcam fit again"
+    stages = "finetune, features, classify, cam, tagger, guide, reweight, objects"
+    message = f"begun: is not finished: no {stages}; run igcam fit again"
     with pytest.raises(IgcamError, match=message):
         HeadPredictor.open(begun)
