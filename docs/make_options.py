@@ -55,7 +55,9 @@ def options_page() -> str:
     """Return the page."""
     sections = [HEAD]
     others = [
-        instances(method.options(), name) for name, method in methods().items() if name != FitOptions().entry.name
+        instances(method.options(), name)
+        for name, method in methods().items()
+        if name != FitOptions().entry.name and type(method).__module__.startswith("igcam.")
     ]
     for names, options in grouped(chain(instances(FitOptions()), *others)):
         title = "FitOptions" if names == [""] else ", ".join(f"`{name}`" for name in names)
