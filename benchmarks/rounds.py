@@ -18,7 +18,7 @@ from animals import Animals, arguments, call, print_rows
 from numpy.typing import NDArray
 
 from igcam.core.progress import no_progress
-from igcam.methods.igcam.first_labels import ObjectnessOptions, first_pseudo_labels
+from igcam.methods.igcam.guide import ObjectnessOptions, first_pseudo_labels
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.igcam.stages import activations
 from igcam.methods.training.head import HeadOptions

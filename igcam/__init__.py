@@ -49,23 +49,7 @@ _HOMES = {
 }
 """Where each public name is defined. They are loaded on first use, as torch takes seconds to import."""
 
-__all__ = [
-    "FitOptions",
-    "Run",
-    "__version__",
-    "audit",
-    "distill",
-    "evaluate",
-    "export",
-    "fit",
-    "label",
-    "predict",
-    "read_coco",
-    "read_folder",
-    "read_voc",
-    "refine_masks",
-    "report",
-]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
@@ -76,4 +60,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

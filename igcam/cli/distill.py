@@ -37,10 +37,11 @@ def distill(
     from igcam.methods.distill import DistillOptions
     from igcam.methods.training.devices import is_main_process
     from igcam.models.segmenter import SegmenterOptions
+    from igcam.runs.old_options import new_name
 
     options = DistillOptions(segmenter=SegmenterOptions(decoder), regime=regime, rounds=rounds, seed=seed)
     options = options if epochs is None else replace(options, epochs=epochs)
-    options = with_setting(options, *settings or ())
+    options = with_setting(options, *settings or (), new_name=new_name)
     console = Console()
     with progress_bars(console) as progress:
         folder = run_distill(run, options, out=out, bank=bank, workers=workers, progress=progress)

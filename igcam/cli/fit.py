@@ -29,7 +29,7 @@ def fit(
         Path | None,
         typer.Option("--from", help="Another run: stages that tags, cues and options leave unchanged are reused."),
     ] = None,
-    method: Annotated[str, typer.Option(help="igcam or cam.")] = "igcam",
+    method: Annotated[str, typer.Option(help="Name of a method: igcam methods lists them.")] = "igcam",
     backbone: Annotated[str, typer.Option(help="Name of a timm network.")] = "resnet50",
     weights: Annotated[Path | None, typer.Option(help="Local .safetensors in place of timm's download.")] = None,
     regime: Annotated[str, typer.Option(help="frozen, or finetune: train the backbone on the tags first.")] = "frozen",
@@ -53,12 +53,13 @@ def fit(
     from igcam.data.findings import raise_errors
     from igcam.data.formats.folder import read_folder
     from igcam.methods.options import FitOptions
+    from igcam.runs.old_options import new_name
 
     console = Console()
 
     options = FitOptions(method=method, regime=regime, size=size, seed=seed)
     options = replace(options, backbone=replace(options.backbone, name=backbone, weights=weights))
-    options = with_setting(options, *settings or ())
+    options = with_setting(options, *settings or (), new_name=new_name)
     options = options.leave_out(without or ())
     findings = check_folder(photos, tags, cues, truth, class_names(classes), workers=2)
     raise_errors(photos, findings)

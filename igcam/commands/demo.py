@@ -19,8 +19,7 @@ from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.scenes import SceneOptions, write_scenes
 from igcam.data.synthetic.simulate import simulate_cues
-from igcam.methods.igcam.first_labels import ObjectnessOptions
-from igcam.methods.igcam.guide import GuideOptions
+from igcam.methods.igcam.guide import GuideOptions, ObjectnessOptions
 from igcam.methods.igcam.method import IgcamOptions
 from igcam.methods.igcam.reweight import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions

@@ -24,6 +24,7 @@ from igcam.commands.predict import (
 from igcam.commands.predicting.models import Prediction, mean_over_scales, scaled
 from igcam.commands.predicting.tiles import Tile, TiledPhoto
 from igcam.core.errors import IgcamError
+from igcam.core.parallel import usual_device
 from igcam.core.progress import Progress, no_progress
 from igcam.data.sample import Dataset, Sample
 from igcam.methods.base import Model
@@ -31,7 +32,6 @@ from igcam.methods.features import views_of
 from igcam.methods.network import open_backbone
 from igcam.methods.options import FitOptions
 from igcam.models.bank import FeatureBank
-from igcam.models.devices import usual_device
 from igcam.runs.artefacts import RunArtefacts, open_model
 from igcam.runs.folder import RunFolder
 from igcam.runs.shards import Shard

@@ -68,3 +68,8 @@ def shared_cores(workers: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def usual_device() -> torch.device:
+    """Return where networks run: the first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

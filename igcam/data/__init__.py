@@ -3,8 +3,6 @@
 The paired transforms are imported from `igcam.data.transforms`: torchvision takes as long to load as torch.
 """
 
-# ruff: noqa: F401
-
 from igcam.data.check import check_folder
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.cues import read_cues, write_cues

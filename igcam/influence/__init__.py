@@ -4,15 +4,3 @@ from igcam.influence.head import HeadInfluence, HeadVector, spatial_influence
 from igcam.influence.removal import HeadChanges
 from igcam.influence.softmax import SoftmaxInfluence
 from igcam.influence.weights import WeightOptions, influence_weights, robust_scale, shuffled_weights
-
-__all__ = [
-    "HeadChanges",
-    "HeadInfluence",
-    "HeadVector",
-    "SoftmaxInfluence",
-    "WeightOptions",
-    "influence_weights",
-    "robust_scale",
-    "shuffled_weights",
-    "spatial_influence",
-]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,10 +69,9 @@ class ActivationMaps(EachImage):
 
 
 @dataclass(frozen=True)
-class CamModel(Model):
-    """A classifier that is applied at each location; the tag prior predicts the tags of photos without."""
+class MapModel(Model, ABC):
+    """What gives activation maps; the tag prior predicts the tags of photos without."""
 
-    classifier: Classifier
     background: BackgroundOptions
     reduction: Reduction
     prior: ImagePrior
@@ -81,16 +81,29 @@ class CamModel(Model):
         self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], tags: NDArray[np.floating] | None
     ) -> tuple[Array, Array]:
         """Return activation maps beside a background score, and features; see `igcam.methods.base.Model`."""
-        last = mean_over_views([levels[-1] for levels in views], flips)
         deep = mean_over_views([self.reduction(levels)[:, -self.reduction.depth :] for levels in views], flips)
-        present = self.prior.tagger(last.mean(dim=(2, 3))).cpu().numpy() > 0 if tags is None else tags
-        maps = [self._one(*item) for item in zip(last.cpu().numpy(), present, strict=True)]
-        return np.stack(maps), deep.cpu().numpy()
+        if tags is None:
+            pooled = mean_over_views([levels[-1] for levels in views], flips).mean(dim=(2, 3))
+            tags = (self.prior.tagger(pooled) > 0).cpu().numpy().astype(np.float32)
+        return self.maps(views, flips, tags), deep.cpu().numpy()
 
-    def _one(self, feature: Array, present: NDArray[np.generic]) -> Array:
-        activation = torch.from_numpy(self.classifier.activation_maps(feature))
-        kept = normalise(activation).numpy() * np.asarray(present, np.float32)[:, None, None]
-        return with_background(kept, self.background)
+    @abstractmethod
+    def maps(self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], present: NDArray[np.floating]) -> Array:
+        """Return the maps of the classes that are present, (N, C) of 0 and 1, beside a background score."""
+
+
+@dataclass(frozen=True)
+class CamModel(MapModel):
+    """A classifier that is applied at each location."""
+
+    classifier: Classifier
+
+    def maps(self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], present: NDArray[np.floating]) -> Array:
+        """Return the maps of the last level; see `MapModel`."""
+        last = mean_over_views([levels[-1] for levels in views], flips).cpu().numpy()
+        found = (normalise(torch.from_numpy(self.classifier.activation_maps(feature))).numpy() for feature in last)
+        kept = (maps * tags[:, None, None] for maps, tags in zip(found, np.asarray(present, np.float32), strict=True))
+        return np.stack([with_background(maps, self.background) for maps in kept])
 
 
 @register
@@ -116,8 +129,8 @@ class Cam(Method[CamOptions]):
 def open_cam_model(artefacts: Artefacts, background: BackgroundOptions, run: FitOptions) -> CamModel:
     """Load what a run has trained that has no segmentation head."""
     return CamModel(
-        artefacts.load("classify/head", Classifier.from_tensors),
         background,
         artefacts.load("features/reduction", Reduction.from_tensors),
         open_image_prior(artefacts, run.tag_prior_weight),
+        artefacts.load("classify/head", Classifier.from_tensors),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from igcam.core.options import options
 from igcam.losses import multilabel_loss
 from igcam.methods.background import BackgroundOptions, with_background
 from igcam.methods.base import AllImages, Artefacts, EachImage, Method, MethodOptions, Stage, Work
+from igcam.methods.cam import MapModel
 from igcam.methods.network import network_stages, open_backbone
 from igcam.methods.options import FitOptions
 from igcam.methods.registry import register
@@ -23,7 +24,6 @@ from igcam.methods.tag_prior import TagPrior, open_image_prior
 from igcam.methods.training.loop import Batch, Loss
 from igcam.methods.training.tail import StoredViews, TailOptions, train_tail
 from igcam.models.backbone import Backbone
-from igcam.models.image_prior import ImagePrior
 from igcam.models.pooling import get_pooling
 from igcam.models.reduction import Reduction
 from igcam.models.tail import TailNetwork
@@ -141,33 +141,14 @@ def tail_scores(
 
 
 @dataclass(frozen=True)
-class TailModel:
-    """A trained tail and head; photos without tags get those that the tagger finds."""
+class TailModel(MapModel):
+    """A trained tail and head."""
 
     tail: TailNetwork
-    background: BackgroundOptions
-    reduction: Reduction
-    prior: ImagePrior
 
-    def to(self, device: torch.device) -> TailModel:
-        """Return the same for features on a device."""
-        parts = {name: getattr(self, name).to(device) for name in ("tail", "reduction", "prior")}
-        return replace(self, **parts)
-
-    @torch.inference_mode()
-    def scores(
-        self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], tags: NDArray[np.floating] | None
-    ) -> tuple[Array, Array]:
-        """Return activation maps beside a background score, and features; see `igcam.methods.base.Model`."""
-        deep = [self.reduction(levels)[:, -self.reduction.depth :] for levels in views]
-        if tags is None:
-            pooled = mean_over_views([levels[-1] for levels in views], flips).mean(dim=(2, 3))
-            tags = (self.prior.tagger(pooled) > 0).cpu().numpy().astype(np.float32)
-        maps = tail_scores(self.tail, [levels[-2] for levels in views], flips, tags, self.background)
-        return maps, mean_over_views(deep, flips).cpu().numpy()
-
-    def network(self, backbone: torch.nn.Module) -> None:
-        """Return None: its scores are not logits."""
+    def maps(self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], present: NDArray[np.floating]) -> Array:
+        """Return the maps of the network; see `MapModel`."""
+        return tail_scores(self.tail, [levels[-2] for levels in views], flips, present, self.background)
 
 
 def tail_stages(trained: TrainTail, background: BackgroundOptions, run: FitOptions) -> Sequence[Stage]:
@@ -180,10 +161,10 @@ def open_tail_model(
 ) -> TailModel:
     """Load what a stage `trained` has left, with reduction and tag prior."""
     return TailModel(
-        load_tail(artefacts, f"{trained}/network", open_backbone(artefacts, run), classes),
         background,
         artefacts.load("features/reduction", Reduction.from_tensors),
         open_image_prior(artefacts, run.tag_prior_weight),
+        load_tail(artefacts, f"{trained}/network", open_backbone(artefacts, run), classes),
     )
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from igcam.core.files import weight_and_bias
 from igcam.models.linear_head import best_penalty, fit_linear_head, power_normalised, signed_sqrt
-from igcam.models.tensors import weight_and_bias
 
 PENALTIES = (0.01, 0.003, 0.001)
 """L2 penalties to choose from; features have a mean square norm of one hundred."""

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from igcam.core.files import floats
 from igcam.models.localiser import stack_levels
-from igcam.models.tensors import floats
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from igcam.core.files import floats
+from igcam.core.parallel import usual_device
 from igcam.core.progress import Progress, no_progress
-from igcam.models.devices import usual_device
-from igcam.models.tensors import floats
 from igcam.models.views import mean_over_views
 
 

@@ -5,20 +5,3 @@ from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_a
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf, dense_crf_from_unary
 from igcam.refine.propagation import by_rows, walk
 from igcam.refine.pyramid import Level, PyramidOptions, sharpen
-
-__all__ = [
-    "AffinityOptions",
-    "local_affinity",
-    "DenseAffinityOptions",
-    "dense_affinity",
-    "by_rows",
-    "walk",
-    "PyramidOptions",
-    "Level",
-    "sharpen",
-    "CRFParameters",
-    "CRF_PRESETS",
-    "dense_crf",
-    "dense_crf_from_unary",
-    "in_parallel",
-]

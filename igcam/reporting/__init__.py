@@ -3,13 +3,3 @@
 from igcam.reporting.audit_page import write_audit_page
 from igcam.reporting.overlay import heat_overlay, mask_overlay, overlay_sheet, probability_overlay, signed_overlay
 from igcam.reporting.page import write_report
-
-__all__ = [
-    "write_report",
-    "write_audit_page",
-    "overlay_sheet",
-    "heat_overlay",
-    "signed_overlay",
-    "probability_overlay",
-    "mask_overlay",
-]

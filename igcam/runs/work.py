@@ -25,7 +25,7 @@ from igcam.methods.network import open_backbone
 from igcam.methods.options import FitOptions
 from igcam.models.backbone import Backbone
 from igcam.models.bank import FeatureBank
-from igcam.models.devices import usual_device
+from igcam.core.parallel import usual_device
 from igcam.models.views import View
 from igcam.runs.artefacts import Loaded, RunArtefacts
 from igcam.runs.folder import RunFolder

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.core.errors import IgcamError
+from igcam.core.parallel import usual_device
 from igcam.methods.base import Model
 from igcam.methods.features import views_of
 from igcam.methods.network import open_backbone
 from igcam.models.backbone import Backbone
-from igcam.models.devices import usual_device
 from igcam.models.segmenter import Segmenter
 from igcam.models.views import View, filled_up, mean_over_views, pixels_of_views
 from igcam.refine.stack import resized

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from igcam.core.errors import IgcamError
-from igcam.models.devices import usual_device
+from igcam.core.parallel import usual_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
