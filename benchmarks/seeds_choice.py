@@ -1,6 +1,6 @@
 """Options of cam-tail and HFPL by their seeds on thirds of voc-animals train, with known tags; val is not looked at.
 
-A third has as many updates in 30 epochs as all of train has in 10. Minutes on a GPU, half an hour a setting on two cores.
+A third has as many updates in 30 epochs as all of train in 10. Minutes on a GPU, half an hour a setting on two cores.
 Results: benchmarks/results/seeds_choice.json.
 """
 
@@ -62,6 +62,7 @@ def run(given: argparse.Namespace) -> None:
     start, animals = time.perf_counter(), Animals(given)
     backbone = build_backbone(animals.options(0).backbone).to(usual_device())
     bank = FeatureBank(given.bank, backbone, views_of(384, True))
+    bank.fill([sample.image for sample in animals.train])
     values: Values = {}
     for name in given.settings.split(","):
         for fold in range(1 if given.quick else FOLDS):
