@@ -90,7 +90,9 @@ def predict_all(
     parts, device, count = [], usual_device(), features.shape[1]
     head = copy.deepcopy(head).to(device)
     for start in range(0, count, batch_size):
-        batch = [torch.from_numpy(view[start : start + batch_size]).to(device).float() for view in features[:2]]
+        batch = [
+            torch.from_numpy(view[start : start + batch_size].astype(np.float32)).to(device) for view in features[:2]
+        ]
         parts.append(predict_probability(head, *batch).cpu().numpy())
         progress("predict", min(start + batch_size, count), count)
     return np.concatenate(parts)

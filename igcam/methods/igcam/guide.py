@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, Rule, between, options
+from igcam.core.options import Fraction, between, options
 from igcam.core.parallel import in_parallel
 from igcam.methods.igcam.foreground import ForegroundOptions, learn_foreground
 from igcam.methods.igcam.noisy_tags import weighted_by_posterior
@@ -25,9 +25,6 @@ from igcam.supervision.constraints import replace_by_mask
 from igcam.supervision.pseudo_labels import from_activation
 
 Array = NDArray[np.float32]
-_IS_KIND = Rule(
-    lambda name: name in proposal_kinds(), "a kind of proposals: see igcam.proposals.segments.proposal_kinds"
-)
 
 
 @options
@@ -40,7 +37,7 @@ class ObjectnessOptions:
     """Affinity along which activations propagate to separate the classes of an image."""
     foreground: ForegroundOptions = field(default_factory=ForegroundOptions)
     """The foreground model of all images, by which segments are scored again."""
-    proposals: tuple[Annotated[str, _IS_KIND], ...] = ()
+    proposals: tuple[str, ...] = ()
     """Further kinds of proposals that compete with the feature clusters; names of `proposal_kinds()`."""
     foreground_level: Fraction = 0.4
     """Mean of activation and object score at which foreground and background are equally probable."""
@@ -48,6 +45,11 @@ class ObjectnessOptions:
     """Threads."""
     shuffled: bool = False
     """Control: every image takes its proposals from another image."""
+
+    def __post_init__(self) -> None:
+        kinds = proposal_kinds()
+        if unknown := [name for name in self.proposals if name not in kinds]:
+            raise ValueError(f"proposals must be some of {', '.join(kinds)}, got {', '.join(unknown)}")
 
 
 @dataclass(frozen=True)

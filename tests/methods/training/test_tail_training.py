@@ -55,12 +55,14 @@ def test_colours_lie_where_the_maps_of_their_view_do(examples: StoredViews) -> N
 def test_it_fits_the_tags_and_the_same_seed_gives_the_same(examples: StoredViews) -> None:
     torch.manual_seed(4)
     before = torch.random.get_rng_state()
-    network, curve = result(examples, hfpl_losses(HfplLosses(), "average"))
+    # The similarity loss of features as untrained as these rises at first: at its default it would hide the tags.
+    losses = HfplLosses(similarity=1)
+    network, curve = result(examples, hfpl_losses(losses, "average"))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not network.training
     assert curve[-1]["loss"] < 0.97 * curve[0]["loss"]
     torch.manual_seed(5)
-    again, same = result(examples, hfpl_losses(HfplLosses(), "average"))
+    again, same = result(examples, hfpl_losses(losses, "average"))
     assert curve == same
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
