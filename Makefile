@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
-# Waiting threads sleep: spinning ones slow down whatever else runs, most of all another process of torch.
-export OMP_WAIT_POLICY ?= PASSIVE
+# Waiting threads sleep soon: spinning ones slow down whatever else runs, most of all another process of torch.
+export GOMP_SPINCOUNT ?= 3000
 LEAST_COVERAGE := 85
 
 .PHONY: install demo test lint docs constraints clean

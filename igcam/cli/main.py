@@ -24,7 +24,8 @@ from igcam.core.errors import IgcamError
 from igcam.core.memory import keep_memory
 
 # Before torch is imported: spinning threads slow down whatever else runs.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 app = typer.Typer(
     help="From image tags to pixel masks.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
