@@ -48,6 +48,15 @@ def with_background(activation: NDArray[np.floating], options: BackgroundOptions
     return np.concatenate([background[None], np.asarray(activation, np.float32)])
 
 
+def tagged_with_background(maps: Array, present: NDArray[np.generic], options: BackgroundOptions) -> Array:
+    """Put background scores before maps, (N, C, h, w); classes that are 0 in `present`, (N, C), become zero.
+
+    Returns float32 (N, C + 1, h, w).
+    """
+    kept = maps * np.asarray(present, np.float32)[:, :, None, None]
+    return np.stack([with_background(one, options) for one in kept])
+
+
 def _otsu(strongest: Array) -> float:
     levels = np.clip(strongest * 255, 0, 255).astype(np.uint8)
     threshold, _ = cv2.threshold(levels.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)

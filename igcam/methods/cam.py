@@ -14,7 +14,7 @@ from torch import Tensor
 
 from igcam.cams import normalise
 from igcam.core.options import options
-from igcam.methods.background import BackgroundOptions, with_background
+from igcam.methods.background import BackgroundOptions, tagged_with_background, with_background
 from igcam.methods.base import Artefacts, EachImage, Method, MethodOptions, Model, Stage, Work
 from igcam.methods.classify import Classifier, Classify, ClassifyOptions, tagged_activation
 from igcam.methods.network import network_stages
@@ -101,9 +101,8 @@ class CamModel(MapModel):
     def maps(self, views: Sequence[Sequence[Tensor]], flips: Sequence[bool], present: NDArray[np.floating]) -> Array:
         """Return the maps of the last level; see `MapModel`."""
         last = mean_over_views([levels[-1] for levels in views], flips).cpu().numpy()
-        found = (normalise(torch.from_numpy(self.classifier.activation_maps(feature))).numpy() for feature in last)
-        kept = (maps * tags[:, None, None] for maps, tags in zip(found, np.asarray(present, np.float32), strict=True))
-        return np.stack([with_background(maps, self.background) for maps in kept])
+        raw = np.stack([self.classifier.activation_maps(feature) for feature in last])
+        return tagged_with_background(normalise(torch.from_numpy(raw)).numpy(), present, self.background)
 
 
 @register

@@ -14,7 +14,7 @@ from torch import Tensor
 from igcam.cams import normalise
 from igcam.core.options import options
 from igcam.losses import multilabel_loss
-from igcam.methods.background import BackgroundOptions, with_background
+from igcam.methods.background import BackgroundOptions, tagged_with_background
 from igcam.methods.base import AllImages, Artefacts, EachImage, Method, MethodOptions, Stage, Work
 from igcam.methods.cam import MapModel
 from igcam.methods.network import network_stages, open_backbone
@@ -136,8 +136,7 @@ def tail_scores(
         background: Rule.
     """
     maps = normalise(mean_over_views([network(view) for view in views], flips)).cpu().numpy()
-    kept = maps * np.asarray(present, np.float32)[:, :, None, None]
-    return np.stack([with_background(one, background) for one in kept])
+    return tagged_with_background(maps, present, background)
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None
     run, options = work.run, work.options
     scored = [stage for stage in options.stages if stage.scores]
     maps = {stage.name: work.load_array(f"{stage.name}/{stage.scores}") for stage in scored}
-    refinements = options.refinements
+    refinements, names = options.refinements, options.mask_stages
     if all(run.is_done(stage) for stage in ("masks", *(stage.name for stage in refinements))):
         return
     reduced = work.load_array("features/reduced")
     cues = annotated_images(dataset)
-    spent = dict.fromkeys(options.mask_stages, 0.0)
+    spent = dict.fromkeys(names, 0.0)
     begun = time.perf_counter()
 
     def one(index: int) -> None:
@@ -55,7 +55,7 @@ def write_stage_masks(work: RunWork, dataset: Dataset, workers: int = 2) -> None
                 spent[shown] += (time.perf_counter() - start) / workers
                 write_mask(run.file("stages", shown, "masks", f"{name}.png"), mask)
                 start = time.perf_counter()
-        final = run.file("stages", options.mask_stages[-1], "masks", f"{name}.png")
+        final = run.file("stages", names[-1], "masks", f"{name}.png")
         write_bytes(run.file("masks", f"{name}.png"), final.read_bytes())
 
     with ThreadPoolExecutor(max(1, workers)) as threads:

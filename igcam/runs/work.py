@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.core.files import open_memory_map
-from igcam.core.parallel import in_parallel
+from igcam.core.parallel import in_parallel, usual_device
 from igcam.core.progress import Progress
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
@@ -25,7 +25,6 @@ from igcam.methods.network import open_backbone
 from igcam.methods.options import FitOptions
 from igcam.models.backbone import Backbone
 from igcam.models.bank import FeatureBank
-from igcam.core.parallel import usual_device
 from igcam.models.views import View
 from igcam.runs.artefacts import Loaded, RunArtefacts
 from igcam.runs.folder import RunFolder

@@ -47,7 +47,7 @@ class ObjectnessOptions:
     """Control: every image takes its proposals from another image."""
 
     def __post_init__(self) -> None:
-        kinds = proposal_kinds()
+        kinds = proposal_kinds() if self.proposals else {}
         if unknown := [name for name in self.proposals if name not in kinds]:
             raise ValueError(f"proposals must be some of {', '.join(kinds)}, got {', '.join(unknown)}")
 
