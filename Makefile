@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 # Waiting threads sleep soon: spinning ones slow down whatever else runs, most of all another process of torch.
+ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 3000
+endif
 LEAST_COVERAGE := 85
 
 .PHONY: install demo test lint docs constraints clean

@@ -51,7 +51,7 @@ def run(given: argparse.Namespace) -> None:
             Row.from_values(name, numbers, "%", NOTES.get(name.split("/")[1], "")) for name, numbers in values.items()
         ]
         seconds = time.perf_counter() - start
-        ledger = animals.ledger("val", seconds, crf=None, stages=(), threshold_rule="background learnt as a class")
+        ledger = animals.ledger("val", seconds, crf=None, stages=(), threshold_rule="background trained as a class")
         if not given.quick:
             write_results(RESULTS, ledger, rows)
         print_rows(rows)

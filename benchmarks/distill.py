@@ -12,12 +12,13 @@ from pathlib import Path
 
 from animals import Animals, Values, arguments, call, print_rows, progress, scored
 from guidance import MODES, adder, fitted
+from tables import with_kept_rows
 
 from igcam.commands.distill import distill
 from igcam.commands.predict import PredictOptions, predict
 from igcam.core.files import read_json
 from igcam.methods.distill import DistillOptions
-from igcam.metrics.results import Row, with_kept_rows, write_results
+from igcam.metrics.results import Row, write_results
 
 RESULTS = Path(__file__).parent / "results" / "distill.json"
 NOTES = {

@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE.parent / "tests" / "suites"))
 import kills  # noqa: E402
 import malformed  # noqa: E402
 import tiny_runs  # noqa: E402
+from tables import with_kept_rows  # noqa: E402
 
 from igcam.commands.fit import fit  # noqa: E402
 from igcam.core.errors import IgcamError  # noqa: E402
@@ -36,7 +37,7 @@ from igcam.data.masks import MaskFile, class_lookup, read_mask_file  # noqa: E40
 from igcam.data.synthetic.scenes import write_scenes  # noqa: E402
 from igcam.methods.classify import Classifier  # noqa: E402
 from igcam.metrics.ledger import Ledger  # noqa: E402
-from igcam.metrics.results import Row, read_results, with_kept_rows, write_results  # noqa: E402
+from igcam.metrics.results import Row, read_results, write_results  # noqa: E402
 from igcam.models.backbone import BackboneOptions, build_backbone  # noqa: E402
 from igcam.models.reduction import Reduction  # noqa: E402
 from igcam.models.segmentation_head import SegmentationHead  # noqa: E402

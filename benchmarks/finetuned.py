@@ -116,7 +116,7 @@ def write(animals: Animals, values: Values, device: str, seconds: float) -> None
     ledger = animals.ledger(
         "val",
         seconds,
-        threshold_rule="background learnt as a class",
+        threshold_rule="background trained as a class",
         method=f"{FINETUNED.segmenter.decoder}, fine-tuned as a whole on the masks of igcam, on {device}; see the ids",
         resolution=f"{FINETUNED.size} x {FINETUNED.size}",
         regime="finetune",

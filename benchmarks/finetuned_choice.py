@@ -80,7 +80,7 @@ def run(given: argparse.Namespace) -> None:
             tags_at_inference=False,
             regime="finetune",
             resolution=f"{FINETUNED.size} x {FINETUNED.size}",
-            threshold_rule="background learnt as a class",
+            threshold_rule="background trained as a class",
         )
         # Candidates may have been computed on other machines.
         count = len(held_out_of(animals.train, False))

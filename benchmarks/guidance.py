@@ -25,12 +25,13 @@ from animals import (
     with_cues,
     without_masks,
 )
+from tables import with_kept_rows
 
 from igcam.data.formats.voc import read_voc
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.simulate import simulate_cues
 from igcam.methods.options import FitOptions
-from igcam.metrics.results import Row, with_kept_rows, write_results
+from igcam.metrics.results import Row, write_results
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
 
@@ -92,7 +93,7 @@ def write(animals: Animals, values: Values, seconds: float) -> None:
         seed=None,
         method="igcam and cam, see the ids: MODE/split/tags or no tags at inference",
         wall_seconds=round(seconds, 1),
-        threshold_rule="cam: constant 0.15; others: background learnt as a class",
+        threshold_rule="cam: constant 0.15; others: background trained as a class",
         cues={kind: round(share * len(animals.train)) for kind, share in MODES.values() if kind},
         annotation_seconds=0,
     )

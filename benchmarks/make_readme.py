@@ -98,8 +98,6 @@ def numbers_block(results: Mapping[str, Results]) -> str:
         parts += _animals(results["guidance"])
     if "guidance_gpu" in results:
         parts += _finetuned(results["guidance_gpu"])
-    if "distill" in results:
-        parts += _distilled(results["distill"])
     if "demo" in results:
         parts += _scenes(results["demo"])
     if "throughput" in results:
@@ -144,28 +142,6 @@ def _guided(content: Results, prefix: str) -> tuple[str, str]:
     cells = [(ANIMALS[name], *(_cell(rows.get(f"{name}/{column}")) for column in columns)) for name in modes]
     shown = [rows[key] for name in modes for column in columns if (key := f"{name}/{column}") in rows]
     return _table(head, cells), _repetitions(shown)
-
-
-def _distilled(content: Results) -> list[str]:
-    rows = {row["id"]: row for row in content["rows"]}
-    modes = [mode for mode in ANIMALS if f"{mode}/segmenter/val/notags/miou" in rows]
-    columns = [f"{model}/val/notags/{metric}" for model in ("head", "segmenter") for metric in ("miou", "boundary-iou")]
-    cells = [
-        (
-            ANIMALS[mode],
-            *(_cell(rows.get(f"{mode}/{column}")) for column in columns),
-            f"{_cell(rows.get(f'{mode}/minutes'))} min",
-        )
-        for mode in modes
-    ]
-    shown = [rows[key] for mode in modes for column in columns if (key := f"{mode}/{column}") in rows]
-    head = ("the run has learnt from", "head: mIoU", "Boundary IoU", "segmenter: mIoU", "Boundary IoU", "training")
-    return [
-        "**Distilled** (`igcam distill`: a DeepLabV3+ on the frozen network learns the masks of the run), the same val "
-        f"photos without tags. {_repetitions(shown)} Heads and segmenters of this table are of the version before "
-        "photos without tags were told by a tagger, so that the heads are not those of the table above.",
-        _table(head, cells),
-    ]
 
 
 def _speed(results: Mapping[str, Results]) -> list[str]:

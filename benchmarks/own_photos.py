@@ -55,7 +55,7 @@ def main() -> None:
         "igcam label photos --tags tags.csv --run run --out masks",
         "igcam distill --run run",
         "igcam predict other --run run --out predicted --model segmenter",
-        f"igcam export predicted --images other --classes {classes} --format coco --minimum 400 --out coco",
+        f"igcam export predicted --images other --classes {classes} --format coco --min-area 400 --out coco",
         f"igcam evaluate predicted --truth truth --classes {classes}",
     ):
         show(command, command.split(), arguments.out, hidden=str(weights))

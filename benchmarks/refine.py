@@ -27,6 +27,7 @@ from refine_crf import Photo, brute, cores, large, peer, sizes
 from refine_errors import KINDS, best_coarse_map, told, wrong_pixels
 from refine_rivals import RIVALS, enlarge
 from refine_search import agreement
+from tables import with_kept_rows
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_array
@@ -34,7 +35,7 @@ from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.metrics.boundary import boundary_counts, boundary_iou, contour_counts, contour_scores
 from igcam.metrics.confusion import Confusion, confusion, scores
-from igcam.metrics.results import Row, with_kept_rows, write_results
+from igcam.metrics.results import Row, write_results
 from igcam.refine import PyramidOptions, in_parallel, sharpen
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder

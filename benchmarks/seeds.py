@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from animals import Animals, Values, add_first_seed, arguments, call, earlier, print_rows, progress, scored, seeds_of
 from guidance import adder
+from tables import with_kept_rows
 from voc_animals import constant_background
 
 from igcam.commands.fit import fit
 from igcam.core.options import with_setting
 from igcam.data.sample import Dataset
-from igcam.metrics.results import Row, with_kept_rows, write_results
+from igcam.metrics.results import Row, write_results
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tables import with_kept_rows
 from throughput_memory import memory_rows
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ from igcam.data.sample import Dataset
 from igcam.methods.features import views_of
 from igcam.methods.network import open_backbone
 from igcam.metrics.ledger import Ledger
-from igcam.metrics.results import Row, with_kept_rows, write_results
+from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.bank import FeatureBank
 from igcam.models.localiser import Localiser

@@ -60,7 +60,7 @@ def run(given: argparse.Namespace) -> None:
         seed=None,
         method="igcam and others, see the ids",
         wall_seconds=round(seconds, 1),
-        threshold_rule="cam: constant 0.15; igcam, full: background learnt as a class",
+        threshold_rule="cam: constant 0.15; igcam, full: background trained as a class",
         cues={"mask": round(MASK_SHARE * len(train))},
     )
     if not given.quick:

@@ -22,7 +22,9 @@ def export(
     cues: Cues = None,
     shape: Annotated[str, typer.Option(help="polygon or mask, for coco and label-studio.")] = "polygon",
     simplify: Annotated[float, typer.Option(help="Pixels that polygons may be off; 0 is exact.")] = 0.0,
-    minimum: Annotated[int, typer.Option(min=0, help="Pixels of the smallest object; smaller ones are left out.")] = 0,
+    min_area: Annotated[
+        int, typer.Option("--min-area", "--minimum", min=0, help="Pixels of the smallest object that is kept.")
+    ] = 0,
     link: Annotated[bool, typer.Option("--link", help="Hard links in place of copies of photos.")] = False,
 ) -> None:
     """Write masks and photos in the format of another tool; boxes and masks of --cues say what is one object."""
@@ -31,7 +33,7 @@ def export(
     from igcam.data.export_item import ExportOptions
 
     console = Console()
-    options = ExportOptions(shape=shape, tolerance=simplify, min_area=minimum, link=link)  # type: ignore[arg-type]
+    options = ExportOptions(shape=shape, tolerance=simplify, min_area=min_area, link=link)  # type: ignore[arg-type]
     folder, dataset = open_masks(masks, images, run, class_names(classes), cues)
     with progress_bars(console) as progress:
         exported = run_export(folder, dataset, out, format, options, progress=progress)

@@ -23,10 +23,7 @@ from igcam.data.objects import MaskObject
 
 Record = dict[str, Any]
 """Facts about one image for the files about all images; fits into JSON."""
-
-
-def _is_name(text: str) -> bool:
-    return text.replace("-", "").replace("_", "").isalnum()
+_NAME = Rule(lambda text: text.replace("-", "").replace("_", "").isalnum(), "of letters, digits, - and _")
 
 
 @options
@@ -41,7 +38,7 @@ class ExportOptions:
     """Pixels of the smallest object; smaller ones are left out. Semantic masks keep them."""
     link: bool = False
     """Whether photos that need no conversion become hard links instead of copies."""
-    split: Annotated[str, Rule(_is_name, "of letters, digits, - and _")] = "train"
+    split: Annotated[str, _NAME] = "train"
     """Name of the image list of a VOC export: letters, digits, - and _."""
     address: str = "/data/local-files/?d=images/"
     """URL prefix of the photos in Label Studio; the path below OUT/images follows."""

@@ -115,6 +115,8 @@ class Stage(ABC):
     """How these scores separate background from classes, for the ledger."""
     uses_cues: bool = False
     """Whether masks after this stage use cues besides tags, for the ledger."""
+    regime: str = ""
+    """How much of the network it trains, `tail` or `finetune`, for the ledger; empty for nothing of it."""
 
 
 class AllImages(Stage):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,7 @@ class TrainTail(AllImages):
     reads = ("features/pooled",)
     leaves = ("network",)
     data = ("photos", "tags")
+    regime = "tail"
 
     def __init__(self, name: str, tail: TailOptions, losses: Sequence[Loss], options: object = None) -> None:
         """Name the stage and what it minimises.
@@ -150,23 +152,6 @@ class TailModel(MapModel):
         return tail_scores(self.tail, [levels[-2] for levels in views], flips, present, self.background)
 
 
-def tail_stages(trained: TrainTail, background: BackgroundOptions, run: FitOptions) -> Sequence[Stage]:
-    """Return the stages of a method that trains a tail: features, training, maps and tag prior."""
-    return (*network_stages(run), trained, TailMaps(trained.name, background), TagPrior())
-
-
-def open_tail_model(
-    artefacts: Artefacts, trained: str, background: BackgroundOptions, run: FitOptions, classes: int
-) -> TailModel:
-    """Load what a stage `trained` has left, with reduction and tag prior."""
-    return TailModel(
-        background,
-        artefacts.load("features/reduction", Reduction.from_tensors),
-        open_image_prior(artefacts, run.tag_prior_weight),
-        load_tail(artefacts, f"{trained}/network", open_backbone(artefacts, run), classes),
-    )
-
-
 def tag_loss(pooling: str) -> Loss:
     """Return the multi-label loss of pooled logit maps."""
     pool = get_pooling(pooling)
@@ -177,21 +162,39 @@ def tag_loss(pooling: str) -> Loss:
     return loss
 
 
+class TailMethod(Method[Any]):
+    """A method that trains the last stage of the network; its options have `tail` and `background`."""
+
+    needs = "a ResNet"
+
+    @abstractmethod
+    def training(self, chosen: Any) -> TrainTail:
+        """Return the stage that trains, named after the method."""
+
+    def stages(self, chosen: Any, run: FitOptions) -> Sequence[Stage]:
+        """Return features, training, maps and tag prior."""
+        return (*network_stages(run), self.training(chosen), TailMaps(self.name, chosen.background), TagPrior())
+
+    def model(self, artefacts: Artefacts, chosen: Any, run: FitOptions, classes: int) -> TailModel:
+        """Load network, reduction and tag prior."""
+        return TailModel(
+            chosen.background,
+            artefacts.load("features/reduction", Reduction.from_tensors),
+            open_image_prior(artefacts, run.tag_prior_weight),
+            load_tail(artefacts, f"{self.name}/network", open_backbone(artefacts, run), classes),
+        )
+
+
 @register
-class CamTail(Method[CamTailOptions]):
+class CamTail(TailMethod):
     """Plain class activation maps, the last stage trained."""
 
     name = "cam-tail"
     paper = "Zhou et al., Learning deep features for discriminative localization, CVPR 2016"
     about = "activation maps of a network whose last stage is trained on the tags"
-    needs = "a ResNet"
     maps = "cam-tail-maps/maps"
     options = CamTailOptions
 
-    def stages(self, chosen: CamTailOptions, run: FitOptions) -> Sequence[Stage]:
-        """Return features, training, maps and tag prior."""
-        return tail_stages(TrainTail(self.name, chosen.tail, [tag_loss(chosen.tail.pooling)]), chosen.background, run)
-
-    def model(self, artefacts: Artefacts, chosen: CamTailOptions, run: FitOptions, classes: int) -> TailModel:
-        """Load network, reduction and tag prior."""
-        return open_tail_model(artefacts, self.name, chosen.background, run, classes)
+    def training(self, chosen: CamTailOptions) -> TrainTail:
+        """Minimise the loss of the tags."""
+        return TrainTail(self.name, chosen.tail, [tag_loss(chosen.tail.pooling)])

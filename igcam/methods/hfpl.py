@@ -11,7 +11,6 @@ it serves SEAM alone. The feature similarity loss leaves out pairs beyond two si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import field
 from typing import Annotated
 
@@ -22,9 +21,8 @@ from igcam.cams import normalise
 from igcam.core.options import Count, Fraction, NonNegative, between, options
 from igcam.losses import feature_similarity_loss, importance_sampling_loss
 from igcam.methods.background import BackgroundOptions
-from igcam.methods.base import Artefacts, Method, MethodOptions, Stage
-from igcam.methods.cam_tail import TailModel, TrainTail, open_tail_model, tag_loss, tail_stages
-from igcam.methods.options import FitOptions
+from igcam.methods.base import MethodOptions
+from igcam.methods.cam_tail import TailMethod, TrainTail, tag_loss
 from igcam.methods.registry import register
 from igcam.methods.training.loop import Batch, Loss
 from igcam.methods.training.tail import TailOptions
@@ -80,21 +78,15 @@ def hfpl_losses(options: HfplLosses, pooling: str) -> list[Loss]:
 
 
 @register
-class Hfpl(Method[HfplOptions]):
+class Hfpl(TailMethod):
     """High-fidelity pseudo-labels."""
 
     name = "hfpl"
     paper = "Jonnarth et al., High-fidelity pseudo-labels for boosting weakly-supervised segmentation, WACV 2024"
     about = "activation maps trained to cover objects and to follow edges of colour"
-    needs = "a ResNet"
     maps = "hfpl-maps/maps"
     options = HfplOptions
 
-    def stages(self, chosen: HfplOptions, run: FitOptions) -> Sequence[Stage]:
-        """Return features, training, maps and tag prior."""
-        losses = hfpl_losses(chosen.losses, chosen.tail.pooling)
-        return tail_stages(TrainTail(self.name, chosen.tail, losses, chosen.losses), chosen.background, run)
-
-    def model(self, artefacts: Artefacts, chosen: HfplOptions, run: FitOptions, classes: int) -> TailModel:
-        """Load network, reduction and tag prior."""
-        return open_tail_model(artefacts, self.name, chosen.background, run, classes)
+    def training(self, chosen: HfplOptions) -> TrainTail:
+        """Minimise both losses."""
+        return TrainTail(self.name, chosen.tail, hfpl_losses(chosen.losses, chosen.tail.pooling), chosen.losses)

@@ -39,6 +39,7 @@ class Finetune(AllImages):
     about = "trains the backbone on the tags"
     leaves = ("backbone",)
     data = ("photos", "tags")
+    regime = "finetune"
 
     def __init__(self, run: FitOptions) -> None:
         self.options = _network(run) | {"finetune": run.finetune}

@@ -99,13 +99,6 @@ def write_results(path: str | Path, ledger: Ledger, rows: Sequence[Row]) -> None
     write_json(path, {"ledger": ledger.to_dict(), "rows": [asdict(row) for row in rows]})
 
 
-def with_kept_rows(path: str | Path, rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of a results file that have other ids, if there is a file, and these after them."""
-    new = {row.id for row in rows}
-    kept = read_results(path)[1] if Path(path).exists() else []
-    return [row for row in kept if row.id not in new] + [*rows]
-
-
 def read_results(path: str | Path) -> tuple[Ledger, list[Row]]:
     """Read what `write_results` wrote; IgcamError if the file is missing or not of this format."""
     content = read_json(path)

@@ -59,6 +59,10 @@ class FeatureBank:
         self._digests: dict[tuple[Path, int, int], str] = {}
         self._verified: set[Path] = set()
 
+    def random_view(self, *seed: int) -> View:
+        """Return the view that these numbers draw."""
+        return self.views[np.random.default_rng(seed).integers(len(self.views))]
+
     def missing(self, paths: Sequence[str | Path]) -> list[Task]:
         """List the images and views without a complete file, in order; images of equal content count once.
 

@@ -94,17 +94,17 @@ class ImagePrior(nn.Module):
 
     Args:
         tagger: Classifies the mean over all locations, see `add_prior`.
-        share: Its weight.
+        weight: Its weight.
         objects: Classifies, for each location, the mean over similar locations of objects, so that the locations of an
             object decide together; None leaves it out.
         object_prior_weight: Its weight.
     """
 
     def __init__(
-        self, tagger: Tagger, share: float, objects: Tagger | None = None, object_prior_weight: float = 0.0
+        self, tagger: Tagger, weight: float, objects: Tagger | None = None, object_prior_weight: float = 0.0
     ) -> None:
         super().__init__()
-        self.tagger, self.share = tagger, share
+        self.tagger, self.weight = tagger, weight
         self.objects, self.object_prior_weight = objects, object_prior_weight
 
     def forward(self, logits: Tensor, features: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class ImagePrior(nn.Module):
             logits: Raw, float (N, C + 1, h, w), background first, on any grid that covers the photo.
             features: Last level of the backbone, float (N, D, h', w').
         """
-        joined = add_prior(logits, self.tagger(features.mean(dim=(2, 3))), self.share)
+        joined = add_prior(logits, self.tagger(features.mean(dim=(2, 3))), self.weight)
         if self.objects is None:
             return joined
         object_ = _at(1 - torch.softmax(logits, dim=1)[:, :1], features.shape[2:])

@@ -55,7 +55,7 @@ def run_ledger(
         flip=options.flip,
         backbone=backbone.name,
         weights=weights,
-        regime=options.regime,
+        regime=" + ".join(dict.fromkeys(stage.regime for stage in options.stages if stage.regime)) or "frozen",
         resolution=f"{options.size} x {options.size}",
         seed=options.seed,
         stages=shown,

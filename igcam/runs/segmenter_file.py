@@ -17,6 +17,7 @@ from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.image_prior import ImagePrior, Tagger
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions
 from igcam.models.weights import has_v1_strides, use_v1_strides
+from igcam.runs.old_options import modernise
 
 WEIGHTS = "segmenter.safetensors"
 DESCRIPTION = "segmenter.json"
@@ -54,7 +55,7 @@ def facts_of(
         replace(backbone, weights=None, pretrained=False, levels=kept.levels),
         has_v1_strides(kept.network),
         segmenter.options,
-        0.0 if segmenter.prior is None else segmenter.prior.share,
+        0.0 if segmenter.prior is None else segmenter.prior.weight,
         0.0 if segmenter.prior is None else segmenter.prior.object_prior_weight,
         size,
         flip,
@@ -74,6 +75,7 @@ def read_segmenter(folder: str | Path) -> tuple[Segmenter, SegmenterFacts]:
     plain = read_json(description)
     if not isinstance(plain, dict):
         raise IgcamError(f"{description}: must be a JSON object")
+    plain = modernise(plain)
     missing = [name for name in SegmenterFacts.__dataclass_fields__ if name not in plain]
     if missing:
         raise IgcamError(f"{description}: is not of a segmenter: no {', '.join(missing)}")

@@ -42,3 +42,12 @@ def test_seeds_are_added_to_those_of_the_results(tmp_path: Path, monkeypatch: py
         earlier(results, 1, ["tags/", "boxes/", "masks5/"])
     with pytest.raises(IgcamError, match="old/miou: has 0"):
         earlier(results, 2, ["old/"])
+
+
+def test_rows_of_other_ids_are_kept_before_the_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    with_kept_rows = importlib.import_module("tables").with_kept_rows
+    results, new = tmp_path / "x.json", [Row("b", 5, "%"), Row("c", 6, "%")]
+    assert with_kept_rows(results, new) == new
+    write_results(results, Ledger("a", "b", 1, True), [Row("a", 1, "s"), Row("b", 2, "%")])
+    assert with_kept_rows(results, new) == [Row("a", 1, "s"), *new]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 from command import Command
 
@@ -223,6 +225,16 @@ def test_cues_take_part(igcam: Command, scenes: Path, trained: Path, tmp_path: P
     status, output = igcam(*words, "--cues", tmp_path / "cues.jsonl", *quick(trained, run))
     assert status == 0, output
     assert read_results(run / "stages" / "guide" / "metrics.json")[0].cues == {"mask": 4}
+
+
+def test_the_schema_of_the_options_fits_those_of_a_run(igcam: Command, tiny_run: RunFolder) -> None:
+    status, output = igcam("methods", "--schema")
+    assert status == 0
+    check = jsonschema.Draft202012Validator(json.loads(output)).is_valid
+    options = read_json(tiny_run.file("run.json"))["options"]
+    assert check(options)
+    assert not check(options | {"sizes": 64})
+    assert not check(options | {"method": "no-method"})
 
 
 def test_help_names_the_commands(igcam: Command) -> None:

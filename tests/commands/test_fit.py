@@ -99,7 +99,7 @@ def test_stages_can_be_switched_off(
         assert final == last
     rule = read_results(run.file("stages", options.mask_stages[-1], "metrics.json"))[0].threshold_rule
     learnt = "guide" in options.mask_stages or "reweight" in options.mask_stages
-    assert rule == ("background learnt as a class" if learnt else "constant 0.15")
+    assert rule == ("background trained as a class" if learnt else "constant 0.15")
 
 
 def test_whole_masks_guide_and_are_paid_for(few: Dataset, trained: Path, bank: Path, tmp_path: Path) -> None:

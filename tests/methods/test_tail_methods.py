@@ -63,6 +63,7 @@ class TailSuite:
 
 
 class TestCamTail(MethodSuite, TailSuite):
+    regime = "tail"
     method = "cam-tail"
     stages = ("cam-tail-maps",)
     changes: ClassVar[dict[str, Any]] = {}
@@ -73,6 +74,7 @@ class TestCamTail(MethodSuite, TailSuite):
 
 
 class TestHfpl(MethodSuite, TailSuite):
+    regime = "tail"
     method = "hfpl"
     stages = ("hfpl-maps",)
 

@@ -9,7 +9,7 @@ import pytest
 from igcam.core.errors import IgcamError
 from igcam.metrics.confusion import confusion, scores
 from igcam.metrics.ledger import Ledger
-from igcam.metrics.results import Row, interval, read_results, score_rows, with_kept_rows, write_results
+from igcam.metrics.results import Row, interval, read_results, score_rows, write_results
 
 LEDGER = Ledger(method="cam", split="val", split_size=2, tags_at_inference=False)
 
@@ -44,13 +44,6 @@ def test_written_results_are_read_back(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     assert list(content) == ["ledger", "rows"]
     assert list(content["rows"][0]) == ["id", "value", "unit", "low", "high", "n", "note", "values"]
-
-
-def test_rows_of_other_ids_are_kept_before_the_new_ones(tmp_path: Path) -> None:
-    new = [Row("b", 5, "%"), Row("c", 6, "%")]
-    assert with_kept_rows(tmp_path / "x.json", new) == new
-    write_results(tmp_path / "x.json", LEDGER, [Row("a", 1, "s"), Row("b", 2, "%")])
-    assert with_kept_rows(tmp_path / "x.json", new) == [Row("a", 1, "s"), *new]
 
 
 def test_rows_know_the_value_of_every_seed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from igcam.commands.label import label
 from igcam.commands.predict import predict
 from igcam.data.formats.folder import read_photos
+from igcam.data.images import read_image_file
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset
 from igcam.runs.folder import RunFolder
@@ -57,3 +58,16 @@ def test_it_labels(old: Path, tags: bool, expected: str) -> None:
 def test_it_predicts(old: Path, run: str, expected: str) -> None:
     predict(photos(old, False), old / run, old / "masks")
     assert_same(old / "masks", old / "expected" / expected)
+
+
+def test_its_segmenter_predicts(old: Path) -> None:
+    shutil.copytree(old / "segmenter", old / "run" / "segmenter")
+    predicted = predict(photos(old, False), old / "run", old / "masks", confidence=old / "confidence")
+    assert predicted.model == "segmenter"
+    assert_same(old / "masks", old / "expected" / "segmenter-predicted")
+    ours, theirs = (
+        read_image_file(folder / "scene-00000.png", np.asarray).astype(int)
+        for folder in (old / "confidence", old / "expected" / "segmenter-confidence")
+    )
+    assert theirs.std() > 5
+    assert np.abs(ours - theirs).mean() < 0.5

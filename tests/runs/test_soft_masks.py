@@ -9,7 +9,6 @@ import pytest
 from igcam.methods.refinements import DenseCrf, Sharpen
 from igcam.refine.crf import CRF_PRESETS, CRFParameters
 from igcam.refine.pyramid import PyramidOptions
-from igcam.methods.refinements import DenseCrf, Sharpen
 from igcam.refine.stack import best_class
 from igcam.runs.soft_masks import final_mask, soft_masks
 

@@ -26,6 +26,7 @@ class MethodSuite:
 
     method: ClassVar[str]
     stages: ClassVar[tuple[str, ...]]
+    regime: ClassVar[str] = "frozen"
     """Names of the stages after which masks are drawn, in order."""
     changes: ClassVar[dict[str, Any]] = {}
     """Fields of `FitOptions` that are not the defaults."""
@@ -92,7 +93,7 @@ class MethodSuite:
             assert (ledger.crf is not None) == (stage == "crf")
             assert ledger.backbone == "resnet10t"
             assert ledger.weights.startswith(trained.name)
-            assert ledger.regime == "frozen"
+            assert ledger.regime == self.regime
             assert ledger.resolution == "64 x 64"
             assert ledger.threshold_rule not in ("", "none")
             assert ledger.seed == 0

@@ -51,7 +51,7 @@ class RoundOptions:
 class Guided:
     """What a stage with rounds returns, of its last round."""
 
-    targets: NDArray[np.float16]
+    pseudo_labels: NDArray[np.float16]
     """float16 (N, K, h, w): the pseudo labels and masks that the head was trained on."""
     confidence: NDArray[np.float16]
     """float16 (N, h, w): the weight of each location in training."""

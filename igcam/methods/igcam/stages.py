@@ -84,7 +84,7 @@ class _Guiding(AllImages):
     data = ("cues",)
     optional = True
     scores = "maps"
-    threshold_rule = "background learnt as a class"
+    threshold_rule = "background trained as a class"
     uses_cues = True
 
     def __init__(self, options: object, maps: str, level: int, inputs: Opened) -> None:
@@ -92,7 +92,7 @@ class _Guiding(AllImages):
         self.options = {"options": options, "level": level}
 
     def _leave(self, work: Work, guided: Guided) -> Mapping[str, object]:
-        work.leave(f"{self.name}/pseudo_labels", guided.targets)
+        work.leave(f"{self.name}/pseudo_labels", guided.pseudo_labels)
         work.leave(f"{self.name}/confidence", guided.confidence)
         work.leave(f"{self.name}/maps", guided.probabilities.astype(np.float16))
         work.leave(f"{self.name}/head", guided.head.state_dict())

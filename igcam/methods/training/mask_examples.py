@@ -110,8 +110,7 @@ class FrozenExamples:
 
     def load(self, index: int, epoch: int) -> Batch:
         """Return an image in a random view of the bank."""
-        chosen = np.random.default_rng([self.seed, epoch, index]).integers(len(self.bank.views))
-        view = self.bank.views[chosen]
+        view = self.bank.random_view(self.seed, epoch, index)
         levels = [torch.from_numpy(level.astype(np.float32)) for level in self.bank.read(self.images[index], view)]
         side = view.size // 4
         confidence, teacher = self.masks.confidence_map(index, side, side), self.masks.teacher_map(index, side, side)

@@ -59,8 +59,7 @@ class StoredViews:
 
     def load(self, index: int, epoch: int) -> Batch:
         """Return an image: its maps, its tags and its colours, float32 (3, h, w) in [0, 1], at the size of the maps."""
-        chosen = np.random.default_rng([self.seed, epoch, index]).integers(len(self.bank.views))
-        view = self.bank.views[chosen]
+        view = self.bank.random_view(self.seed, epoch, index)
         *_, feature, last = self.bank.read(self.images[index], view)
         square = View(view.size, view.flip).apply(load_image(self.images[index])).astype(np.float32) / 255
         image = cv2.resize(square, last.shape[:0:-1], interpolation=cv2.INTER_AREA)

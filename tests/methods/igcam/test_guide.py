@@ -33,13 +33,13 @@ def activations(inputs: Inputs) -> np.ndarray:
 def test_tags_alone_find_the_objects() -> None:
     inputs, masks = toy_inputs(12), toy_masks(12)
     guided = guide(inputs, activations(inputs), OPTIONS)
-    assert guided.targets.dtype == guided.confidence.dtype == np.float16
-    assert guided.targets.shape == (12, 3, 8, 8)
+    assert guided.pseudo_labels.dtype == guided.confidence.dtype == np.float16
+    assert guided.pseudo_labels.shape == (12, 3, 8, 8)
     assert guided.probabilities.shape == (12, 3, 8, 8)
     assert guided.probabilities.dtype == np.float32
-    np.testing.assert_allclose(guided.targets.sum(axis=1), 1, atol=2e-3)
+    np.testing.assert_allclose(guided.pseudo_labels.sum(axis=1), 1, atol=2e-3)
     np.testing.assert_allclose(guided.probabilities.sum(axis=1), 1, atol=1e-5)
-    assert not guided.targets[:, 1:][inputs.tags == 0].any()
+    assert not guided.pseudo_labels[:, 1:][inputs.tags == 0].any()
     assert not guided.probabilities[:, 1:][inputs.tags == 0].any()
     assert (guided.probabilities.argmax(axis=1) == masks).mean() > 0.9
 
@@ -50,7 +50,8 @@ def test_objects_are_found_by_their_distance_from_the_border() -> None:
     objectness = ObjectnessOptions(ObjectScoreOptions(segment_weight=0, affinity=DenseAffinityOptions(4, 0)))
     options = GuideOptions(objectness, PLAIN)
     alike = replace(inputs, grouping=lambda index: np.ones((6, 8, 8), np.float32))
-    found, blind = (((guide(given, weak, options).targets[:, 0] < 0.5) == (masks > 0)) for given in (inputs, alike))
+    labels = (guide(given, weak, options).pseudo_labels for given in (inputs, alike))
+    found, blind = ((label[:, 0] < 0.5) == (masks > 0) for label in labels)
     assert found.mean() > 0.95
     assert blind.mean() < 0.9
 
@@ -69,14 +70,14 @@ def test_the_same_inputs_give_the_same() -> None:
     inputs = toy_inputs(6, taught=(1,))
     first, again = (guide(inputs, activations(inputs), OPTIONS) for _ in range(2))
     np.testing.assert_array_equal(first.probabilities, again.probabilities)
-    np.testing.assert_array_equal(first.targets, again.targets)
+    np.testing.assert_array_equal(first.pseudo_labels, again.pseudo_labels)
 
 
 def test_masks_are_the_targets_of_their_images_with_their_own_trust() -> None:
     inputs, masks = toy_inputs(8, taught=(2, 5)), toy_masks(8)
     inputs = replace(inputs, annotated={2: inputs.annotated[2], 5: toy_drawn(masks[5], confidence=0.25)})
     guided = guide(inputs, activations(inputs), OPTIONS)
-    np.testing.assert_array_equal(guided.targets[[2, 5]], toy_targets(masks[[2, 5]]).astype(np.float16))
+    np.testing.assert_array_equal(guided.pseudo_labels[[2, 5]], toy_targets(masks[[2, 5]]).astype(np.float16))
     assert guided.confidence[2].min() == guided.confidence[2].max()
     np.testing.assert_allclose(guided.confidence[5], 0.25 * guided.confidence[2], rtol=2e-3)
 
@@ -88,7 +89,7 @@ def test_places_that_a_mask_does_not_know_do_not_count() -> None:
     guided = guide(inputs, activations(inputs), OPTIONS)
     assert (guided.confidence[1][:, :3] == 0).all()
     assert (guided.confidence[1][:, 3:] >= 1).all()
-    np.testing.assert_allclose(guided.targets[1].sum(axis=0), 1, atol=2e-3)
+    np.testing.assert_allclose(guided.pseudo_labels[1].sum(axis=0), 1, atol=2e-3)
 
 
 def drawn_on(masks: np.ndarray, kind: str) -> dict[int, AnnotatedImage]:
@@ -109,8 +110,8 @@ def test_boxes_correct_misleading_maps() -> None:
     shifted = np.roll(activations(inputs), 3, axis=2)
     options = GuideOptions(ObjectnessOptions(ObjectScoreOptions(segment_weight=0)), PLAIN)
     guided = guide(replace(inputs, annotated=drawn_on(masks, "box")), shifted, options)
-    assert (guided.targets.argmax(axis=1) == masks).mean() > 0.99
-    assert (guide(inputs, shifted, options).targets.argmax(axis=1) == masks).mean() < 0.95
+    assert (guided.pseudo_labels.argmax(axis=1) == masks).mean() > 0.99
+    assert (guide(inputs, shifted, options).pseudo_labels.argmax(axis=1) == masks).mean() < 0.95
 
 
 def test_points_tell_the_classes_that_maps_confuse() -> None:
@@ -120,12 +121,12 @@ def test_points_tell_the_classes_that_maps_confuse() -> None:
     options = GuideOptions(learn=PLAIN)
     guided = guide(replace(both, annotated=drawn_on(masks, "point")), strongest, options)
     objects = masks > 0
-    assert (guided.targets.argmax(axis=1) == masks)[objects].mean() > 0.95
-    assert (guide(both, strongest, options).targets.argmax(axis=1) == masks)[objects].mean() < 0.6
+    assert (guided.pseudo_labels.argmax(axis=1) == masks)[objects].mean() > 0.95
+    assert (guide(both, strongest, options).pseudo_labels.argmax(axis=1) == masks)[objects].mean() < 0.6
     for index, mask in enumerate(masks):
         row, column = np.argwhere(mask)[0]
         assert guided.confidence[index, row, column] == 1
-        assert guided.targets[index, mask.max(), row, column] == 1
+        assert guided.pseudo_labels[index, mask.max(), row, column] == 1
 
 
 def test_an_image_without_any_tag_is_background() -> None:
@@ -136,7 +137,7 @@ def test_an_image_without_any_tag_is_background() -> None:
     maps = activations(inputs)
     assert not maps[4].any()
     guided = guide(inputs, maps, OPTIONS)
-    assert (guided.targets[4, 0] == 1).all()
+    assert (guided.pseudo_labels[4, 0] == 1).all()
     assert (guided.probabilities[4, 0] == 1).all()
 
 

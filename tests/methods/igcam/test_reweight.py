@@ -102,7 +102,7 @@ def test_the_control_learns_something_else(inputs: Inputs, classifier: Classifie
     )
     assert (real.confidence != control.confidence).any()
     assert (real.probabilities != control.probabilities).any()
-    np.testing.assert_array_equal(real.targets, control.targets)
+    np.testing.assert_array_equal(real.pseudo_labels, control.pseudo_labels)
 
 
 def test_masks_keep_full_trust(inputs: Inputs, classifier: Classifier) -> None:
@@ -110,4 +110,4 @@ def test_masks_keep_full_trust(inputs: Inputs, classifier: Classifier) -> None:
     guided = reweight(taught, classifier, PROBABILITIES, OPTIONS)
     assert (guided.confidence[3] == 1).all()
     expected = taught.annotated[3].at(8, 8).probability
-    np.testing.assert_array_equal(guided.targets[3], expected)
+    np.testing.assert_array_equal(guided.pseudo_labels[3], expected)
