@@ -23,9 +23,9 @@ from torch import Tensor
 
 from igcam.core.progress import no_progress
 from igcam.data.sample import Dataset
-from igcam.methods.classify import Classifier
+from igcam.methods.classifier import Classifier
 from igcam.methods.features import mean_level
-from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.models.image_prior import add_prior
 from igcam.refine.stack import best_class, resized

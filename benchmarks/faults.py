@@ -35,7 +35,7 @@ from igcam.data.formats.folder import read_folder  # noqa: E402
 from igcam.data.images import image_size, inspect_image, load_image  # noqa: E402
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file  # noqa: E402
 from igcam.data.synthetic.scenes import write_scenes  # noqa: E402
-from igcam.methods.classify import Classifier  # noqa: E402
+from igcam.methods.classifier import Classifier  # noqa: E402
 from igcam.metrics.ledger import Ledger  # noqa: E402
 from igcam.metrics.results import Row, read_results, write_results  # noqa: E402
 from igcam.models.backbone import BackboneOptions, build_backbone  # noqa: E402

@@ -36,7 +36,7 @@ from igcam.methods.base import Refinement
 from igcam.methods.distill import DistillOptions
 from igcam.metrics.results import Row, write_results
 from igcam.runs.folder import RunFolder
-from igcam.runs.soft_masks import final_mask
+from igcam.runs.refined_masks import final_mask
 from igcam.supervision.pseudo_labels import restrict_to_tags
 
 RESULTS = Path(__file__).parent / "results" / "guidance_gpu.json"

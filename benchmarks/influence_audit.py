@@ -21,7 +21,7 @@ from igcam.data.sample import Dataset
 from igcam.data.synthetic.scenes import SceneOptions, write_scenes
 from igcam.label_quality.suspicion import AuditPass, audit_passes, mean_suspicion
 from igcam.label_quality.tag_scores import AuditOptions
-from igcam.methods.training.finetune import finetune
+from igcam.methods.training.finetuning import finetune
 from igcam.models.backbone import build_backbone
 from igcam.models.localiser import Localiser
 from igcam.models.views import View

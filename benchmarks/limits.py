@@ -25,7 +25,7 @@ from refine_errors import near_edges
 from igcam.core.errors import IgcamError
 from igcam.data.masks import IGNORE, read_mask_file
 from igcam.metrics.boundary import filled
-from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 
 RESULTS = Path(__file__).parent / "results" / "limits.json"

@@ -30,7 +30,7 @@ from igcam.data.cue import MaskCue
 from igcam.data.formats.coco import coco_cues, read_coco
 from igcam.data.images import load_image
 from igcam.methods.features import mean_level
-from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.proposals.objectness import border_distance, collect, object_score
 from igcam.proposals.segments import (

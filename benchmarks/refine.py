@@ -34,13 +34,13 @@ from igcam.core.files import read_array
 from igcam.data.images import load_image
 from igcam.data.sample import Dataset
 from igcam.metrics.boundary import boundary_counts, boundary_iou, contour_counts, contour_scores
-from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.refine import PyramidOptions, in_parallel, sharpen
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.runs.soft_masks import MIN_PROBABILITY, present_classes
+from igcam.runs.refined_masks import MIN_PROBABILITY, present_classes
 from igcam.runs.stage_masks import deep_features
 
 RESULTS = Path(__file__).parent / "results" / "refine.json"

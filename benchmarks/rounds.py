@@ -18,11 +18,11 @@ from animals import Animals, arguments, call, print_rows
 from numpy.typing import NDArray
 
 from igcam.core.progress import no_progress
-from igcam.methods.igcam.guide import ObjectnessOptions, first_pseudo_labels
+from igcam.methods.igcam.guidance import ObjectnessOptions, first_pseudo_labels
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.igcam.stages import activations
 from igcam.methods.training.head import HeadOptions
-from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.refine.stack import resized
 from igcam.runs.work import RunWork

@@ -18,7 +18,7 @@ from tables import with_kept_rows
 from voc_animals import constant_background
 
 from igcam.commands.fit import fit
-from igcam.core.options import with_setting
+from igcam.core.validation import with_setting
 from igcam.data.sample import Dataset
 from igcam.metrics.results import Row, write_results
 from igcam.runs.artefacts import RunArtefacts

@@ -24,12 +24,12 @@ from igcam.data.sample import Dataset
 from igcam.methods.features import mean_level
 from igcam.methods.options import FitOptions
 from igcam.metrics.boundary import boundary_counts, boundary_iou
-from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, confusion, scores
 from igcam.metrics.results import Row, write_results
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder
 from igcam.runs.ledger import run_ledger
-from igcam.runs.soft_masks import final_mask
+from igcam.runs.refined_masks import final_mask
 
 HERE = Path(__file__).parent
 MASK_SHARE = 0.05

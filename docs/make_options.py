@@ -16,7 +16,7 @@ from typing import Any
 
 from igcam.commands.predict import PredictOptions
 from igcam.core.files import write_text
-from igcam.core.options import to_plain
+from igcam.core.validation import to_plain
 from igcam.data.synthetic.scenes import SceneOptions
 from igcam.data.synthetic.simulate import SimulateOptions
 from igcam.data.transforms import AugmentOptions

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import igcam
-from igcam.core.options import with_setting
+from igcam.core.validation import with_setting
 from igcam.data import MaskCue, SceneOptions, check_folder, read_folder, write_scenes
 from igcam.models.backbone import BackboneOptions
 

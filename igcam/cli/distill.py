@@ -33,7 +33,7 @@ def distill(
     from dataclasses import replace
 
     from igcam.commands.distill import distill as run_distill
-    from igcam.core.options import with_setting
+    from igcam.core.validation import with_setting
     from igcam.methods.distill import DistillOptions
     from igcam.methods.training.devices import is_main_process
     from igcam.models.segmenter import SegmenterOptions

@@ -23,7 +23,7 @@ def export(
     shape: Annotated[str, typer.Option(help="polygon or mask, for coco and label-studio.")] = "polygon",
     simplify: Annotated[float, typer.Option(help="Pixels that polygons may be off; 0 is exact.")] = 0.0,
     min_area: Annotated[
-        int, typer.Option("--min-area", "--minimum", min=0, help="Pixels of the smallest object that is kept.")
+        int, typer.Option("--min-area", "--least", min=0, help="Pixels of the smallest object that is kept.")
     ] = 0,
     link: Annotated[bool, typer.Option("--link", help="Hard links in place of copies of photos.")] = False,
 ) -> None:

@@ -47,7 +47,7 @@ def fit(
 ) -> None:
     """Train on tags and cues, stage by stage, and write masks of the training photos."""
     from igcam.commands.fit import fit as run_fit
-    from igcam.core.options import with_setting
+    from igcam.core.validation import with_setting
     from igcam.data.check import check_folder
     from igcam.data.cues import read_cues
     from igcam.data.findings import raise_errors

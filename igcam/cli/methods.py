@@ -15,7 +15,7 @@ def methods(
     schema: Annotated[bool, typer.Option(help="Print the JSON schema of the options of a run instead.")] = False,
 ) -> None:
     """List the methods: name, idea, paper, cues that they use besides tags, what they need."""
-    from igcam.core.options import schema as schema_of
+    from igcam.core.validation import schema as schema_of
     from igcam.methods.options import FitOptions
     from igcam.methods.registry import methods as known
 

@@ -16,7 +16,7 @@ from igcam.data.sample import Dataset
 from igcam.label_quality.suspects import Suspect, find_suspects
 from igcam.label_quality.suspicion import Suspicion, audit_passes, mean_suspicion
 from igcam.label_quality.tag_scores import AuditOptions
-from igcam.methods.classify import Classifier
+from igcam.methods.classifier import Classifier
 from igcam.methods.features import mean_level
 from igcam.models.linear_head import cross_fit
 from igcam.runs.artefacts import RunArtefacts

@@ -19,12 +19,12 @@ from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.scenes import SceneOptions, write_scenes
 from igcam.data.synthetic.simulate import simulate_cues
-from igcam.methods.igcam.guide import GuideOptions, ObjectnessOptions
+from igcam.methods.igcam.guidance import GuideOptions, ObjectnessOptions
 from igcam.methods.igcam.method import IgcamOptions
-from igcam.methods.igcam.reweight import ReweightOptions
+from igcam.methods.igcam.reweighting import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.options import FitOptions
-from igcam.methods.training.finetune import FinetuneOptions
+from igcam.methods.training.finetuning import FinetuneOptions
 from igcam.metrics.results import Row, write_results
 from igcam.models.backbone import BackboneOptions
 from igcam.proposals.objectness import ObjectScoreOptions

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import digest, read_tensors, write_json, write_tensors
-from igcam.core.options import to_plain
 from igcam.core.progress import Progress, no_progress
+from igcam.core.validation import to_plain
 from igcam.data.images import load_image
 from igcam.methods.distill import DistillOptions, train_segmenter
 from igcam.methods.features import SAMPLED_LOCATIONS, views_of

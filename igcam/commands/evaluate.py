@@ -15,7 +15,7 @@ from igcam.core.progress import Progress, no_progress
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset, Sample
 from igcam.metrics.boundary import BoundaryScores, boundary_counts, boundary_iou
-from igcam.metrics.confusion import Confusion, Scores, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, Scores, confusion, scores
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, score_rows, write_results
 

@@ -23,16 +23,16 @@ from igcam.commands.predicting.models import (
 )
 from igcam.commands.predicting.tiles import Tile, TiledPhoto
 from igcam.core.errors import IgcamError
-from igcam.core.options import between, one_of, options
 from igcam.core.parallel import default_workers, in_parallel, shared_cores
 from igcam.core.progress import Progress, no_progress
+from igcam.core.validation import between, one_of, options
 from igcam.data.images import load_image, save_png
 from igcam.data.masks import write_mask
 from igcam.data.sample import Dataset, Sample
 from igcam.methods.base import Refinement
 from igcam.runs.folder import RunFolder
+from igcam.runs.refined_masks import MIN_PROBABILITY, final_soft_mask
 from igcam.runs.shards import Shard
-from igcam.runs.soft_masks import MIN_PROBABILITY, final_soft_mask
 
 Drawn = Callable[[Sample, NDArray[np.uint8], NDArray[np.uint8]], None]
 """Called with a photo, its pixels uint8 (H, W, 3), and its mask uint8 (H, W)."""

@@ -17,7 +17,7 @@ from igcam.data.masks import IGNORE, read_mask_file, write_mask
 from igcam.methods.base import Refinement
 from igcam.methods.refinements import DenseCrf, Sharpen
 from igcam.refine.pyramid import PyramidOptions
-from igcam.runs.soft_masks import final_mask
+from igcam.runs.refined_masks import final_mask
 
 Array = NDArray[np.float32]
 CERTAINTY = 0.9

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcam.core.files import copy_file
-from igcam.core.options import Natural, Rule, between, options
+from igcam.core.validation import Natural, Rule, between, options
 from igcam.data import formats
 from igcam.data.images import ImageFacts, load_image, save_jpeg, save_png
 from igcam.data.masks import IGNORE

@@ -14,7 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from igcam.core.options import Count, Fraction, Rule, ScaleRange, between, options
+from igcam.core.validation import Count, Fraction, Rule, ScaleRange, between, options
 from igcam.data.masks import IGNORE
 
 Pair = tuple[tv_tensors.Image, dict[str, tv_tensors.Mask]]

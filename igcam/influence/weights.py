@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from igcam.core.options import Positive, options
+from igcam.core.validation import Positive, options
 
 MAD_TO_DEVIATION = 1.4826
 

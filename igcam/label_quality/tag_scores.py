@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from igcam.core.options import Count, Positives, between, options
+from igcam.core.validation import Count, Positives, between, options
 from igcam.influence.design import checked_features, checked_tags
 from igcam.models.linear_head import (
     best_penalty,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import NonNegative, one_of, options
+from igcam.core.validation import NonNegative, one_of, options
 
 Array = NDArray[np.float32]
 RULES = ("constant", "otsu", "power")

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from igcam.core.options import Tagged
 from igcam.core.progress import Progress
+from igcam.core.validation import Tagged
 
 if TYPE_CHECKING:
     from igcam.methods.inputs import Inputs

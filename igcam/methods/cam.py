@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.cams import normalise
-from igcam.core.options import options
+from igcam.core.validation import options
 from igcam.methods.background import BackgroundOptions, tagged_with_background, with_background
 from igcam.methods.base import Artefacts, EachImage, Method, MethodOptions, Model, Stage, Work
-from igcam.methods.classify import Classifier, Classify, ClassifyOptions, tagged_activation
+from igcam.methods.classifier import Classifier, Classify, ClassifyOptions, tagged_activation
 from igcam.methods.network import network_stages
 from igcam.methods.options import FitOptions
 from igcam.methods.refinements import DenseCrf

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from igcam.cams import normalise
-from igcam.core.options import options
+from igcam.core.validation import options
 from igcam.losses import multilabel_loss
 from igcam.methods.background import BackgroundOptions, tagged_with_background
 from igcam.methods.base import AllImages, Artefacts, EachImage, Method, MethodOptions, Stage, Work

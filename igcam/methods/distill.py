@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
-from igcam.core.options import Count, Fraction, Natural, NonNegative, ScaleRange, Seed, between, one_of, options
 from igcam.core.parallel import default_workers, shared_cores
 from igcam.core.progress import Progress
+from igcam.core.validation import Count, Fraction, Natural, NonNegative, ScaleRange, Seed, between, one_of, options
 from igcam.methods.training.head import pseudo_label_loss
 from igcam.methods.training.loading import ExampleLoader, Examples
 from igcam.methods.training.loop import Plan, Training, rate_at, scaled, total_confidence, train

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from igcam.cams import normalise
-from igcam.core.options import Count, Fraction, NonNegative, between, options
+from igcam.core.validation import Count, Fraction, NonNegative, between, options
 from igcam.losses import feature_similarity_loss, importance_sampling_loss
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.base import MethodOptions

@@ -10,7 +10,7 @@ import torch
 from igcam.methods.base import AllImages, Artefacts, Stage, Work
 from igcam.methods.features import build_features
 from igcam.methods.options import FitOptions
-from igcam.methods.training.finetune import finetune
+from igcam.methods.training.finetuning import finetune
 from igcam.models.backbone import Backbone, BackboneOptions, build_backbone
 from igcam.models.localiser import Localiser
 

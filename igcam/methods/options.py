@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Any
 
-from igcam.core.options import Count, NonNegative, Seed, between, one_of, options
+from igcam.core.validation import Count, NonNegative, Seed, between, one_of, options
 from igcam.methods.base import Method, MethodOptions, Refinement, Stage
 from igcam.methods.registry import method_of
-from igcam.methods.training.finetune import FinetuneOptions
+from igcam.methods.training.finetuning import FinetuneOptions
 from igcam.models.backbone import BackboneOptions
 from igcam.refine.crf import CRF_PRESETS
 

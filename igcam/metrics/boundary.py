@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.metrics.confusion import IGNORE, Confusion, confusion, ratio, scores
+from igcam.metrics.confusion_matrix import IGNORE, Confusion, confusion, ratio, scores
 
 TRIMAP_WIDTHS = tuple(range(1, 41))
 """Widths of trimap bands in pixels."""

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
-from igcam.metrics.confusion import Scores
+from igcam.metrics.confusion_matrix import Scores
 from igcam.metrics.ledger import Ledger
 
 

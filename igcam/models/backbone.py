@@ -18,7 +18,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from igcam.core.errors import IgcamError
-from igcam.core.options import options
+from igcam.core.validation import options
 from igcam.models.weights import download, load_weights
 
 OUTPUT_STRIDES = (8, 16, 32)

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from igcam.core.options import between, one_of, options
+from igcam.core.validation import between, one_of, options
 from igcam.models.backbone import Backbone
 from igcam.models.decoders import DECODERS, Decoder
 from igcam.models.image_prior import ImagePrior

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import NonNegative, Positives, between, options
+from igcam.core.validation import NonNegative, Positives, between, options
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, finer, proposal_kind, smaller, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, NonNegative, between, options
+from igcam.core.validation import Fraction, NonNegative, between, options
 from igcam.proposals.segments import Image, Masks, enlarged
 from igcam.proposals.spectral import FeatureClusterOptions, NormalisedCutOptions, cut_affinity, cut_cost, partitions
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity

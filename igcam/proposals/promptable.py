@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, between, options
+from igcam.core.validation import Fraction, between, options
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, tidy
 
 Array = NDArray[np.float32]

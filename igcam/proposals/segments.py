@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Count, Fraction, options
+from igcam.core.validation import Count, Fraction, options
 from igcam.refine.filters import guided_filter
 from igcam.refine.stack import resized
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackError, eigsh
 
-from igcam.core.options import NonNegative, between, options
+from igcam.core.validation import NonNegative, between, options
 from igcam.proposals.segments import Image, Masks, SegmentOptions, Segments, components, finer, proposal_kind, tidy
 from igcam.refine.affinity import DenseAffinityOptions, dense_affinity
 

@@ -10,7 +10,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from pydantic import Field
 
-from igcam.core.options import Count, NonNegative, Positive, between, options
+from igcam.core.validation import Count, NonNegative, Positive, between, options
 
 Array = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Natural, NonNegative, Positive, options
+from igcam.core.validation import Natural, NonNegative, Positive, options
 from igcam.refine.lattice import PermutohedralLattice, from_blocks, to_blocks
 from igcam.refine.stack import check_image
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, Natural, between, one_of, options
+from igcam.core.validation import Fraction, Natural, between, one_of, options
 from igcam.refine.affinity import AffinityOptions, DenseAffinityOptions, dense_affinity, local_affinity
 from igcam.refine.crf import CRF_PRESETS, dense_crf
 from igcam.refine.filters import guided_filter

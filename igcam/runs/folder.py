@@ -14,7 +14,7 @@ import torch
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import check_new_folder, read_json, write_json
-from igcam.core.options import from_plain, to_plain
+from igcam.core.validation import from_plain, to_plain
 from igcam.core.version import __version__
 from igcam.data.sample import Dataset
 from igcam.methods.options import FitOptions

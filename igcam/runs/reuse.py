@@ -10,7 +10,7 @@ from typing import Any
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import copy_file
-from igcam.core.options import to_plain
+from igcam.core.validation import to_plain
 from igcam.core.version import __version__
 from igcam.data.cue import MaskCue
 from igcam.data.masks import MaskFile

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, read_tensors, write_json, write_tensors
-from igcam.core.options import from_plain, options, to_plain
+from igcam.core.validation import from_plain, options, to_plain
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.image_prior import ImagePrior, Tagger
 from igcam.models.segmenter import Encoder, Segmenter, SegmenterOptions

@@ -17,7 +17,7 @@ from igcam.methods.features import views_of
 from igcam.methods.options import FitOptions
 from igcam.models.views import mean_over_views
 from igcam.refine.stack import best_class
-from igcam.runs.soft_masks import soft_masks
+from igcam.runs.refined_masks import soft_masks
 from igcam.runs.work import RunWork
 from igcam.supervision.constraints import annotated_images
 

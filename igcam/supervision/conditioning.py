@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from igcam.core.options import Fraction, between, options
+from igcam.core.validation import Fraction, between, options
 from igcam.refine.affinity import DenseAffinityOptions
 from igcam.refine.propagation import by_rows, walk_limit
 from igcam.supervision.constraints import BoxRegion, CueConstraint, Mark, constrain

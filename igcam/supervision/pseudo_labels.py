@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, between, options
+from igcam.core.validation import Fraction, between, options
 from igcam.refine.crf import CRF_PRESETS, CRFParameters, dense_crf
 from igcam.refine.stack import margin, resized
 from igcam.supervision.conditioning import LocationAffinity, MarkOptions, constrain_prediction

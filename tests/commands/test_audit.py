@@ -12,7 +12,7 @@ from igcam.core.files import read_array
 from igcam.data.sample import Dataset
 from igcam.label_quality.suspect_table import COLUMNS, write_suspects
 from igcam.label_quality.tag_scores import AuditOptions
-from igcam.methods.classify import Classifier
+from igcam.methods.classifier import Classifier
 from igcam.models.linear_head import cross_fit
 from igcam.runs.artefacts import RunArtefacts
 from igcam.runs.folder import RunFolder

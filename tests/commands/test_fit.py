@@ -12,12 +12,12 @@ from tiny_runs import contents, tiny_options
 from igcam.commands.fit import fit
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_array, read_json, read_tensors
-from igcam.core.options import with_setting
+from igcam.core.validation import with_setting
 from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.masks import MaskFile, read_mask_file
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.simulate import SimulateOptions, simulate_cues
-from igcam.methods.classify import Classifier
+from igcam.methods.classifier import Classifier
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.models.segmentation_head import SegmentationHead

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import igcam
-from igcam.core.options import with_setting
+from igcam.core.validation import with_setting
 from igcam.methods import registry
 from igcam.methods.options import FitOptions
 from igcam.methods.registry import methods

@@ -26,7 +26,7 @@ from igcam.data.formats.voc import read_voc
 from igcam.data.images import image_size, inspect_image, load_image
 from igcam.data.masks import MaskFile, class_lookup, read_mask_file
 from igcam.data.sample import Dataset
-from igcam.methods.classify import Classifier
+from igcam.methods.classifier import Classifier
 from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions, build_backbone
 from igcam.models.reduction import Reduction

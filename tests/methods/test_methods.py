@@ -9,7 +9,7 @@ from method_suite import MethodSuite
 
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.cam import CamOptions
-from igcam.methods.classify import ClassifyOptions
+from igcam.methods.classifier import ClassifyOptions
 from igcam.methods.registry import methods
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from igcam.commands.fit import fit
 from igcam.core.files import read_json
-from igcam.core.options import options
+from igcam.core.validation import options
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset
 from igcam.methods.base import AllImages, Artefacts, EachImage, Method, MethodOptions, Refinement, Soft, Stage, Work

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from igcam.metrics.boundary import boundary_counts, boundary_iou, inner_band
-from igcam.metrics.confusion import IGNORE
+from igcam.metrics.confusion_matrix import IGNORE
 
 
 def naive_band(mask: np.ndarray, width: int) -> np.ndarray:

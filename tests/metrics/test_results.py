@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from igcam.core.errors import IgcamError
-from igcam.metrics.confusion import confusion, scores
+from igcam.metrics.confusion_matrix import confusion, scores
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, interval, read_results, score_rows, write_results
 

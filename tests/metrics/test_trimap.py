@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from igcam.metrics.boundary import TRIMAP_WIDTHS, trimap_counts, trimap_iou
-from igcam.metrics.confusion import confusion, scores
+from igcam.metrics.confusion_matrix import confusion, scores
 
 
 def halves(column: int, width: int = 30) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from igcam.core.errors import IgcamError
-from igcam.core.options import from_plain, to_plain, with_setting
+from igcam.core.validation import from_plain, to_plain, with_setting
 from igcam.methods.distill import DistillOptions
 from igcam.methods.igcam.method import IgcamOptions
 from igcam.models.backbone import BackboneOptions

@@ -12,7 +12,7 @@ from tiny_runs import contents, tiny_options
 from igcam.commands.fit import fit
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
-from igcam.core.options import with_setting
+from igcam.core.validation import with_setting
 from igcam.data.cue import MaskCue, PointCue
 from igcam.data.sample import Dataset
 from igcam.methods.options import FitOptions

@@ -12,7 +12,7 @@ from tiny_runs import contents, tiny_options
 
 from igcam.commands.fit import fit
 from igcam.core.files import read_json
-from igcam.core.options import from_plain, to_plain
+from igcam.core.validation import from_plain, to_plain
 from igcam.data.images import image_size
 from igcam.data.masks import read_mask_file, tags_in_mask
 from igcam.data.sample import Dataset

@@ -14,7 +14,7 @@ from igcam.data.images import save_jpeg
 from igcam.data.masks import write_mask
 from igcam.data.synthetic.scenes import SceneOptions, make_scene
 from igcam.metrics.boundary import boundary_counts, boundary_iou
-from igcam.metrics.confusion import Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import Confusion, confusion, scores
 from igcam.metrics.ledger import Ledger
 from igcam.metrics.results import Row, score_rows, write_results
 

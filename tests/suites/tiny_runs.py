@@ -11,12 +11,12 @@ import torch
 from igcam.data.formats.folder import read_folder
 from igcam.data.sample import Dataset
 from igcam.data.synthetic.scenes import SceneOptions
-from igcam.methods.igcam.guide import GuideOptions
+from igcam.methods.igcam.guidance import GuideOptions
 from igcam.methods.igcam.method import IgcamOptions
-from igcam.methods.igcam.reweight import ReweightOptions
+from igcam.methods.igcam.reweighting import ReweightOptions
 from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.options import FitOptions
-from igcam.methods.training.finetune import FinetuneOptions
+from igcam.methods.training.finetuning import FinetuneOptions
 from igcam.methods.training.head import HeadOptions
 from igcam.models.backbone import BackboneOptions
 from igcam.supervision.pseudo_labels import PseudoLabelOptions

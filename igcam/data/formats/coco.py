@@ -20,7 +20,7 @@ from igcam.data.cue import BoxCue, Cue, MaskCue
 from igcam.data.export_item import ExportItem, Record, Writer, export_format, json_array, put_photo
 from igcam.data.masks import IGNORE
 from igcam.data.objects import MaskObject, TrueObject
-from igcam.data.outlines import outlines
+from igcam.data.polygons import outlines
 from igcam.data.sample import Dataset, Sample, choose_classes, named_once, tag_to_mask_id
 
 _MAX_OUTLINE = 2e7

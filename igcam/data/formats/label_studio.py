@@ -16,7 +16,7 @@ from igcam.core.version import __version__
 from igcam.data.export_item import ExportItem, Record, Writer, export_format, json_array, put_photo
 from igcam.data.masks import voc_palette
 from igcam.data.objects import MaskObject
-from igcam.data.outlines import outlines
+from igcam.data.polygons import outlines
 
 _BRUSH_BITS = (3, 4, 8, 16)
 """Numbers of bits that the brush may use for the length of a run."""

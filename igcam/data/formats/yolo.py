@@ -9,7 +9,7 @@ import numpy as np
 
 from igcam.core.files import write_text
 from igcam.data.export_item import ExportItem, Record, Writer, export_format, flat_name, put_photo
-from igcam.data.outlines import outlines
+from igcam.data.polygons import outlines
 
 SIDES = (0.05, 0.45)
 """Position of corners within a pixel. Readers floor or round corners and fill the polygon with its line; both then

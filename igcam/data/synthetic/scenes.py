@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import read_json, write_json
-from igcam.core.options import options
+from igcam.core.validation import options
 from igcam.data.images import save_jpeg, save_png
 from igcam.data.masks import write_mask
 from igcam.data.synthetic.creatures import HEADS, SUITS

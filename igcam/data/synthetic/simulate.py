@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
 from igcam.core.errors import IgcamError
-from igcam.core.options import Fraction, between, options
+from igcam.core.validation import Fraction, between, options
 from igcam.data.cue import BoxCue, Cue, MaskCue, PointCue, ScribbleCue
 from igcam.data.masks import MaskSource, tags_in_mask
 from igcam.data.objects import ObjectMask, find_objects

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from igcam.core.options import Count, Fraction, between, options
+from igcam.core.validation import Count, Fraction, between, options
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import feature_scale, fit_linear_head
 from igcam.supervision.mask_targets import mask_weight_factor

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from igcam.core.options import options
+from igcam.core.validation import options
 from igcam.methods.background import BackgroundOptions
 from igcam.methods.base import Artefacts, Method, MethodOptions, Model, Refinement, Stage
 from igcam.methods.cam import ActivationMaps, open_cam_model
-from igcam.methods.classify import Classify, ClassifyOptions
-from igcam.methods.igcam.guide import GuideOptions
+from igcam.methods.classifier import Classify, ClassifyOptions
+from igcam.methods.igcam.guidance import GuideOptions
 from igcam.methods.igcam.noisy_tags import NoisyTagOptions
-from igcam.methods.igcam.reweight import ReweightOptions
+from igcam.methods.igcam.reweighting import ReweightOptions
 from igcam.methods.igcam.stages import Guide, NoisyTags, ObjectPrior, Reweight, inputs_with_posterior, reads_of
 from igcam.methods.network import network_stages
 from igcam.methods.options import FitOptions

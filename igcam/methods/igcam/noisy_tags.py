@@ -7,11 +7,11 @@ from dataclasses import field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, options
+from igcam.core.validation import Fraction, options
 from igcam.influence import shuffled_weights
 from igcam.label_quality.suspicion import fit_noise_model
 from igcam.label_quality.tag_scores import AuditOptions, score_tags
-from igcam.methods.classify import Classifier, tagged_activation
+from igcam.methods.classifier import Classifier, tagged_activation
 from igcam.methods.inputs import Inputs
 from igcam.supervision.pseudo_labels import restrict_to_tags
 

@@ -10,8 +10,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, between, options
 from igcam.core.parallel import in_parallel
+from igcam.core.validation import Fraction, between, options
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import Curve, HeadOptions, train_head
 from igcam.models.segmentation_head import SegmentationHead, predict_all

@@ -1,4 +1,4 @@
-"""The stages of IG-CAM: files in and out around guide.py, reweight.py and noisy_tags.py."""
+"""The stages of IG-CAM: files in and out around guidance.py, reweighting.py and noisy_tags.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from igcam.core.errors import IgcamError
 from igcam.data.images import load_image
 from igcam.methods.base import AllImages, Work
-from igcam.methods.classify import Classifier, ClassifyOptions, classify
-from igcam.methods.igcam.guide import GuideOptions, guide
+from igcam.methods.classifier import Classifier, ClassifyOptions, classify
+from igcam.methods.igcam.guidance import GuideOptions, guide
 from igcam.methods.igcam.noisy_tags import (
     NoisyTagOptions,
     agreement,
@@ -21,7 +21,7 @@ from igcam.methods.igcam.noisy_tags import (
     tag_posterior,
     weighted_by_posterior,
 )
-from igcam.methods.igcam.reweight import ReweightOptions, reweight
+from igcam.methods.igcam.reweighting import ReweightOptions, reweight
 from igcam.methods.igcam.rounds import Guided
 from igcam.methods.inputs import Inputs
 from igcam.methods.tag_prior import Opened

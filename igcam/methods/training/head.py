@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igcam.core.options import Count, Fraction, Natural, NonNegative, between, options
+from igcam.core.validation import Count, Fraction, Natural, NonNegative, between, options
 from igcam.losses import guidance_loss
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.devices import OneDevice

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from igcam.core.options import Count, NonNegative, one_of, options
 from igcam.core.parallel import default_workers
 from igcam.core.progress import Progress
+from igcam.core.validation import Count, NonNegative, one_of, options
 from igcam.data.images import load_image
 from igcam.methods.training.devices import open_accelerator
 from igcam.methods.training.loading import ExampleLoader

@@ -8,7 +8,7 @@ from toy_inputs import toy_drawn, toy_inputs, toy_masks, toy_targets
 
 from igcam.core.errors import IgcamError
 from igcam.methods.igcam.foreground import ForegroundOptions, learn_foreground
-from igcam.methods.igcam.guide import ObjectnessOptions, first_pseudo_labels
+from igcam.methods.igcam.guidance import ObjectnessOptions, first_pseudo_labels
 from igcam.proposals.objectness import ObjectScoreOptions
 from igcam.supervision.conditioning import MarkOptions
 

@@ -7,8 +7,8 @@ import pytest
 from toy_inputs import CLASSES, toy_inputs, toy_masks
 
 from igcam.core.errors import IgcamError
-from igcam.methods.classify import ClassifyOptions, classify
-from igcam.methods.igcam.guide import GuideOptions, guide
+from igcam.methods.classifier import ClassifyOptions, classify
+from igcam.methods.igcam.guidance import GuideOptions, guide
 from igcam.methods.igcam.noisy_tags import NoisyTagOptions, agreement, posterior_activations, tag_posterior
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs

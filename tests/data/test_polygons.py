@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from igcam.data.formats.yolo import SIDES
-from igcam.data.outlines import outlines
+from igcam.data.polygons import outlines
 
 regions = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(bool, shape))
 

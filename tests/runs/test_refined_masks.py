@@ -10,7 +10,7 @@ from igcam.methods.refinements import DenseCrf, Sharpen
 from igcam.refine.crf import CRF_PRESETS, CRFParameters
 from igcam.refine.pyramid import PyramidOptions
 from igcam.refine.stack import best_class
-from igcam.runs.soft_masks import final_mask, soft_masks
+from igcam.runs.refined_masks import final_mask, soft_masks
 
 ALL = (Sharpen(PyramidOptions()), DenseCrf(CRFParameters(bilateral_colour=20)))
 

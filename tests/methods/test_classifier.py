@@ -7,7 +7,7 @@ import pytest
 from toy_inputs import toy_inputs, toy_masks
 
 from igcam.core.errors import IgcamError
-from igcam.methods.classify import Classifier, ClassifyOptions, classify, tagged_activation
+from igcam.methods.classifier import Classifier, ClassifyOptions, classify, tagged_activation
 from igcam.models.linear_head import cross_fitted_logits, fit_linear_head, tag_loss
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import between, options
+from igcam.core.validation import between, options
 from igcam.influence import WeightOptions, influence_weights, robust_scale, shuffled_weights
-from igcam.methods.classify import Classifier
+from igcam.methods.classifier import Classifier
 from igcam.methods.igcam.rounds import Guided, RoundOptions, learn
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import CrossFit, cross_fit

@@ -9,7 +9,7 @@ from tiny_runs import tiny_options
 
 from igcam.core.errors import IgcamError
 from igcam.data.sample import Dataset
-from igcam.methods.training.finetune import FinetuneOptions, finetune
+from igcam.methods.training.finetuning import FinetuneOptions, finetune
 from igcam.models.backbone import build_backbone
 from igcam.models.localiser import Localiser
 

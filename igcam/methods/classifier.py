@@ -13,7 +13,7 @@ from torch import Tensor
 
 from igcam.cams import class_activation_maps, normalise
 from igcam.core.files import weight_and_bias
-from igcam.core.options import Positives, between, options
+from igcam.core.validation import Positives, between, options
 from igcam.methods.base import AllImages, Work
 from igcam.methods.inputs import Inputs
 from igcam.models.linear_head import LinearHead, best_penalty, feature_scale, fit_linear_head

@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from igcam.core.options import Fraction, between, options
 from igcam.core.parallel import in_parallel
+from igcam.core.validation import Fraction, between, options
 from igcam.methods.igcam.foreground import ForegroundOptions, learn_foreground
 from igcam.methods.igcam.noisy_tags import weighted_by_posterior
 from igcam.methods.igcam.rounds import Guided, RoundOptions, learn

@@ -9,8 +9,8 @@ from toy_inputs import toy_drawn, toy_inputs, toy_masks, toy_targets
 
 from igcam.core.errors import IgcamError
 from igcam.data.cue import BoxCue, PointCue
-from igcam.methods.classify import ClassifyOptions, classify, tagged_activation
-from igcam.methods.igcam.guide import GuideOptions, ObjectnessOptions, guide
+from igcam.methods.classifier import ClassifyOptions, classify, tagged_activation
+from igcam.methods.igcam.guidance import GuideOptions, ObjectnessOptions, guide
 from igcam.methods.igcam.rounds import RoundOptions
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import HeadOptions

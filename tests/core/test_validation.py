@@ -10,7 +10,17 @@ import jsonschema
 import pytest
 
 from igcam.core.errors import IgcamError
-from igcam.core.options import Fraction, Tagged, between, from_plain, one_of, options, schema, to_plain, with_setting
+from igcam.core.validation import (
+    Fraction,
+    Tagged,
+    between,
+    from_plain,
+    one_of,
+    options,
+    schema,
+    to_plain,
+    with_setting,
+)
 from igcam.methods.cam import CamOptions
 from igcam.methods.options import FitOptions
 from igcam.models.backbone import BackboneOptions

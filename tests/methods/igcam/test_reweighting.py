@@ -7,8 +7,8 @@ import pytest
 from toy_inputs import toy_inputs, toy_masks, toy_targets
 
 from igcam.influence import WeightOptions
-from igcam.methods.classify import Classifier, ClassifyOptions, classify
-from igcam.methods.igcam.reweight import ReweightOptions, _image_weights, _location_weights, reweight
+from igcam.methods.classifier import Classifier, ClassifyOptions, classify
+from igcam.methods.igcam.reweighting import ReweightOptions, _image_weights, _location_weights, reweight
 from igcam.methods.igcam.rounds import RoundOptions, learn
 from igcam.methods.inputs import Inputs
 from igcam.methods.training.head import HeadOptions

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igcam.core.options import Count, NonNegative, ScaleRange, between, options
 from igcam.core.progress import Progress
+from igcam.core.validation import Count, NonNegative, ScaleRange, between, options
 from igcam.data.images import load_image
 from igcam.data.transforms import AugmentOptions, PairedAugment
 from igcam.losses import multilabel_loss

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from igcam.metrics.confusion import IGNORE, Confusion, confusion, scores
+from igcam.metrics.confusion_matrix import IGNORE, Confusion, confusion, scores
 
 MASKS = hnp.arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
 
