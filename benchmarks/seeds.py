@@ -100,6 +100,7 @@ def write(animals: Animals, values: Values, seconds: float) -> None:
         "see the ids",
         seconds,
         method="see the ids: METHOD/seed, and METHOD/igcam, guided by its maps",
+        regime="seed: tail; igcam: a frozen network, guided by the maps of the tail",
         threshold_rule="seed: constant 0.15; seed-oracle: the best constant; igcam: background trained as a class",
     )
     write_results(RESULTS, ledger, with_kept_rows(RESULTS, rows_of(values)))
