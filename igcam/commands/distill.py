@@ -174,7 +174,7 @@ class _Distillation:
                 pooled = np.asarray(artefacts.load_array("features/pooled"))
                 return ImagePrior(fit_tagger(pooled, self.dataset.tag_matrix(), self.options.seed), weight)
             objects = self.run.options.object_prior_weight if artefacts.has("objects/tagger") else 0.0
-            return open_image_prior(artefacts, weight, objects)
+            return open_image_prior(artefacts, len(self.run.classes), weight, objects)
         backbone, means = self.segmenter.encoder.backbone, []
         for done, image in enumerate(self.images, start=1):
             views = [view.apply(load_image(image)) for view in self.bank.views]

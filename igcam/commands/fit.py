@@ -60,14 +60,15 @@ def fit(
     dataset = dataset.tagged()
     _check_tags(dataset)
     source = None if earlier is None else RunFolder.open(earlier)
-    run = Run.begin(out, options, dataset)
-    run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
-    if source is not None:
-        reuse_stages(run, source, dataset, bank=bank is None)
-    work = RunWork(run, options, dataset, bank, progress)
-    run_stages(work, options.stages)
-    write_stage_masks(work, dataset)
-    _write_metrics(run, options, dataset, split, progress)
+    with Run(out).locked():
+        run = Run.begin(out, options, dataset)
+        run.log(f"fit: {len(dataset)} images, classes {', '.join(dataset.classes)}")
+        if source is not None:
+            reuse_stages(run, source, dataset, bank=bank is None)
+        work = RunWork(run, options, dataset, bank, progress)
+        run_stages(work, options.stages)
+        write_stage_masks(work, dataset)
+        _write_metrics(run, options, dataset, split, progress)
     return run
 
 

@@ -177,6 +177,8 @@ def write_masks(
     dataset = dataset if shard is None else shard.of(dataset)
     out, confidence = Path(out), None if confidence is None else Path(confidence)
     check_outside(dataset, out, confidence)
+    if confidence is not None and confidence.resolve() == out.resolve():
+        raise IgcamError(f"{out}: masks and confidence maps need folders of their own")
     predictor = opened()
     if cluster is None:
         return predictor.predict(dataset, out, confidence, drawn, progress)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from igcam.commands.predict import PhotoPredictor, PredictOptions, draw_tile, open_run, predictions
 from igcam.commands.predicting.tiles import TiledPhoto
+from igcam.core.errors import IgcamError
 from igcam.core.files import read_json
 from igcam.data.images import find_images, load_image
 from igcam.data.masks import read_mask_file
 from igcam.data.sample import Sample
+from igcam.refine.stack import check_image
 from igcam.runs.dataset_file import read_dataset_file
 from igcam.runs.folder import RunFolder
 
@@ -41,19 +43,19 @@ class Run(RunFolder):
         """Return masks of any images, without tags, in memory; `igcam.predict` writes them to a folder instead.
 
         Args:
-            images: A folder, searched with its subfolders, or files and arrays, uint8 (H, W, 3), RGB.
+            images: A folder, searched with its subfolders, a file, or files and arrays, uint8 (H, W, 3), RGB.
 
         Returns:
             One mask an image, uint8 (H, W), ids 0..C, 0 = background; those of a folder in the order of its files.
 
         Raises:
-            IgcamError: The run is not finished or damaged, or an image cannot be read.
+            IgcamError: The run is not finished or damaged, or an image cannot be read or is no such array.
         """
-        chosen = find_images(images) if isinstance(images, str | Path) else images
+        one = [images] if isinstance(images, str | Path) else images
+        chosen = find_images(images) if isinstance(images, str | Path) and Path(images).is_dir() else one
         options = self._predictor.options
         side, nameless = options.drawing_tile, Sample("", Path())
-        loaded = (load_image(Path(one)) if isinstance(one, str | Path) else np.asarray(one, np.uint8) for one in chosen)
-        photos = (TiledPhoto(nameless, pixels, side, int(side * options.overlap)) for pixels in loaded)
+        photos = (TiledPhoto(nameless, pixels, side, int(side * options.overlap)) for pixels in map(_pixels, chosen))
         masks: list[Mask] = []
         for tile, prediction in predictions(photos, self._predictor.scores, options):
             tile.photo.add(tile, *draw_tile(tile, prediction, self._predictor.refinements))
@@ -76,10 +78,14 @@ class Run(RunFolder):
         Raises:
             IgcamError: The file is damaged.
         """
-        if not self.file("metrics.json").is_file():
+        file = RunFolder.open(self.path).file("metrics.json")
+        if not file.is_file():
             return {}
-        stages = read_json(self.file("metrics.json"))["stages"]
-        return {name: {row["id"]: row["value"] for row in stage["rows"]} for name, stage in stages.items()}
+        try:
+            stages = read_json(file)["stages"]
+            return {name: {row["id"]: row["value"] for row in stage["rows"]} for name, stage in stages.items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise IgcamError(f"{file}: has no rows of stages: {error!r}") from error
 
     def _repr_html_(self) -> str:
         # Imports run one way: reporting is above commands.
@@ -89,3 +95,13 @@ class Run(RunFolder):
     @cached_property
     def _predictor(self) -> PhotoPredictor:
         return open_run(self, PredictOptions())
+
+
+def _pixels(image: str | Path | Mask) -> Mask:
+    if isinstance(image, str | Path):
+        return load_image(Path(image))
+    try:
+        check_image(image)
+    except (ValueError, AttributeError) as error:
+        raise IgcamError(f"images: must be files or arrays, uint8 (H, W, 3): {error}") from error
+    return image

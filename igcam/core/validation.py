@@ -201,7 +201,7 @@ def with_setting(
             raise IgcamError(f"--set {setting}: must be NAME=VALUE")
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
         try:
             _assign(type(options), plain, name.split("."), value)

@@ -122,14 +122,14 @@ class Cam(Method[CamOptions]):
 
     def model(self, artefacts: Artefacts, chosen: CamOptions, run: FitOptions, classes: int) -> CamModel:
         """Load classifier, reduction and tag prior."""
-        return open_cam_model(artefacts, chosen.background, run)
+        return open_cam_model(artefacts, chosen.background, run, classes)
 
 
-def open_cam_model(artefacts: Artefacts, background: BackgroundOptions, run: FitOptions) -> CamModel:
+def open_cam_model(artefacts: Artefacts, background: BackgroundOptions, run: FitOptions, classes: int) -> CamModel:
     """Load what a run has trained that has no segmentation head."""
     return CamModel(
         background,
         artefacts.load("features/reduction", Reduction.from_tensors),
-        open_image_prior(artefacts, run.tag_prior_weight),
+        open_image_prior(artefacts, classes, run.tag_prior_weight),
         artefacts.load("classify/head", Classifier.from_tensors),
     )

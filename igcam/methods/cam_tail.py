@@ -180,7 +180,7 @@ class TailMethod(Method[Any]):
         return TailModel(
             chosen.background,
             artefacts.load("features/reduction", Reduction.from_tensors),
-            open_image_prior(artefacts, run.tag_prior_weight),
+            open_image_prior(artefacts, classes, run.tag_prior_weight),
             load_tail(artefacts, f"{self.name}/network", open_backbone(artefacts, run), classes),
         )
 

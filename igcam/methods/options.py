@@ -64,16 +64,23 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         levels = len(self.backbone.levels)
+        if len(set(self.backbone.levels)) < levels:
+            raise ValueError(f"backbone.levels must differ, got {list(self.backbone.levels)}")
         if len(self.components) != levels:
             given = len(self.components)
             raise ValueError(f"components must have one number for each of the {levels} levels, got {given}")
         if not -levels <= self.grouping_level < levels:
             given = self.grouping_level
             raise ValueError(f"grouping_level must be the index of one of the {levels} levels, got {given}")
+        names = [stage.name for stage in self._declared()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"method: has two different stages of one name: {', '.join(twice)}")
         optional = [stage.name for stage in self._declared() if stage.optional]
         wrong = [name for name in self.without if name not in optional]
         if wrong:
-            raise ValueError(f"without must be one of {', '.join(optional)}, got {', '.join(wrong)}")
+            rule = f"must be one of {', '.join(optional)}" if optional else "must be left out: no stage is optional"
+            raise ValueError(f"without {rule}, got {', '.join(wrong)}")
 
     def _declared(self) -> Sequence[Stage]:
         return self.entry.stages(self.chosen, self)

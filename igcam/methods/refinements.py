@@ -27,6 +27,11 @@ class Sharpen(Refinement):
     def __init__(self, options: PyramidOptions) -> None:
         self.options = options
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """The CRF of the finest level, where it is one, for the ledger."""
+        return DenseCrf().facts if self.options.last == "crf" else {}
+
     def refine(self, soft: Soft) -> Array:
         """Sharpen the coarse map, whatever it was enlarged to."""
         height, width = soft.image.shape[:2]

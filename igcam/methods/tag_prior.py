@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from igcam.core.errors import IgcamError
 from igcam.methods.base import AllImages, Artefacts, Work
 from igcam.methods.inputs import Inputs
 from igcam.models.image_prior import ImagePrior, Tagger, fit_tagger
@@ -38,8 +39,14 @@ class TagPrior(AllImages):
         return {}
 
 
-def open_image_prior(artefacts: Artefacts, weight: float, object_weight: float = 0.0) -> ImagePrior:
-    """Load the tag prior, and the object prior where it has a weight; IgcamError if a file is missing or damaged."""
+def open_image_prior(artefacts: Artefacts, classes: int, weight: float, object_weight: float = 0.0) -> ImagePrior:
+    """Load the tag prior, and the object prior where it has a weight.
+
+    Raises:
+        IgcamError: A file is missing or damaged, or is of another number of classes than the run.
+    """
     tagger = artefacts.load("tagger/tagger", Tagger.from_tensors)
+    if len(tagger.bias) != classes:
+        raise IgcamError(f"{artefacts.file('tagger/tagger')}: is of {len(tagger.bias)} classes, the run of {classes}")
     objects = artefacts.load("objects/tagger", Tagger.from_tensors) if object_weight > 0 else None
     return ImagePrior(tagger, weight, objects, object_weight)

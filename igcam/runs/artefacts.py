@@ -53,6 +53,8 @@ class RunArtefacts:
         path = self._path(artefact, ".safetensors")
         tensors = read_tensors(path)
         what = parse.__qualname__.split(".")[0]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise IgcamError(f"{path}: holds NaN or infinity")
         try:
             return parse(tensors)
         except KeyError as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from igcam.core.errors import IgcamError
 from igcam.core.files import check_new_folder, read_json, write_json
@@ -20,6 +22,9 @@ from igcam.data.sample import Dataset
 from igcam.methods.options import FitOptions
 from igcam.runs.dataset_file import dataset_to_plain
 from igcam.runs.old_options import modernised_run
+
+LOCK = ".lock"
+"""Held by the process that writes."""
 
 
 class RunFolder:
@@ -62,8 +67,7 @@ class RunFolder:
         if run.file("run.json").exists() and any(run.path.glob("stages/*/stage.json")):
             run._check_same(asked, samples)
         else:
-            if not run.file("run.json").exists():
-                check_new_folder(run.path, "a run folder", "samples.json", "environment.json")
+            run._check_new()
             write_json(run.file("samples.json"), samples)
             write_json(run.file("environment.json"), environment())
             write_json(run.file("run.json"), asked)
@@ -76,6 +80,25 @@ class RunFolder:
         if not run.file("run.json").is_file():
             raise IgcamError(f"{path}: is not a run folder: it has no run.json")
         return run
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing to the run.
+
+        Raises:
+            IgcamError: One does already, the folder has other files, or it cannot be made.
+        """
+        self._check_new()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.file(LOCK), timeout=0)
+            lock.acquire()
+        except Timeout as error:
+            raise IgcamError(f"{self.path}: another process is writing to this run") from error
+        except OSError as error:
+            raise IgcamError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        with lock:
+            yield
 
     def file(self, *parts: str) -> Path:
         """Return the path of a file in the folder."""
@@ -133,6 +156,10 @@ class RunFolder:
                 stream.write(f"{now} {line}\n")
         except OSError as error:
             raise IgcamError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+    def _check_new(self) -> None:
+        if not self.file("run.json").exists():
+            check_new_folder(self.path, "a run folder", "samples.json", "environment.json", LOCK)
 
     def _asked(self, name: str, kind: type[Any]) -> Any:
         """Return a value of run.json."""

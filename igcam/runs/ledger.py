@@ -34,11 +34,13 @@ def run_ledger(
         wall_seconds: Time up to these masks.
     """
     shown = tuple(options.mask_stages if stages is None else stages)
-    taking_part = [stage for stage in options.stages if stage.name in shown]
+    declared = options.stages
+    taking_part = [stage for stage in declared if stage.name in shown]
     given = training if any(stage.uses_cues for stage in taking_part) else ()
     cues = dict(Counter(kind for sample in given for kind in {cue.kind for cue in sample.cues}))
     rules = [stage.threshold_rule for stage in taking_part if stage.scores]
-    crf = next((stage.facts for stage in taking_part if isinstance(stage, Refinement) and stage.facts), None)
+    crf = next((stage.facts for stage in reversed(taking_part) if isinstance(stage, Refinement) and stage.facts), None)
+    before = [stage for index, stage in enumerate(declared) if any(later in taking_part for later in declared[index:])]
     backbone = options.backbone
     weights = "timm" if backbone.pretrained else "random"
     if backbone.weights is not None:
@@ -55,7 +57,7 @@ def run_ledger(
         flip=options.flip,
         backbone=backbone.name,
         weights=weights,
-        regime=" + ".join(dict.fromkeys(stage.regime for stage in options.stages if stage.regime)) or "frozen",
+        regime=" + ".join(dict.fromkeys(stage.regime for stage in before if stage.regime)) or "frozen",
         resolution=f"{options.size} x {options.size}",
         seed=options.seed,
         stages=shown,

@@ -77,9 +77,8 @@ def test_the_image_prior_is_that_of_the_run(folder: Path, tiny_run: RunFolder, t
     images = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float() / 255
     features = segmenter.encoder.backbone(images)[-1]
     logits = torch.randn(1, len(tiny_run.classes) + 1, 16, 16)
-    expected = open_image_prior(
-        RunArtefacts(tiny_run), tiny_run.options.tag_prior_weight, tiny_run.options.object_prior_weight
-    )
+    weights = (tiny_run.options.tag_prior_weight, tiny_run.options.object_prior_weight)
+    expected = open_image_prior(RunArtefacts(tiny_run), len(tiny_run.classes), *weights)
     assert segmenter.prior is not None
     assert expected.objects is not None
     torch.testing.assert_close(segmenter.prior(logits, features), expected(logits, features), rtol=1e-3, atol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,16 +13,23 @@ import torch
 from method_suite import MethodSuite
 from tiny_runs import tiny_options
 
+from igcam.commands.audit import audit
 from igcam.commands.fit import fit
+from igcam.commands.label import label
+from igcam.commands.predict import predict
 from igcam.core.errors import IgcamError
-from igcam.core.files import read_json
+from igcam.core.files import read_json, read_tensors, write_json, write_tensors
+from igcam.core.validation import with_setting
 from igcam.data.images import load_image
+from igcam.data.masks import read_mask_file
 from igcam.data.sample import Dataset
+from igcam.methods.background import BackgroundOptions
 from igcam.methods.cam_tail import CamTailOptions
 from igcam.methods.hfpl import HfplOptions
 from igcam.methods.network import open_backbone
 from igcam.methods.options import FitOptions
 from igcam.methods.training.tail import TailOptions
+from igcam.metrics.results import read_results
 from igcam.models.backbone import BackboneOptions
 from igcam.models.views import View, mean_over_views, to_pixels
 from igcam.runs.artefacts import RunArtefacts
@@ -81,6 +89,57 @@ class TestHfpl(MethodSuite, TailSuite):
     @classmethod
     def options(cls, weights: Path) -> FitOptions:
         return tiny_options(weights, method=HfplOptions(QUICK))
+
+
+def test_without_heads_igcam_labels_by_the_maps_that_guide(tiny_data: Dataset, trained: Path, tmp_path: Path) -> None:
+    options = tiny_options(trained)
+    off = ("guide", "reweight", "sharpen", "crf")
+    method = replace(options.chosen, maps=CamTailOptions(QUICK, BackgroundOptions(value=0.4)))
+    run = fit(tiny_data, tmp_path / "run", replace(options, method=method, without=off), split="scenes")
+    label(tiny_data, run, tmp_path / "masks", bank=run.file("bank"))
+    for name in tiny_data.names:
+        expected = read_mask_file(run.file("masks", f"{name}.png"))
+        assert (read_mask_file(tmp_path / "masks" / f"{name}.png") == expected).mean() > 0.99
+    ledgers = {stage: read_results(run.file("stages", stage, "metrics.json"))[0] for stage in run.options.mask_stages}
+    assert {stage: ledger.regime for stage, ledger in ledgers.items()} == {"cam": "frozen", "cam-tail-maps": "tail"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("igcam.maps=igcam", "maps: igcam has no activation maps"),
+        ('igcam.maps={"name": "cam", "background": {"value": 0.9}}', "has two different stages of one name: cam"),
+    ],
+)
+def test_maps_that_cannot_guide_are_refused(setting: str, message: str) -> None:
+    with pytest.raises(IgcamError, match=message):
+        with_setting(FitOptions(), setting)
+    assert with_setting(FitOptions(), "igcam.maps=cam").mask_stages == FitOptions().mask_stages
+
+
+def test_weights_that_are_no_numbers_and_other_classes_are_refused(
+    tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    for stage in ("tagger", "reweight"):
+        broken = Path(shutil.copytree(tiny_run.path, tmp_path / f"broken-{stage}"))
+        (file,) = (broken / "stages" / stage).glob("*.safetensors")
+        tensors = read_tensors(file)
+        write_tensors(file, {name: tensor * torch.nan for name, tensor in tensors.items()})
+        with pytest.raises(IgcamError, match=rf"{file.name}: holds NaN or infinity$"):
+            predict(tiny_data, broken, tmp_path / "masks")
+    other = Path(shutil.copytree(tiny_run.path, tmp_path / "other"))
+    held = read_json(other / "run.json")
+    write_json(other / "run.json", held | {"classes": held["classes"][:-1]})
+    with pytest.raises(IgcamError, match=r"tagger.safetensors: is of 5 classes, the run of 4$"):
+        predict(tiny_data, other, tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
+
+
+def test_an_audit_needs_a_classifier(tiny_run: RunFolder, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    (run / "stages" / "classify" / "stage.json").unlink()
+    with pytest.raises(IgcamError, match="audit needs the classifier of a run of igcam or cam"):
+        audit(run)
 
 
 def test_it_guides_igcam(tiny_data: Dataset, trained: Path, tmp_path: Path) -> None:

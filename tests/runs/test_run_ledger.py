@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from igcam.core.validation import with_setting
 from igcam.data.sample import Dataset, Sample
 from igcam.methods.options import FitOptions
 from igcam.runs.ledger import run_ledger
@@ -28,3 +29,9 @@ def test_the_crf_is_told_with_its_widths() -> None:
     assert crf_of(FitOptions(crf="irn")) == irn
     assert crf_of(FitOptions(crf="irn", crf_side=500)) == irn | {"widths_for_longer_side": 500}
     assert crf_of(FitOptions(), ("cam",)) is None
+
+
+def test_the_crf_of_the_finest_level_is_told_too() -> None:
+    options = with_setting(FitOptions(crf="irn"), "igcam.sharpen.last=crf")
+    assert (crf_of(options, ("cam", "sharpen")) or {})["preset"] == "afa"
+    assert (crf_of(options, ("cam", "sharpen", "crf")) or {})["preset"] == "irn"

@@ -79,8 +79,11 @@ class Igcam(Method[IgcamOptions]):
         stages.append(TagPrior(inputs, reads_of(inputs)))
         if chosen.maps is not None:
             method = method_of(chosen.maps)
-            known = {stage.name for stage in stages}
-            of_maps = [stage for stage in method.stages(chosen.maps, run) if stage.name not in known]
+            if not method.maps:
+                raise ValueError(f"maps: {method.name} has no activation maps")
+            # Stages with other options than those of the same name here are told as such by `FitOptions`.
+            known = [(stage.name, stage.options) for stage in stages]
+            of_maps = [stage for stage in method.stages(chosen.maps, run) if (stage.name, stage.options) not in known]
             stages += [stage for stage in of_maps if not isinstance(stage, Refinement)]
             maps = method.maps
         guide = Guide(chosen.guide, maps, run.grouping_level, inputs)
@@ -93,14 +96,16 @@ class Igcam(Method[IgcamOptions]):
         return [*stages, Sharpen(chosen.sharpen), DenseCrf(run.crf, run.crf_side)]
 
     def model(self, artefacts: Artefacts, chosen: IgcamOptions, run: FitOptions, classes: int) -> Model:
-        """Load the head of the last stage that trained one; without any, the classifier."""
+        """Load the head of the last stage that trained one; without any, the model of the maps."""
         head = next((stage for stage in ("reweight", "guide") if stage not in run.without), None)
+        if head is None and chosen.maps is not None:
+            return method_of(chosen.maps).model(artefacts, chosen.maps, run, classes)
         if head is None:
-            return open_cam_model(artefacts, chosen.background, run)
+            return open_cam_model(artefacts, chosen.background, run, classes)
         return HeadModel(
             artefacts.load("features/reduction", Reduction.from_tensors),
             artefacts.load(f"{head}/head", SegmentationHead.from_tensors),
-            open_image_prior(artefacts, run.tag_prior_weight, run.object_prior_weight),
+            open_image_prior(artefacts, classes, run.tag_prior_weight, run.object_prior_weight),
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from igcam.core.errors import IgcamError
 from igcam.methods.training.devices import OneDevice
 
 if TYPE_CHECKING:
@@ -148,6 +149,8 @@ def train(training: Training, plan: Plan, accelerator: Accelerator | OneDevice) 
                 _average(training.teacher, training.model, plan.averaging(step), step)
             if accelerator.is_main_process:
                 plan.after_update(step + 1, total)
+        if not math.isfinite(losses):
+            raise IgcamError(f"training diverged: its loss is {losses} in epoch {training.epoch + 1}; lower its rate")
         training.epoch += 1
         training.curve.append({"epoch": len(training.curve) + 1, "loss": losses / plan.updates})
         if accelerator.is_main_process:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from igcam.core.errors import IgcamError
 from igcam.methods.training.devices import OneDevice
 from igcam.methods.training.loop import Batch, Plan, Training, one_cycle, scaled, total_confidence, train
 
@@ -114,3 +115,9 @@ def test_schedules_set_rates_before_each_update() -> None:
         rates.append(optimiser.param_groups[0]["lr"])
     assert max(rates) == pytest.approx(0.1, rel=0.1)
     assert rates[0] < 0.01 > rates[-1]
+
+
+def test_a_training_that_diverges_is_told() -> None:
+    plan = replace(PLAN, losses=[lambda logits, batch: logits.mean() * torch.nan])
+    with pytest.raises(IgcamError, match=r"^training diverged: its loss is nan in epoch 1; lower its rate$"):
+        train(begin(), plan, OneDevice())
