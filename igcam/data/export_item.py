@@ -113,14 +113,8 @@ def put_photo(item: ExportItem, folder: Path, name: str, link: bool, jpeg: bool 
     """Write a photo as it is displayed, unless it is there already; return its path below the folder, with suffix.
 
     Upright JPEG and PNG files of 8 bits, without transparency and further frames, are copied, or linked where the file
-    system allows. All others are converted to PNG, or to JPEG of quality 95.
-
-    Args:
-        item: The image.
-        folder: Target folder.
-        name: Path below the folder, without suffix.
-        link: Make a hard link instead of a copy.
-        jpeg: Whether the result must be NAME.jpg.
+    system allows. All others are converted to PNG, or to JPEG of quality 95. `name` is the path below the folder,
+    without suffix; with `jpeg` the result must be NAME.jpg; with `link` copies become hard links.
 
     Raises:
         IgcamError: The photo cannot be read, or the disk is full.

@@ -34,11 +34,7 @@ class Finding:
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return each finding once, sorted by file, line and rule."""
-
-    def key(finding: Finding) -> tuple[str, int, str, str]:
-        return finding.file, finding.line or 0, finding.rule, finding.message
-
-    return sorted(dict.fromkeys(findings), key=key)
+    return sorted(dict.fromkeys(findings), key=lambda item: (item.file, item.line or 0, item.rule, item.message))
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

@@ -63,7 +63,7 @@ def load_image(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         IgcamError: The file is missing, damaged, truncated, too large to be a photo, or has 32-bit pixels.
     """
-    return read_image_file(path, lambda image: np.array(_rgb(_upright(image))))
+    return read_image_file(path, lambda image: np.array(_upright_rgb(image)))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -83,14 +83,16 @@ def inspect_image(path: str | Path) -> ImageFacts:
     """Decode a photo completely and return the properties of its file; errors as for `load_image`."""
 
     def facts(image: Image.Image) -> ImageFacts:
-        sixteen_bit = _is_sixteen_bit(image)
+        arguments = [tile[3] for tile in getattr(image, "tile", [])]
+        raw_modes = [item[0] if isinstance(item, tuple) and item else item for item in arguments]
+        sixteen_bit = image.mode.startswith("I") or any(";16" in str(mode) for mode in raw_modes)
         # Reading EXIF decodes a PNG and hides its damage; decode it first.
         image.load()
         orientation = _orientation(image)
         # The second frame of an MPO is a preview of the same photo.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         mode, alpha = image.mode, image.has_transparency_data
-        upright = _rgb(_upright(image))
+        upright = _upright_rgb(image)
         return ImageFacts(upright.height, upright.width, mode, orientation, alpha, sixteen_bit, frames)
 
     return read_image_file(path, facts)
@@ -182,14 +184,11 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _TURNS else 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image) -> Image.Image:
     # Pillow rotates a TIFF on loading and then drops the tag, so load it first.
     image.load()
     orientation = _orientation(image)
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
-
-
-def _rgb(image: Image.Image) -> Image.Image:
+    image = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
     # Older versions of Pillow open a 16-bit greyscale PNG in mode I.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", None)):
         values = np.asarray(image).astype(np.float32)
@@ -201,9 +200,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
-
-
-def _is_sixteen_bit(image: Image.Image) -> bool:
-    arguments = [tile[3] for tile in getattr(image, "tile", [])]
-    raw_modes = [item[0] if isinstance(item, tuple) and item else item for item in arguments]
-    return image.mode.startswith("I") or any(";16" in str(mode) for mode in raw_modes)

@@ -156,11 +156,11 @@ class MaskObject:
         return self.left, self.top, width, height
 
     @classmethod
-    def cut(cls, label: int, region: Region, left: int = 0, top: int = 0) -> MaskObject:
-        """Crop a region, bool (h, w), not empty, whose first pixel is at (left, top) of the image."""
+    def cut(cls, label: int, region: Region) -> MaskObject:
+        """Crop a region of the whole image, bool (H, W), not empty."""
         rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
         inner = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return cls(label, left + int(columns[0]), top + int(rows[0]), np.ascontiguousarray(inner))
+        return cls(label, int(columns[0]), int(rows[0]), np.ascontiguousarray(inner))
 
     def to_image(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert corners (V, 2), x and y, from the bounding box to the image."""
@@ -249,5 +249,4 @@ def _nearest(claimed: NDArray[np.int32]) -> NDArray[np.int32]:
     _, sources = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     number_of = np.zeros(int(sources.max()) + 1, np.int32)
     number_of[sources[free == 0]] = claimed[free == 0]
-    result: NDArray[np.int32] = number_of[sources]
-    return result
+    return number_of[sources]

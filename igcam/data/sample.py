@@ -61,8 +61,7 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         # Pages are drawn by a room above this one.
-        html: str = import_module("igcam.reporting.notebook").dataset_html(self)
-        return html
+        return import_module("igcam.reporting.notebook").dataset_html(self)
 
     @property
     def names(self) -> tuple[str, ...]:

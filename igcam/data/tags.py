@@ -89,11 +89,7 @@ def read_tag_table(path: str | Path) -> TagTable:
 
 
 def write_tag_table(path: str | Path, tags: Mapping[str, Sequence[str]]) -> None:
-    """Write a table of `image,tags`, atomically.
-
-    Args:
-        path: The CSV file.
-        tags: Names of the classes by name of the image.
+    """Write a table of `image,tags`, from the names of the classes by name of the image, atomically.
 
     Raises:
         IgcamError: The disk is full or the folder cannot be written.

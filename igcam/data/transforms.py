@@ -129,12 +129,10 @@ def _crop(layer: Tensor, top: int, left: int, size: int) -> Tensor:
     row, column = max(-top, 0), max(-left, 0)
     rows = min(layer.shape[-2] - row, size - max(top, 0))
     columns = min(layer.shape[-1] - column, size - max(left, 0))
-    cropped: Tensor = F.crop(layer, row, column, rows, columns)
-    return cropped
+    return F.crop(layer, row, column, rows, columns)
 
 
 def _pad(layer: Tensor, top: int, left: int, size: int, fill: float | list[float]) -> Tensor:
     above, before = max(top, 0), max(left, 0)
     below, after = size - above - layer.shape[-2], size - before - layer.shape[-1]
-    padded: Tensor = F.pad(layer, [before, above, after, below], fill=fill)
-    return padded
+    return F.pad(layer, [before, above, after, below], fill=fill)

@@ -85,11 +85,8 @@ class HeadChanges:
     def flip_tags(self, pairs: ArrayLike | None = None) -> Array:
         """Return the change of V when one tag alone is flipped to 1 - y: a wrong one removed, a missing one added.
 
-        Args:
-            pairs: Integers (k, 2) of image and class; None flips every tag, each alone.
-
-        Returns:
-            float64 (k,), or (n, C) for None.
+        Pairs are integers (k, 2) of image and class, which give float64 (k,); None flips every tag, each alone, which
+        gives (n, C).
         """
         count, classes = self._head.tags.shape
         every = np.argwhere(np.ones((count, classes), bool))

@@ -30,10 +30,7 @@ def robust_scale(influence: ArrayLike) -> float:
     """Return 1.4826 times the median absolute value, which estimates a normal standard deviation about zero.
 
     Not about the median, because the sign of an influence has a meaning. Where more than half of the values are zero,
-    the mean absolute value is used; 0 for zeros only, or no values.
-
-    Raises:
-        ValueError: A value is not finite.
+    the mean absolute value is used; 0 for zeros only, or no values. A value that is not finite is a ValueError.
     """
     distance = np.abs(_checked(influence))
     if distance.size == 0:

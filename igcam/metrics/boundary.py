@@ -112,7 +112,6 @@ def contour_counts(
     The contour of a class consists of the pixels of its mask with a pixel of another class above, below, left or
     right. The border of the image is no contour. A contour pixel is matched if the other side has one of the same
     class within `ceil(tolerance * diagonal)` pixels; contours that lie deeper than this in ignored pixels do not
-    class within `ceil(tolerance * diagonal)` pixels; contours that lie deeper than this in ignored pixels do not
     count. DAVIS uses a tolerance of 0.008.
 
     Returns:

@@ -146,7 +146,7 @@ class Backbone(nn.Module):
         if (height, width) != tuple(images.shape[2:]):
             images = F.interpolate(images, (height, width), mode="bilinear", align_corners=False)
         try:
-            maps: list[Tensor] = self.network.forward_intermediates(
+            return self.network.forward_intermediates(
                 (images - self.mean) / self.std,
                 indices=list(levels),
                 norm=True,
@@ -159,7 +159,6 @@ class Backbone(nn.Module):
                 f"{self.name}: cannot take images of {height}x{width}: {error}; set its size, "
                 f'for instance arguments={{"img_size": {height}}}'
             ) from error
-        return maps
 
 
 def images_a_pass(height: int, width: int, device: torch.device) -> int:

@@ -241,10 +241,6 @@ class FeatureBank:
         return maps
 
     def _file(self, path: Path, view: View) -> Path:
-        content = self._digest(path)
-        return self.folder / content[:2] / f"{content}-{view.name}.safetensors"
-
-    def _digest(self, path: Path) -> str:
         try:
             facts = path.stat()
         except OSError as error:
@@ -252,7 +248,8 @@ class FeatureBank:
         key = (path, facts.st_size, facts.st_mtime_ns)
         if key not in self._digests:
             self._digests[key] = digest(path)
-        return self._digests[key]
+        content = self._digests[key]
+        return self.folder / content[:2] / f"{content}-{view.name}.safetensors"
 
 
 def _raise(failures: dict[Path, IgcamError]) -> None:

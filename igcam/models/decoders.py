@@ -45,8 +45,7 @@ class _DeepLabV3Plus(DeepLabV3PlusDecoder):
         """Resize the coarse map to the fine one, by any factor."""
         fine = self.block1(features[2])
         coarse = resized_to(self.aspp(features[-1]), *fine.shape[2:])
-        fused: Tensor = self.block2(torch.cat([coarse, fine], dim=1))
-        return fused
+        return self.block2(torch.cat([coarse, fine], dim=1))
 
 
 def _with_dropout(decoder: Callable[..., nn.Module], channels: list[int], width: int, dropout: float) -> nn.Module:
@@ -66,8 +65,7 @@ class _FPN(FPNDecoder):
         sized = [
             resized_to(level, ratio * height, ratio * width) for level, ratio in zip(maps, (8, 4, 2, 1), strict=True)
         ]
-        merged: Tensor = super().forward(sized)
-        return merged
+        return super().forward(sized)
 
 
 DECODERS: dict[str, DecoderKind] = {
@@ -123,8 +121,7 @@ class Decoder(ClassLogits):
         # These decoders expect the image and a map of stride 2 before the maps of stride 4 and more.
         height, width = maps[0].shape[2:]
         image = maps[0].new_zeros(()).expand(1, 3, 4 * height, 4 * width)
-        logits: Tensor = self.leave(self.inner([image, maps[0][:, :0], *maps]))
-        return logits
+        return self.leave(self.inner([image, maps[0][:, :0], *maps]))
 
 
 def choose_levels(name: str, strides: Sequence[int]) -> tuple[int, ...]:

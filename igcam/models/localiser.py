@@ -43,8 +43,7 @@ class Localiser(nn.Module):
 
     def logit_maps(self, features: Sequence[Tensor]) -> Tensor:
         """Apply the head to features, one float (N, channels[i], h_i, w_i) per level; float (N, C, h, w)."""
-        logits: Tensor = self.head(stack_levels(features))
-        return logits
+        return self.head(stack_levels(features))
 
     def image_logits(self, images: Tensor) -> Tensor:
         """Return one raw logit per class and image, (N, C)."""

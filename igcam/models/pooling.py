@@ -27,8 +27,7 @@ def maximum(maps: Tensor) -> Tensor:
 def log_sum_exp(maps: Tensor, sharpness: float = 5.0) -> Tensor:
     """Generalised mean log(mean(exp(r z))) / r, r = `sharpness` > 0, between the average (r to 0) and the maximum.
 
-    Raises:
-        ValueError: `sharpness` is not positive.
+    A sharpness that is not positive is a ValueError.
 
     Source: Pinheiro and Collobert, CVPR 2015, equation 6.
     """
@@ -39,11 +38,7 @@ def log_sum_exp(maps: Tensor, sharpness: float = 5.0) -> Tensor:
 
 
 def top_share(maps: Tensor, share: float = 0.1) -> Tensor:
-    """Mean of the highest logits: of this share of the locations, in (0, 1], but at least of one.
-
-    Raises:
-        ValueError: `share` is not in (0, 1].
-    """
+    """Mean of the highest logits: of this share of the locations, at least one; ValueError if not in (0, 1]."""
     if not 0 < share <= 1:
         raise ValueError(f"share must be in (0, 1], got {share}")
     flat = maps.flatten(2)
@@ -56,11 +51,7 @@ POOLINGS: dict[str, Pooling] = {"average": average, "max": maximum, "log-sum-exp
 
 
 def get_pooling(pooling: str | Pooling) -> Pooling:
-    """Return a pooling by its name, or the function itself.
-
-    Raises:
-        IgcamError: There is no pooling of this name.
-    """
+    """Return a pooling by its name, or the function itself; IgcamError if there is none of this name."""
     if not isinstance(pooling, str):
         return pooling
     if pooling not in POOLINGS:

@@ -62,8 +62,7 @@ class SegmentationHead(ClassLogits):
         """Return raw logits, float (N, C + 1, h, w), background first, of features (N, channels, h, w)."""
         hidden = F.relu(self.enter_norm(self.enter(self.dropout(features))))
         hidden = F.relu(self.context_norm(self.context(hidden)))
-        logits: Tensor = self.leave(self.dropout(hidden))
-        return logits
+        return self.leave(self.dropout(hidden))
 
 
 @torch.inference_mode()

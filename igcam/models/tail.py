@@ -44,5 +44,4 @@ class TailNetwork(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Return raw logit maps, float (N, C, h, w), of maps of the last but one level, float (N, D, h', w')."""
-        logits: Tensor = self.head(self.stages(feature))
-        return logits
+        return self.head(self.stages(feature))

@@ -59,8 +59,7 @@ def graph_labels(image: Image, scale: float, smoothing: float = 0.8, minimum: in
 
 def one_hot(labels: NDArray[np.integer]) -> Masks:
     """Return bool (R, rows, columns), each region's pixels, from numbers 0..R-1 of (rows, columns)."""
-    masks: Masks = labels == np.arange(int(labels.max()) + 1)[:, None, None]
-    return masks
+    return labels == np.arange(int(labels.max()) + 1)[:, None, None]
 
 
 def merge_regions(likeness: Array, merge: Callable[[int, int], Array]) -> list[tuple[int, int, float]]:

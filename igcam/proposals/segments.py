@@ -128,9 +128,7 @@ def overlaps(first: Masks, second: Masks) -> Array:
 def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
     """Return the connected pieces of a mask if it has several, bool (P, rows, columns).
 
-    Args:
-        mask: uint8 (rows, columns), nonzero inside; corners connect.
-        minimum: Smallest piece, in locations.
+    The mask is uint8 (rows, columns), nonzero inside; corners connect. Pieces below `minimum` locations are left out.
     """
     count, numbered, facts, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8))
     kept = [part for part in range(1, count) if facts[part, cv2.CC_STAT_AREA] >= minimum]
@@ -141,9 +139,7 @@ def components(mask: NDArray[np.integer], minimum: int = 1) -> Masks:
 def joined(parts: Sequence[Segments], options: SegmentOptions | None = None) -> Segments:
     """Join several kinds of one image in turns, so that a maximum number truncates all of them equally.
 
-    Args:
-        parts: At any size; the result has the largest.
-        options: Defaults to `SegmentOptions()`.
+    Parts are of any size; the result has the largest.
     """
     size = max((part.masks.shape[1:] for part in parts), key=lambda shape: shape[0] * shape[1])
     turns = [(position, index) for index, part in enumerate(parts) for position in range(len(part))]

@@ -163,8 +163,7 @@ def partitions(affinity: Array, height: int, width: int, options: FeatureCluster
 def k_means(points: Array, count: int, rounds: int = 20) -> NDArray[np.intp]:
     """Cluster points, float32 (n, D), deterministically: every centre starts at the point farthest from those before.
 
-    Returns:
-        (n,) of 0..count-1; a cluster may be empty where points are equal.
+    Return (n,) of 0..count-1; a cluster may be empty where points are equal.
     """
     distance = ((points - points.mean(axis=0)) ** 2).sum(axis=1)
     centres = points[[int(distance.argmax())]]

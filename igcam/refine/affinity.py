@@ -186,7 +186,8 @@ def dense_affinity(
     if options.colour > 0 and image is not None:
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
             raise ValueError(f"image: must be uint8 ({height}, {width}, 3), got {image.dtype} {image.shape}")
-        coordinates = np.concatenate([coordinates, _lab(image) / np.float32(options.colour)])
+        lab = np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
+        coordinates = np.concatenate([coordinates, lab.reshape(-1, 3).T / np.float32(options.colour)])
     left, right = _gaussian_factors(coordinates)
     unit = _unit(feature) if options.power > 0 else None
     affinity = np.empty((height * width, height * width), np.float32)
@@ -207,20 +208,13 @@ def _unit(feature: NDArray[np.floating]) -> Array:
     flat = np.asarray(feature, dtype=np.float32).reshape(len(feature), -1)
     # The small constant makes two zero features equal, instead of unlike everything.
     flat = np.concatenate([flat, np.full((1, flat.shape[1]), 1e-6, np.float32)])
-    unit: Array = flat / np.linalg.norm(flat, axis=0)
-    return unit
+    return flat / np.linalg.norm(flat, axis=0)
 
 
 def _locations(height: int, width: int) -> Array:
     """Return rows and columns, (2, n), in locations of a 24 x 24 map."""
     grid = np.mgrid[:height, :width].reshape(2, -1)
     return (grid * np.array([[24 / height], [24 / width]])).astype(np.float32)
-
-
-def _lab(image: NDArray[np.uint8]) -> Array:
-    """Return the colours of an RGB image in CIE Lab, (3, n)."""
-    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    return np.asarray(lab.reshape(-1, 3).T, np.float32)
 
 
 def _gaussian_factors(coordinates: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

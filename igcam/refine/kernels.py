@@ -211,7 +211,8 @@ def _slot(key: np.int64, table: NDArray[np.int64]) -> np.int64:
     return slot
 
 
-def _filter_of(size: int, width: int) -> Callable[..., None]:
+@cache
+def filter_of(size: int, width: int) -> Callable[..., None]:
     """Return the filter of `width` values per point with `size` vertices, both compile-time constants for speed."""
 
     @njit(cache=True, nogil=True)
@@ -238,11 +239,7 @@ def _filter_of(size: int, width: int) -> Callable[..., None]:
                 vertex = np.uint64(vertex_of[point, corner]) * wide
                 add_scaled(result, np.uint64(point) * wide, scale * weights[point, corner], at, vertex, width)
 
-    compiled: Callable[..., None] = filter_onto
-    return compiled
-
-
-filter_of = cache(_filter_of)
+    return filter_onto
 
 
 @njit(cache=True, nogil=True)

@@ -52,11 +52,7 @@ class PermutohedralLattice:
             self._weights /= np.sqrt(self.filter(ones)[:, None] + np.float32(1e-20))
 
     def filter(self, values: Array) -> Array:
-        """Filter values at the points, float32 (N,) or (L, N), into an array of the same shape.
-
-        Raises:
-            ValueError: `values` has another shape.
-        """
+        """Filter float32 (N,) or (L, N) at the points into an array of the same shape; ValueError for another shape."""
         points = len(self._vertex_of)
         if values.ndim not in (1, 2) or values.shape[-1] != points:
             raise ValueError(f"values: must be ({points},) or (L, {points}), got {values.shape}")

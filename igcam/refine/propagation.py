@@ -16,20 +16,14 @@ Affinity = TypeVar("Affinity", Array, scipy.sparse.csr_array)
 def by_rows(affinity: Affinity, *, in_place: bool = False) -> Affinity:
     """Divide every row by its sum: a walk with it takes means. A row of zeros stays.
 
-    Args:
-        affinity: (n, n), at least 0, dense or sparse.
-        in_place: Overwrite a dense one.
+    The affinity, (n, n), is at least 0, dense or sparse; `in_place` overwrites a dense one.
     """
-    factor = _inverse(affinity.sum(axis=1))
+    total = np.asarray(affinity.sum(axis=1), np.float32).ravel()
+    # Smaller sums would have an infinite inverse: such a row counts as empty.
+    factor = np.divide(1, total, out=np.zeros_like(total), where=total >= np.finfo(np.float32).tiny)
     if isinstance(affinity, np.ndarray):
         return np.multiply(affinity, factor[:, None], out=affinity if in_place else None)
     return scipy.sparse.csr_array(scipy.sparse.diags_array(factor) @ affinity)
-
-
-def _inverse(sums: Array) -> Array:
-    total = np.asarray(sums, np.float32).ravel()
-    # Smaller sums would have an infinite inverse: such a row counts as empty.
-    return np.divide(1, total, out=np.zeros_like(total), where=total >= np.finfo(np.float32).tiny)
 
 
 def walk(

@@ -63,10 +63,8 @@ def probability_overlay(
 ) -> Picture:
     """Overlay class probabilities on their photo in the colours of the classes; low confidence is hatched.
 
-    Args:
-        photo: uint8 (H, W, 3), RGB.
-        probability: Floats (K, h, w) in 0..1, background first, that cover the whole photo.
-        confidence: Floats (h, w) in 0..1; None = 1 everywhere.
+    Probabilities are floats (K, h, w) in 0..1, background first, and cover the whole photo, uint8 (H, W, 3) in RGB;
+    confidence is floats (h, w) in 0..1, None = 1 everywhere.
     """
     shares = np.stack([_resize(plane, photo) for plane in probability[1:]], axis=-1).clip(0, 1)
     total = shares.sum(axis=-1)

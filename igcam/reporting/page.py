@@ -44,7 +44,7 @@ class ClassRow:
 
 
 def write_report(run: str | Path, output: str | Path | None = None, pictures: int = 3) -> Path:
-    """Write a run as one HTML page that needs no other file and no network.
+    """Write a run as one HTML page that needs no other file and no network; return its path.
 
     The page leaves out what the run does not have. Without truth it has no metrics, and says so.
 
@@ -52,9 +52,6 @@ def write_report(run: str | Path, output: str | Path | None = None, pictures: in
         run: The run folder.
         output: The page; RUN/report.html by default.
         pictures: How many of the best, the median and the worst images are shown, 0 to 10.
-
-    Returns:
-        The path of the page.
 
     >>> igcam.report("runs/mine").name
     'report.html'

@@ -24,8 +24,6 @@ from igcam.runs.folder import RunFolder
 
 Result = TypeVar("Result")
 
-_MASKS = ("Masks", "the masks of every stage at full resolution")
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -116,7 +114,7 @@ def stage_titles(run: Path) -> Mapping[str, tuple[str, str]]:
     A stage is finished when its stage.json is written; unknown ones come last.
     """
     known = {stage.name: (stage.title or stage.name, stage.about) for stage in _declared_stages(run)}
-    known["masks"] = _MASKS
+    known["masks"] = ("Masks", "the masks of every stage at full resolution")
     finished = sorted(path.parent.name for path in run.glob("stages/*/stage.json"))
     finished.sort(key=lambda name: list(known).index(name) if name in known else len(known))
     return {name: known.get(name, (name, "")) for name in finished}

@@ -17,11 +17,7 @@ Array = NDArray[np.float32]
 def mask_target(mask: NDArray[np.uint8], classes: int, height: int, width: int) -> tuple[Array, Array]:
     """Return the share of each class in the known pixels of every location of a grid (h, w) = (height, width).
 
-    Args:
-        mask: uint8 (H, W) with ids 0..C and 255 for unknown.
-        classes: Number of classes C, without background.
-        height: Rows of the grid.
-        width: Columns of the grid.
+    The mask is uint8 (H, W) with ids 0..C, C the number of `classes` without background, and 255 for unknown.
 
     Returns:
         Target, float32 (C + 1, h, w), summing to one, all background where nothing is known; and the share of known

@@ -159,26 +159,23 @@ def restrict_to_tags(probability: NDArray[np.floating], tags: NDArray[np.floatin
     return (kept / np.where(left == 0, 1, left)).astype(np.float32, copy=False)
 
 
-def keep_every_tag(
-    probability: NDArray[np.floating], tags: NDArray[np.floating], minimum: float, maximum: float = 20.0
-) -> Array:
+def keep_every_tag(probability: NDArray[np.floating], tags: NDArray[np.floating], minimum: float) -> Array:
     """Raise each tagged class until it is the most probable one in a minimum fraction of the locations.
 
     The odds of the class are multiplied by the smallest factor, the same at all locations, that reaches the fraction.
-    Classes that have it already, or would need a factor above `maximum`, are unchanged.
+    Classes that have it already, or would need a factor above 20, are unchanged.
 
     Args:
         probability: Float (K, h, w), background first, summing to one; returned as float32.
         tags: (K - 1,), 0 or 1.
         minimum: Fraction of the locations that each tagged class is to win, 0 to 1.
-        maximum: Largest factor.
     """
     result = np.asarray(probability, np.float32).copy()
     wanted = round(minimum * result[0].size)
     for label in 1 + np.flatnonzero(tags) if wanted else ():
         others = np.delete(result, label, axis=0).max(axis=0)
         factor = np.sort((others / np.maximum(result[label], 1e-12)).ravel())[wanted - 1]
-        if 1 <= factor <= maximum:
+        if 1 <= factor <= 20:
             # Slightly more than a tie, so that the class wins.
             result[label] *= factor * np.float32(1.001)
             result /= result.sum(axis=0)

@@ -171,12 +171,8 @@ def coco_cues(
     """Return the objects of a COCO instances file as cues, by name of the sample, for `Dataset.with_cues`.
 
     Crowds and boxes without area are left out; boxes are clipped to the image. The instance of a cue is the id of its
-    annotation. Samples without cues are absent.
-
-    Args:
-        annotations: `instances_*.json`.
-        classes: As for `read_coco`.
-        kind: Boxes, or masks of single objects.
+    annotation. Samples without cues are absent. The kind is boxes, or masks of single objects; the other arguments are
+    those of `read_coco`.
 
     Raises:
         IgcamError: The JSON is no instances file, a class is unknown, or a box is not four numbers.
