@@ -1,4 +1,4 @@
-"""Write docs/options.md: every option with its default and the text that stands below it in the code.
+"""Write docs/options.md, every option with its default and the text below it in the code, and the table of methods.
 
 python docs/make_options.py
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator
 from itertools import chain
@@ -27,6 +28,7 @@ from igcam.methods.registry import method_of, methods
 from igcam.models.segmenter import SegmenterOptions
 
 PAGE = Path(__file__).with_name("options.md")
+METHODS = Path(__file__).with_name("methods.md")
 HEAD = """# Options
 
 Written by `docs/make_options.py` from the code; do not edit.
@@ -70,6 +72,21 @@ def options_page() -> str:
         prefix = "segmenter" if isinstance(options, SegmenterOptions) else ""
         sections.append(f"### {type(options).__name__}\n\n{section(options, prefix)}")
     return "\n".join(sections)
+
+
+def methods_page() -> str:
+    """Return docs/methods.md with the table of the methods of this package."""
+    text = METHODS.read_text(encoding="utf-8")
+    begin, end = (re.search(rf"<!-- table:{mark}.*-->\n", text) for mark in ("begin", "end"))
+    if begin is None or end is None:
+        sys.exit(f"{METHODS}: the marks of the table are missing")
+    lines = ["| method | idea | paper | cues besides tags | needs |", "|---|---|---|---|---|"]
+    for name, method in methods().items():
+        if type(method).__module__.startswith("igcam."):
+            cells = (f"`{name}`", method.about, method.paper, ", ".join(method.cues) or "-", method.needs or "-")
+            lines.append(f"| {' | '.join(cells)} |")
+    table = "\n".join(lines)
+    return f"{text[: begin.end()]}{table}\n{text[end.start() :]}"
 
 
 def instances(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -119,3 +136,4 @@ def shown(plain: Any) -> str:
 
 if __name__ == "__main__":
     write_text(PAGE, options_page())
+    write_text(METHODS, methods_page())

@@ -18,7 +18,9 @@ def distill(
     bank: RunBank = None,
     decoder: Annotated[str, typer.Option(help="deeplabv3plus, upernet, fpn or segformer.")] = "deeplabv3plus",
     regime: Annotated[str, typer.Option(help="frozen, or finetune: the backbone is trained too.")] = "frozen",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the photos, in each round.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the photos in each round; few photos get more.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds; in further ones the segmenter's own masks take part.")] = 1,
     seed: Annotated[int, typer.Option(help="Seeds all that is random.")] = 0,
     workers: Annotated[

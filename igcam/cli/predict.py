@@ -73,6 +73,7 @@ class Writing:
         )
         dataset = read_photos(self.photos, tags, run.classes)
         check_outside(dataset, self.overlays)
+        kept = sum((self.out / f"{name}.png").exists() for name in dataset.names)
         with progress_bars(console) as progress:
             done = work(
                 dataset,
@@ -86,7 +87,8 @@ class Writing:
                 progress=progress,
             )
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        say(f"{len(done.files)} masks in {self.out}, by the run's {done.model}")
+        earlier = f"{kept} of them from an earlier call, the others " if kept else ""
+        say(f"{len(done.files)} masks in {self.out}, {earlier}by the run's {done.model}")
         if done.problems:
             say(f"{len(done.problems)} photos cannot be read:")
             for problem in done.problems:

@@ -68,7 +68,7 @@ class FitOptions:
             raise ValueError(f"backbone.levels must differ, got {list(self.backbone.levels)}")
         if len(self.components) != levels:
             given = len(self.components)
-            raise ValueError(f"components must have one number for each of the {levels} levels, got {given}")
+            raise ValueError(f"components must have one number for each of the {levels} backbone.levels, got {given}")
         if not -levels <= self.grouping_level < levels:
             given = self.grouping_level
             raise ValueError(f"grouping_level must be the index of one of the {levels} levels, got {given}")
