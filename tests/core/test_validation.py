@@ -238,7 +238,7 @@ def test_settings_that_must_fit_each_other_are_given_together() -> None:
         ("igcam=3", "--set: method must be one of cam, "),
         ("backbone.levels=-1", "--set: backbone.levels must be a list, got -1"),
         ('backbone.levels=["x"]', "--set: backbone.levels must be a whole number, got 'x'"),
-        ("backbone.levels=[-1]", "--set: components must have one number for each of the 1 levels, got 2"),
+        ("backbone.levels=[-1]", "--set: components must have one number for each of the 1 backbone.levels, got 2"),
         ("components=[8,0]", "--set: components must be at least 1, got 0"),
         ("backbone.weights=7", "--set: backbone.weights must be text, got 7"),
         ("backbone.arguments=7", "--set: backbone.arguments must be an object, got 7"),
