@@ -66,7 +66,8 @@ def audit(
     if limit < 1:
         raise IgcamError(f"limit: must be at least 1, got {limit}")
     if not run.is_done("classify"):
-        raise IgcamError(f"{run.path}: audit needs the classifier of a run of igcam or cam that is finished")
+        method = run.options.entry.name
+        raise IgcamError(f"{run.path}: audit needs the stage classify; a run of {method} lacks it, or is not finished")
     labeller = Labeller.open(run, Path(bank) if bank else run.file("bank"))
     dataset = read_dataset_file(run.file("samples.json"))
     options = options or AuditOptions(folds=min(AuditOptions().folds, len(dataset)), seed=run.options.seed)

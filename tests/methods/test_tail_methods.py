@@ -138,7 +138,7 @@ def test_weights_that_are_no_numbers_and_other_classes_are_refused(
 def test_an_audit_needs_a_classifier(tiny_run: RunFolder, tmp_path: Path) -> None:
     run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
     (run / "stages" / "classify" / "stage.json").unlink()
-    with pytest.raises(IgcamError, match="audit needs the classifier of a run of igcam or cam"):
+    with pytest.raises(IgcamError, match="audit needs the stage classify; a run of igcam lacks it, or"):
         audit(run)
 
 
