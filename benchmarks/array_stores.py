@@ -75,7 +75,7 @@ def measure(name: str, array: np.ndarray, axis: int) -> list[Row]:
     rows += [Row(f"{name}/{kind}/{what}-seconds", value, "s") for (kind, what), value in seconds.items()]
     ratios = {what: seconds["npy", what] / seconds["zarr", what] for what in ("write", "read", "batches")}
     return rows + [
-        Row(f"{name}/zarr/{what}-speedup", ratio, "x", "npy time / zarr time") for what, ratio in ratios.items()
+        Row(f"{name}/zarr/{what}-speedup", ratio, "x", note="npy time / zarr time") for what, ratio in ratios.items()
     ]
 
 
