@@ -35,7 +35,8 @@ class Run(RunFolder):
     (dtype('uint8'), (64, 64))
     >>> run.predict(["photos/scene-00003.jpg"])[0].shape
     (64, 64)
-    >>> 0 <= run.metrics()["crf"]["miou"] <= 100
+    >>> last = run.metrics()["crf"]
+    >>> 0 <= last["miou"] <= 100
     True
     """
 
