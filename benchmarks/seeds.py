@@ -7,7 +7,6 @@ Chosen on folds of train only. The table goes to benchmarks/results/seeds.json, 
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,20 +45,23 @@ def main() -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Run all methods for each seed and print the table; each method is written as soon as it is done."""
-    start = time.perf_counter()
-    animals = Animals(given)
+    animals, seconds = Animals(given), 0.0
     methods = given.methods.split(",")
     values = earlier(RESULTS, given.first_seed, [f"{method}/" for method in methods])
     for seed in seeds_of(given):
         for method in methods:
-            one_method(animals, method, seed, values)
+            seconds += one_method(animals, method, seed, values)
             if not given.quick:
-                write(animals, values, time.perf_counter() - start)
+                write(animals, values, seconds)
     print_rows(rows_of(values))
 
 
-def one_method(animals: Animals, method: str, seed: int, values: Values) -> None:
-    """Fit a method, and IG-CAM guided by its maps, and add their numbers."""
+def one_method(animals: Animals, method: str, seed: int, values: Values) -> float:
+    """Fit a method, and IG-CAM guided by its maps, and add their numbers.
+
+    Returns:
+        Seconds of their stages as the runs noted them, so that a resumed benchmark tells the same.
+    """
     add, options = adder(values, seed), animals.options(seed)
     settings = [setting for setting in animals.arguments.set if setting.startswith(f"{method}.")]
     seeds = animals.learn(method, animals.train, with_setting(replace(options, method=method), *settings))
@@ -78,6 +80,9 @@ def one_method(animals: Animals, method: str, seed: int, values: Values) -> None
         progress=progress(),
     )
     add(f"{method}/igcam/val/notags", *animals.on_val(guided))
+    # Of stages that both have, the first run did the work.
+    stages = {stage.name: run for run in (guided, seeds) for stage in run.options.stages}
+    return sum(float(run.facts(stage)["seconds"]) for stage, run in stages.items())
 
 
 def oracle(run: RunFolder, dataset: Dataset) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from animals import Animals, Values, arguments, call, print_rows
 from numpy.typing import NDArray
+from seeds import LEVELS
 from tables import with_kept_rows
 from voc_animals import constant_background
 
@@ -37,8 +38,6 @@ from igcam.models.tail import TailNetwork
 
 RESULTS = Path(__file__).parent / "results" / "seeds_choice.json"
 CONSTANT = 0.15
-LEVELS = (0.05, 0.1, CONSTANT, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
-"""Background scores that the true masks choose from."""
 LONG = TailOptions(epochs=30)
 SETTINGS: dict[str, tuple[HfplLosses | None, TailOptions]] = {
     "cam-tail": (None, LONG),
@@ -82,7 +81,7 @@ def run(given: argparse.Namespace) -> None:
         for setting in given.settings.split(","):
             for part in parts:
                 maps = maps_of(bank, part, *SETTINGS[setting])
-                found = {level: constant_background(maps, part, level)[0] for level in LEVELS}
+                found = {level: constant_background(maps, part, level)[0] for level in (CONSTANT, *LEVELS)}
                 for rule, miou in (("seed", found[CONSTANT]), ("seed-oracle", max(found.values()))):
                     values.setdefault(f"{photos}/{setting}/{rule}/miou", []).append(miou)
                     print(f"{time.strftime('%H:%M:%S')} {photos}/{setting}/{rule}/miou {miou:.2f}", flush=True)
