@@ -73,7 +73,6 @@ class Writing:
         )
         dataset = read_photos(self.photos, tags, run.classes)
         check_outside(dataset, self.overlays)
-        kept = sum((self.out / f"{name}.png").exists() for name in dataset.names)
         with progress_bars(console) as progress:
             done = work(
                 dataset,
@@ -87,7 +86,7 @@ class Writing:
                 progress=progress,
             )
         say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        earlier = f"{kept} of them from an earlier call, the others " if kept else ""
+        earlier = f"{done.kept} of them from an earlier call, the others " if done.kept else ""
         say(f"{len(done.files)} masks in {self.out}, {earlier}by the run's {done.model}")
         if done.problems:
             say(f"{len(done.problems)} photos cannot be read:")

@@ -78,6 +78,8 @@ class Predicted:
     """The masks, in the order of the photos."""
     problems: tuple[str, ...]
     """One line for each photo without a mask: its file and the reason."""
+    kept: int
+    """How many of the masks were there before."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def write_masks(
     samples = [Sample(one.name, one.image.absolute(), one.tags) for one in _missing_masks(dataset, out)]
     done = partial(progress, predictor.task)
     problems = predict_on_cluster(cluster, samples, (opened, *folders, drawn), done) if samples else []
-    return Predicted(predictor.model, _masks_of(dataset, out), tuple(problems))
+    return Predicted(predictor.model, _masks_of(dataset, out), tuple(problems), len(dataset) - len(samples))
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class PhotoPredictor:
             for index, found in enumerate(in_parallel(work, groups, workers)):
                 problems += found
                 progress(self.task, min((index + 1) * size, len(todo)), len(todo))
-        return Predicted(self.model, _masks_of(samples, out), tuple(problems))
+        return Predicted(self.model, _masks_of(samples, out), tuple(problems), len(samples) - len(todo))
 
 
 def predictions(

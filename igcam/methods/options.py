@@ -72,11 +72,12 @@ class FitOptions:
         if not -levels <= self.grouping_level < levels:
             given = self.grouping_level
             raise ValueError(f"grouping_level must be the index of one of the {levels} levels, got {given}")
-        names = [stage.name for stage in self._declared()]
+        declared = self._declared()
+        names = [stage.name for stage in declared]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"method: has two different stages of one name: {', '.join(twice)}")
-        optional = [stage.name for stage in self._declared() if stage.optional]
+        optional = [stage.name for stage in declared if stage.optional]
         wrong = [name for name in self.without if name not in optional]
         if wrong:
             rule = f"must be one of {', '.join(optional)}" if optional else "must be left out: no stage is optional"

@@ -97,8 +97,10 @@ class RunFolder:
             raise IgcamError(f"{self.path}: another process is writing to this run") from error
         except OSError as error:
             raise IgcamError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-        with lock:
+        try:
             yield
+        finally:
+            lock.release()
 
     def file(self, *parts: str) -> Path:
         """Return the path of a file in the folder."""

@@ -40,7 +40,7 @@ def run_ledger(
     cues = dict(Counter(kind for sample in given for kind in {cue.kind for cue in sample.cues}))
     rules = [stage.threshold_rule for stage in taking_part if stage.scores]
     crf = next((stage.facts for stage in reversed(taking_part) if isinstance(stage, Refinement) and stage.facts), None)
-    before = [stage for index, stage in enumerate(declared) if any(later in taking_part for later in declared[index:])]
+    before = declared[: 1 + max((declared.index(stage) for stage in taking_part), default=-1)]
     backbone = options.backbone
     weights = "timm" if backbone.pretrained else "random"
     if backbone.weights is not None:

@@ -180,6 +180,11 @@ def test_masks_that_are_there_are_left_as_they_are(tiny_run: RunFolder, tiny_dat
     assert contents(tmp_path / "part", "*") == {**expected, done.files[1].name: b"mine"}
 
 
+def test_masks_of_other_shards_are_not_told_as_kept(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
+    done = [predict(tiny_data, tiny_run, tmp_path, PLAIN, shard=Shard(index, 2)) for index in (1, 2, 2)]
+    assert [one.kept for one in done] == [0, 0, len(done[1].files)]
+
+
 def test_shards_together_give_the_whole(tiny_run: RunFolder, tiny_data: Dataset, tmp_path: Path) -> None:
     predict(tiny_data, tiny_run, tmp_path / "whole", PLAIN)
     files = [
